@@ -1,0 +1,179 @@
+"""The pairs folder: what every source becomes, training reads, sampling writes and evaluation scores.
+
+    FOLDER/metadata.csv  images/  provenance.json  README.md  skipped.csv
+
+It is a Hugging Face `imagefolder`: `load_dataset("imagefolder", data_dir=FOLDER)` reads it unchanged.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_module.findings import CERTAINTIES, FINDINGS, label_array
+
+TEXT_COLUMNS = ("file_name", "report", "findings_section", "impression_section", "patient_id", "study_id")
+COLUMNS: tuple[str, ...] = (
+    *TEXT_COLUMNS,
+    "view",
+    "split",
+    "sex",
+    "age",
+    *FINDINGS,
+    "prompt",
+    "reference",
+    "seed",
+    "source",
+)
+SPLITS = ("train", "validation", "test")
+REQUIRED = ("file_name", "report", "patient_id", "split")
+
+
+@dataclass(frozen=True)
+class PairsFolder:
+    """A pairs folder, opened and checked. `table` has every column of COLUMNS, one row a film."""
+
+    root: Path
+    table: pd.DataFrame
+
+    @classmethod
+    def open(cls, root: str | Path) -> "PairsFolder":
+        """Read and check a pairs folder.
+
+        Raises:
+            ValueError: names the folder or column that is wrong, and what to do.
+        """
+        root = Path(root)
+        path = root / "metadata.csv"
+        if not path.is_file():
+            raise ValueError(
+                f"{root} is not a pairs folder: it has no metadata.csv. Make one with prepare_data.py."
+            )
+        text = {name: str for name in COLUMNS if name not in (*FINDINGS, "age", "seed")}
+        try:
+            table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={c: [""] for c in COLUMNS})
+        except (ValueError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
+        return cls(root, check_table(table, path))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def split(self, name: str) -> "PairsFolder":
+        """The rows of one split ("train", "validation" or "test"), renumbered from 0."""
+        if name not in SPLITS:
+            raise ValueError(f"split {name!r}: choose one of {', '.join(SPLITS)}")
+        rows = self.table[self.table["split"] == name].reset_index(drop=True)
+        if rows.empty:
+            counts = self.table["split"].value_counts().to_dict()
+            raise ValueError(f"{self.root} has no row of split {name!r} (it has {counts})")
+        return PairsFolder(self.root, rows)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N, 14) float32 in the order of FINDINGS: 1, 0, -1 or NaN."""
+        return label_array(self.table)
+
+    @property
+    def image_paths(self) -> list[Path]:
+        return [self.root / name for name in self.table["file_name"]]
+
+    def manifest_hash(self) -> str:
+        """Short hash of the rows and of the films' sizes on disk: changes when the data does."""
+        digest = hashlib.sha256(self.table.to_csv(index=False).encode())
+        digest.update(" ".join(str(path.stat().st_size) for path in self.image_paths).encode())
+        return digest.hexdigest()[:16]
+
+
+def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """The table with all COLUMNS in order; ValueError where it breaks the contract. `path` is for the message."""
+    missing = [name for name in REQUIRED if name not in table.columns]
+    if missing:
+        raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; it has {', '.join(table.columns)}")
+    if table.empty:
+        raise ValueError(f"{path} has no rows")
+    for name in REQUIRED:
+        if table[name].isna().any():
+            row = int(np.flatnonzero(table[name].isna())[0])
+            raise ValueError(f"{path}: {name} is empty in row {row + 2}")
+    twice = table["file_name"][table["file_name"].duplicated()]
+    if len(twice):
+        raise ValueError(f"{path}: file_name {twice.iloc[0]!r} stands in more than one row")
+    bad = sorted(set(table["split"]) - set(SPLITS))
+    if bad:
+        raise ValueError(f"{path}: split {bad[0]!r} is not one of {', '.join(SPLITS)}")
+    table = table.reindex(columns=[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)])
+    for name in FINDINGS:
+        codes = pd.to_numeric(table[name], errors="coerce")
+        wrong = (codes.isna() & table[name].notna()) | ~(codes.isna() | codes.isin(CERTAINTIES))
+        if wrong.any():
+            value = table.loc[wrong, name].iloc[0]
+            raise ValueError(f"{path}: {name} holds {value!r}; a certainty is 1, 0, -1 or empty")
+        table[name] = codes
+    return table
+
+
+def write_pairs(
+    root: str | Path,
+    rows: Iterable[Mapping[str, Any]] | pd.DataFrame,
+    provenance: Mapping[str, Any],
+    card: str,
+    skipped: Iterable[Mapping[str, str]] = (),
+) -> PairsFolder:
+    """Write metadata.csv, provenance.json, README.md and skipped.csv beside images that are already there.
+
+    Args:
+        root: folder whose images/ holds every file that `rows` names.
+        rows: one mapping a film, keys from COLUMNS (missing ones stay empty).
+        provenance: `provenance_record(...)` plus the source's own counts.
+        card: Markdown of the data-set card.
+        skipped: mappings with `item` and `reason`, one for each row that could not be used.
+    """
+    root = Path(root)
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    table = check_table(table, root / "metadata.csv")
+    for name in FINDINGS:
+        table[name] = table[name].astype("Int64")
+    skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
+    record = {**provenance, "num_rows": len(table), "num_skipped": len(skipped)}
+    write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
+    write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
+    write_atomic(root / "README.md", card)
+    # Last, since a folder with a metadata.csv is a finished folder.
+    write_atomic(root / "metadata.csv", table.to_csv(index=False))
+    return PairsFolder.open(root)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is either the old one or the whole new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    temporary.replace(path)
+
+
+def provenance_record(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Command, config, commit and library versions, for provenance.json."""
+    here = Path(__file__).resolve().parent
+    git = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    versions = {
+        name: importlib.metadata.version(name)
+        for name in ("torch", "diffusers", "transformers", "timm", "numpy", "pillow")
+    }
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "config": dict(config),
+        "commit": commit or "unknown",
+        "python": sys.version.split()[0],
+        "libraries": versions,
+    }
