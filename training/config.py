@@ -1,0 +1,86 @@
+"""The training settings that every script shares, and configs as JSON."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation of one run. A step is one optimiser step."""
+
+    num_steps: int = 1000
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Items per process and micro-step."""
+    gradient_accumulation_steps: int = 1
+    """Micro-steps per optimiser step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate (AdamW)."""
+    weight_decay: float = 0.01
+    """On weight matrices only; biases, norms and embeddings have none."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """AdamW's betas."""
+    warmup_steps: int = 50
+    """Steps of linear warm-up."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate after warm-up."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    ema_decay: float = 0.0
+    """Decay of the averaged weights that validation and the saved model use; 0 keeps none."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
+    """Autocast precision. Weights and optimiser stay float32."""
+    seed: int = 0
+    """Every random draw of step s is a pure function of (seed, s, process)."""
+    validate_every: int = 500
+    """Steps between validations; 0 validates at the end only."""
+    num_validation_batches: int = 8
+    """Batches of a validation at most."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints. A killed run goes on from the last."""
+    keep_checkpoints: int = 1
+    """Checkpoints kept on disk."""
+    log_every: int = 20
+    """Steps between lines of metrics.jsonl."""
+    num_workers: int = 0
+    """Loader processes. 0 is right where the data lies in memory or in the latent cache."""
+    tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    """Also log there; metrics.jsonl is always written."""
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A (nested) dataclass as plain JSON values."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(entry) for key, entry in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(entry) for entry in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def from_dict(default: Any, values: dict[str, Any], where: str) -> Any:
+    """`default` (a dataclass instance) with the values of a saved config. Unknown keys are an error.
+
+    Args:
+        where: the file the values came from, for the message.
+    """
+    known = {field.name: field for field in dataclasses.fields(default)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"{where}: unknown setting(s) {', '.join(unknown)}; known: {', '.join(known)}")
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        current = getattr(default, name)
+        if dataclasses.is_dataclass(current):
+            value = from_dict(current, value, where)
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, str) and ("Path" in str(known[name].type)):
+            value = Path(value)
+        changes[name] = value
+    return dataclasses.replace(default, **changes)

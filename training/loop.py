@@ -1,0 +1,263 @@
+"""`fit`: the one training loop. Plain steps on accelerate, exact resume, metrics.jsonl."""
+
+import json
+import math
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from diffusers.training_utils import EMAModel
+from torch import nn
+from tqdm import tqdm
+
+from training.config import TrainConfig
+from training.loader import Batch, BatchSource, iterate_steps, make_generator, validation_batches
+from training.optimizer import make_optimizer, make_schedule
+from training.runs import RunFolder
+
+Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
+
+
+def fit(
+    model: nn.Module,
+    objective: Objective,
+    train_data: BatchSource,
+    validation_data: BatchSource | None,
+    config: TrainConfig,
+    run: RunFolder,
+    save: Callable[[nn.Module, Path], None],
+) -> dict[str, float]:
+    """Train `model` and save it into `run.model_dir`; a killed run goes on from its last checkpoint.
+
+    Every draw of step s depends only on (seed, s, process): a resumed run ends with the weights of an
+    uninterrupted one, bit for bit on a CPU.
+
+    Args:
+        objective: (model, batch, generator) -> losses with the key "loss"; also used for validation.
+        save: writes the (averaged) model into a folder.
+
+    Returns:
+        The final validation losses, empty without validation data.
+    """
+    if run.finished:
+        print(f"{run.root} is finished; --overwrite trains it anew")
+        return {}
+    trainer = _Trainer(model, objective, config, run)
+    trainer.resume()
+    trainer.train(train_data, validation_data)
+    losses = trainer.validate(validation_data, config.num_steps)
+    trainer.export(save)
+    return losses
+
+
+class _Trainer:
+    def __init__(self, model: nn.Module, objective: Objective, config: TrainConfig, run: RunFolder) -> None:
+        self.objective, self.config, self.run = objective, config, run
+        trackers = None if config.tracker == "none" else config.tracker
+        self.accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            gradient_accumulation_steps=config.gradient_accumulation_steps,
+            log_with=trackers,
+            project_dir=str(run.root),
+        )
+        if trackers:
+            self.accelerator.init_trackers("paircxr")
+        optimizer = make_optimizer(model, config)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.schedule = make_schedule(optimizer, config)
+        self.accelerator.register_for_checkpointing(self.schedule)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.ema = None
+        if config.ema_decay:
+            self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True)
+            self.accelerator.register_for_checkpointing(self.ema)
+        self.step = 0
+        self.stop_signal = 0
+
+    def resume(self) -> None:
+        """Load the last whole checkpoint, and cut the log back to it."""
+        found = sorted(self.run.checkpoint_dir.glob("step_*"))
+        if found:
+            self.accelerator.load_state(str(found[-1]))
+            self.step = int(found[-1].name.removeprefix("step_"))
+            if self.ema:
+                self.ema.to(self.accelerator.device)
+            self.accelerator.print(f"{self.run.root}: going on from step {self.step}")
+        if self.accelerator.is_main_process and self.run.metrics_path.exists():
+            lines = self.run.metrics_path.read_text().splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= self.step]
+            self.run.metrics_path.write_text("".join(f"{line}\n" for line in kept))
+
+    def train(self, train_data: BatchSource, validation_data: BatchSource | None) -> None:
+        config, accelerator = self.config, self.accelerator
+        if not len(train_data):
+            raise ValueError("the training data is empty")
+        ways = config.gradient_accumulation_steps
+        rank, world = accelerator.process_index, accelerator.num_processes
+        micro_steps = range(self.step * ways * world + rank, config.num_steps * ways * world, world)
+        batches = iterate_steps(train_data, config.batch_size, config.seed, micro_steps, config.num_workers)
+        bar = tqdm(
+            total=config.num_steps,
+            initial=self.step,
+            desc=self.run.root.name,
+            unit="step",
+            disable=not accelerator.is_local_main_process,
+            mininterval=1.0,
+        )
+        started_s, since = time.perf_counter(), self.step
+        with _signals_noted(self):
+            while self.step < config.num_steps:
+                losses = self._optimise(batches)
+                self.step += 1
+                bar.update()
+                last = self.step == config.num_steps
+                if self.step % config.log_every == 0 or last:
+                    values = {name: value.item() for name, value in losses.items()}
+                    if not math.isfinite(values["loss"]):
+                        raise ValueError(
+                            f"{self.run.root}: loss is {values['loss']} at step {self.step}: "
+                            "lower --learning-rate or use --mixed-precision no"
+                        )
+                    rate = (self.step - since) * config.batch_size * ways * world
+                    rate /= max(time.perf_counter() - started_s, 1e-9)
+                    bar.set_postfix(loss=f"{values['loss']:.4f}", items_per_s=f"{rate:.0f}")
+                    lr = self.schedule.get_last_lr()[0]
+                    self._log({**values, "learning_rate": lr, "items_per_s": round(rate, 1)})
+                if config.validate_every and self.step % config.validate_every == 0 and not last:
+                    self.validate(validation_data, self.step)
+                if self.step % config.checkpoint_every == 0 or last or self.stop_signal:
+                    self.checkpoint()
+                if self.stop_signal and not last:
+                    raise KeyboardInterrupt
+        bar.close()
+
+    def _optimise(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
+        """One optimiser step; the losses are those of its last micro-step."""
+        losses: dict[str, torch.Tensor] = {}
+        ways = self.config.gradient_accumulation_steps
+        for number in range(ways):
+            losses = self._backward(next(batches), self.step * ways + number)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _backward(self, batch: Batch, key: int) -> dict[str, torch.Tensor]:
+        accelerator, config = self.accelerator, self.config
+        self.model.train()
+        draws = (config.seed, 1, key, accelerator.process_index)
+        # Dropout inside library models only knows torch's global stream; the objective has its own.
+        torch.manual_seed(make_generator(*draws).initial_seed())
+        generator = make_generator(*draws, device=accelerator.device)
+        with accelerator.accumulate(self.model):
+            with accelerator.autocast():
+                losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
+            accelerator.backward(losses["loss"])
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if accelerator.sync_gradients:
+            self.schedule.step()
+            if self.ema:
+                self.ema.step(self.parameters)
+        return losses
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Inside, the model holds the averaged weights."""
+        if not self.ema:
+            yield
+            return
+        self.ema.store(self.parameters)
+        self.ema.copy_to(self.parameters)
+        try:
+            yield
+        finally:
+            self.ema.restore(self.parameters)
+
+    @torch.no_grad()
+    def validate(self, data: BatchSource | None, step: int) -> dict[str, float]:
+        """Mean losses over the validation batches, with the averaged weights and always the same draws."""
+        if data is None or not len(data):
+            return {}
+        accelerator, config = self.accelerator, self.config
+        totals: dict[str, torch.Tensor] = {}
+        num_items = torch.zeros((), device=accelerator.device)
+        self.model.eval()
+        with self._averaged():
+            batches = validation_batches(data, config.batch_size, config.num_validation_batches)
+            for number, batch in enumerate(batches):
+                if number % accelerator.num_processes != accelerator.process_index:
+                    continue
+                size = len(next(iter(batch.values())))
+                generator = make_generator(2, number, device=accelerator.device)
+                with accelerator.autocast():
+                    losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
+                for name, value in losses.items():
+                    totals[name] = totals.get(name, 0.0) + value.float() * size
+                num_items += size
+        num_items = accelerator.reduce(num_items, "sum")
+        means = {
+            f"validation_{name}": (accelerator.reduce(total, "sum") / num_items).item()
+            for name, total in totals.items()
+        }
+        self._log(means, step)
+        shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in means.items())
+        if accelerator.is_main_process:
+            tqdm.write(f"{self.run.root.name} step {step}, validation: {shown}")
+        return means
+
+    def _log(self, values: dict[str, float], step: int | None = None) -> None:
+        step = self.step if step is None else step
+        if self.accelerator.is_main_process:
+            with self.run.metrics_path.open("a") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        self.accelerator.log(values, step=step)
+
+    def checkpoint(self) -> None:
+        """Write checkpoints/step_N whole or not at all, then drop the oldest."""
+        target = self.run.checkpoint_dir / f"step_{self.step:07d}"
+        temporary = self.run.checkpoint_dir / "unfinished"
+        if target.exists():
+            return
+        if self.accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(temporary))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            temporary.rename(target)
+            for old in sorted(self.run.checkpoint_dir.glob("step_*"))[: -self.config.keep_checkpoints]:
+                shutil.rmtree(old)
+
+    def export(self, save: Callable[[nn.Module, Path], None]) -> None:
+        """Save the averaged model; model/ appears whole, and says that the run is finished."""
+        if self.accelerator.is_main_process:
+            temporary = self.run.root / ".model.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)
+            model = self.accelerator.unwrap_model(self.model).eval()
+            with self._averaged():
+                save(model, temporary)
+            temporary.rename(self.run.model_dir)
+            shutil.rmtree(self.run.checkpoint_dir, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
+
+
+@contextmanager
+def _signals_noted(trainer: _Trainer) -> Iterator[None]:
+    """SIGINT and SIGTERM let the step end and a checkpoint be written, then stop the run."""
+
+    def note(number: int, frame: object) -> None:
+        trainer.stop_signal = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
