@@ -77,7 +77,7 @@ def check_labels(labels: Mapping[str, float]) -> None:
 
 
 def label_array(table: pd.DataFrame) -> np.ndarray:
-    """The finding columns of a table, taken by name: (N, 14) float32 in the order of FINDINGS, NaN = empty."""
+    """Finding columns of a table, taken by name: (N, 14) float32 in the order of FINDINGS, NaN = empty."""
     return table.reindex(columns=list(FINDINGS)).to_numpy(dtype=np.float32, na_value=np.nan)
 
 

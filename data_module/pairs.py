@@ -95,7 +95,7 @@ class PairsFolder:
 
 
 def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
-    """The table with all COLUMNS in order; ValueError where it breaks the contract. `path` is for the message."""
+    """The table, COLUMNS in order; ValueError where it breaks the contract (`path` goes in the message)."""
     missing = [name for name in REQUIRED if name not in table.columns]
     if missing:
         raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; it has {', '.join(table.columns)}")
