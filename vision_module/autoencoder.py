@@ -1,0 +1,122 @@
+"""The KL autoencoder between images and scaled latents: a stock diffusers `AutoencoderKL`.
+
+`images` are (B, 1, S, S) in [-1, 1]. `latents` are (B, C, H, W), centred and scaled to unit deviation; the
+one owner of the scale is the model's own `config.scaling_factor`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Architecture of an `AutoencoderKL` trained from scratch."""
+
+    init_from: str = ""
+    """Folder or hub name of an AutoencoderKL to fine-tune; empty trains from scratch."""
+    latent_channels: int = 4
+    """Channels of the latents."""
+    block_out_channels: tuple[int, ...] = (32, 64, 64)
+    """Channels of each level; every level but the last halves the size."""
+    layers_per_block: int = 1
+    """Residual blocks a level."""
+    mid_block_attention: bool = False
+    """Self-attention at the smallest level."""
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels to a latent cell, on each side."""
+        return 2 ** (len(self.block_out_channels) - 1)
+
+
+def build_autoencoder(config: AutoencoderConfig, image_size: int) -> AutoencoderKL:
+    """A new one-channel `AutoencoderKL`, or the one that `init_from` names."""
+    if config.init_from:
+        return AutoencoderKL.from_pretrained(config.init_from)
+    if image_size % config.downsampling:
+        raise ValueError(f"--image-size {image_size} is not a multiple of {config.downsampling}")
+    levels = len(config.block_out_channels)
+    return AutoencoderKL(
+        in_channels=1,
+        out_channels=1,
+        sample_size=image_size,
+        latent_channels=config.latent_channels,
+        block_out_channels=config.block_out_channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=config.layers_per_block,
+        norm_num_groups=min(32, config.block_out_channels[0] // 4),
+        mid_block_add_attention=config.mid_block_attention,
+    )
+
+
+class AutoencoderLoss(nn.Module):
+    """L1 + structural similarity + KL, in one forward that data-parallel wrappers can take.
+
+    Args:
+        kl_weight: on the KL to a standard normal, in nats per image pixel.
+        ssim_weight: on 1 - SSIM, which keeps the ribs and lines that L1 alone blurs away.
+    """
+
+    def __init__(self, autoencoder: AutoencoderKL, kl_weight: float, ssim_weight: float) -> None:
+        super().__init__()
+        self.autoencoder, self.kl_weight, self.ssim_weight = autoencoder, kl_weight, ssim_weight
+
+    def forward(self, images: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Losses of a batch of images (B, 1, S, S) in [-1, 1]."""
+        target = match_channels(images, self.autoencoder.config.in_channels)
+        posterior = self.autoencoder.encode(target).latent_dist
+        output = self.autoencoder.decode(posterior.sample(generator)).sample.float()
+        l1 = (output - target).abs().mean()
+        # KL of a diagonal normal to the standard normal, from its own fields in float32.
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).sum(dim=(1, 2, 3)).mean()
+        kl = kl / images[0].numel()
+        ssim = structural_similarity_index_measure(output, target, data_range=2.0, kernel_size=7)
+        loss = l1 + self.ssim_weight * (1.0 - ssim) + self.kl_weight * kl
+        return {"loss": loss, "l1": l1, "ssim": ssim, "kl": kl}
+
+
+def match_channels(images: torch.Tensor, num_channels: int) -> torch.Tensor:
+    """Grey images (B, 1, S, S) for an encoder of 1 or 3 channels."""
+    return images.expand(-1, num_channels, -1, -1)
+
+
+@torch.no_grad()
+def encode_films(autoencoder: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (B, 1, S, S) in [-1, 1] -> mean and deviation of the scaled latents, (B, C, H, W) each."""
+    posterior = autoencoder.encode(match_channels(images, autoencoder.config.in_channels)).latent_dist
+    scale = autoencoder.config.scaling_factor
+    return posterior.mean * scale, posterior.std * scale
+
+
+@torch.no_grad()
+def decode_latents(autoencoder: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+    """Scaled latents (B, C, H, W) -> grey images (B, 1, S, S) in [-1, 1]."""
+    images = autoencoder.decode(latents / autoencoder.config.scaling_factor).sample
+    return images.mean(dim=1, keepdim=True).clamp(-1.0, 1.0)
+
+
+@torch.no_grad()
+def standardise_latents(autoencoder: AutoencoderKL, images: torch.Tensor, batch_size: int = 64) -> None:
+    """Centre the latents of these images at zero and store 1 / deviation as the scaling factor.
+
+    The centre is folded into the two 1x1 convolutions around the latents, so the autoencoder's function is
+    unchanged and plain diffusers pipelines, which know a scale but no shift, use it as it is.
+
+    Args:
+        images: (N, 1, S, S) training images in [-1, 1].
+    """
+    images = match_channels(images, autoencoder.config.in_channels)
+    means = torch.cat([autoencoder.encode(part).latent_dist.mean for part in images.split(batch_size)])
+    centre = means.mean(dim=(0, 2, 3))
+    channels = autoencoder.config.latent_channels
+    after = autoencoder.post_quant_conv
+    after.bias += after.weight[:, :, 0, 0] @ centre
+    autoencoder.quant_conv.bias[:channels] -= centre
+    deviation = (means - centre[None, :, None, None]).std()
+    autoencoder.register_to_config(scaling_factor=round(1.0 / deviation.item(), 5))

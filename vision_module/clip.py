@@ -1,0 +1,122 @@
+"""The domain CLIP: text and films in one space. A stock transformers `CLIPModel` folder."""
+
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+BOS, EOS, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
+NUM_TOKENS = 77
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """Architecture of a CLIP trained from scratch."""
+
+    init_from: str = ""
+    """Folder or hub name of a CLIPModel to fine-tune; empty trains from scratch."""
+    vocab_size: int = 2048
+    """Size of the tokenizer trained on the reports."""
+    width: int = 128
+    """Width of both transformers; equal, so that pooled text and reference can be fused."""
+    num_layers: int = 4
+    """Layers of each transformer."""
+    patch_size: int = 8
+    """Pixels of a vision patch."""
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:
+    """CLIP's byte-level BPE with 77 tokens, learned from the texts.
+
+    An unknown character gets a token of its own: CLIP's default, <|endoftext|>, would end the text there.
+    """
+    start = {BOS: 0, EOS: 1, UNKNOWN: 2}
+    blank = CLIPTokenizer(vocab=start, merges=[], unk_token=UNKNOWN, model_max_length=NUM_TOKENS)
+    every_character = " ".join(string.ascii_lowercase + string.digits + string.punctuation)
+    return blank.train_new_from_iterator([*texts, every_character], vocab_size, show_progress=False)
+
+
+def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer | None, image_size: int) -> CLIPModel:
+    """A new CLIP for this tokenizer, or the one that `init_from` names."""
+    if config.init_from:
+        return CLIPModel.from_pretrained(config.init_from)
+    if image_size % config.patch_size:
+        raise ValueError(f"--image-size {image_size} is not a multiple of --patch-size {config.patch_size}")
+    tower = {
+        "hidden_size": config.width,
+        "intermediate_size": 4 * config.width,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": max(1, config.width // 32),
+        "hidden_act": "gelu",
+    }
+    text = {
+        **tower,
+        "vocab_size": len(tokenizer) if tokenizer else config.vocab_size,
+        "max_position_embeddings": NUM_TOKENS,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 1,
+    }
+    vision = {**tower, "image_size": image_size, "patch_size": config.patch_size}
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=config.width))
+
+
+def make_processor(model: CLIPModel, init_from: str) -> CLIPImageProcessor:
+    """The image processor that goes with the model, saved beside it for plain transformers."""
+    if init_from:
+        return CLIPImageProcessor.from_pretrained(init_from)
+    size = model.config.vision_config.image_size
+    half = [0.5, 0.5, 0.5]
+    return CLIPImageProcessor(
+        size={"shortest_edge": size},
+        crop_size={"height": size, "width": size},
+        image_mean=half,
+        image_std=half,
+    )
+
+
+def load_tokenizer(folder: str | Path) -> CLIPTokenizer:
+    """The tokenizer beside a CLIP model, limited to the tokens that the model has positions for."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, NUM_TOKENS)
+    return tokenizer
+
+
+def clip_pixels(images: torch.Tensor, processor: CLIPImageProcessor) -> torch.Tensor:
+    """Images (B, 1, S, S) in [-1, 1] -> pixel_values (B, 3, s, s), normalised as the processor says."""
+    side = processor.crop_size["height"]
+    if images.shape[-1] != side:
+        images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)
+    mean = torch.tensor(processor.image_mean, device=images.device)[None, :, None, None]
+    std = torch.tensor(processor.image_std, device=images.device)[None, :, None, None]
+    return ((images + 1.0) / 2.0 - mean) / std
+
+
+class ContrastiveLoss(nn.Module):
+    """CLIP's symmetric cross-entropy in which equal texts of a batch are equal answers.
+
+    Prompt sentences repeat (one for each set of findings), so the plain loss would push a film away from
+    its own text; sharing the target among equals follows UniCL (Yang et al., CVPR 2022).
+    """
+
+    def __init__(self, clip: CLIPModel) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(
+        self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Losses of a batch: pixel_values (B, 3, s, s), input_ids and attention_mask (B, 77)."""
+        output = self.clip(input_ids=input_ids, attention_mask=attention_mask, pixel_values=pixel_values)
+        logits = output.logits_per_text.float()
+        equal = (input_ids[:, None] == input_ids[None]).all(dim=-1).float()
+        target = equal / equal.sum(dim=1, keepdim=True)
+        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        best = logits.argmax(dim=1)
+        accuracy = equal.gather(1, best[:, None]).mean()
+        return {"loss": loss, "accuracy": accuracy}
