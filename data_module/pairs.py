@@ -3,6 +3,8 @@
     FOLDER/metadata.csv  images/  provenance.json  README.md  skipped.csv
 
 It is a Hugging Face `imagefolder`: `load_dataset("imagefolder", data_dir=FOLDER)` reads it unchanged.
+Past 100,000 rows the table is metadata.parquet, with the same columns. A text-only folder (reports without
+films, for the language modules) leaves file_name empty in every row.
 """
 
 import hashlib
@@ -36,6 +38,8 @@ COLUMNS: tuple[str, ...] = (
 )
 SPLITS = ("train", "validation", "test")
 REQUIRED = ("file_name", "report", "patient_id", "split")
+METADATA = ("metadata.csv", "metadata.parquet")
+MAX_CSV_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,12 @@ class PairsFolder:
             ValueError: names the folder or column that is wrong, and what to do.
         """
         root = Path(root)
-        path = root / "metadata.csv"
-        if not path.is_file():
+        path = next((root / name for name in METADATA if (root / name).is_file()), None)
+        if path is None:
             raise ValueError(
                 f"{root} is not a pairs folder: it has no metadata.csv. Make one with prepare_data.py."
             )
-        text = {name: str for name in COLUMNS if name not in (*FINDINGS, "age", "seed")}
-        try:
-            table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={c: [""] for c in COLUMNS})
-        except (ValueError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
-        return cls(root, check_table(table, path))
+        return cls(root, check_table(_read_table(path), path))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -84,14 +83,39 @@ class PairsFolder:
         return label_array(self.table)
 
     @property
+    def has_films(self) -> bool:
+        """False for a text-only folder."""
+        return bool(self.table["file_name"].notna().any())
+
+    @property
     def image_paths(self) -> list[Path]:
+        """Path of each row's film. Raises ValueError for a text-only folder."""
+        if not self.has_films:
+            raise ValueError(f"{self.root} is a text-only pairs folder: it has reports but no films")
         return [self.root / name for name in self.table["file_name"]]
 
     def manifest_hash(self) -> str:
         """Short hash of the rows and of the films' sizes on disk: changes when the data does."""
         digest = hashlib.sha256(self.table.to_csv(index=False).encode())
-        digest.update(" ".join(str(path.stat().st_size) for path in self.image_paths).encode())
+        if self.has_films:
+            try:
+                sizes = " ".join(str(path.stat().st_size) for path in self.image_paths)
+            except FileNotFoundError as error:
+                raise ValueError(
+                    f"{error.filename} is named in {self.root}'s metadata but is not there"
+                ) from None
+            digest.update(sizes.encode())
         return digest.hexdigest()[:16]
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    text = {name: str for name in COLUMNS if name not in (*FINDINGS, "age", "seed")}
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={c: [""] for c in COLUMNS})
+    except (ValueError, OSError) as error:  # UnicodeDecodeError, ParserError and ArrowInvalid are ValueErrors
+        raise ValueError(f"{path} cannot be read as a table: {error}") from error
 
 
 def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
@@ -101,13 +125,16 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; it has {', '.join(table.columns)}")
     if table.empty:
         raise ValueError(f"{path} has no rows")
-    for name in REQUIRED:
-        if table[name].isna().any():
-            row = int(np.flatnonzero(table[name].isna())[0])
+    text_only = bool((table["file_name"].isna() | (table["file_name"] == "")).all())
+    if text_only:
+        table = table.assign(file_name=pd.Series(np.nan, index=table.index, dtype=object))
+    for name in REQUIRED[text_only:]:
+        empty = table[name].isna() | (table[name] == "")
+        if empty.any():
+            row = int(np.flatnonzero(empty)[0])
             raise ValueError(f"{path}: {name} is empty in row {row + 2}")
-    twice = table["file_name"][table["file_name"].duplicated()]
-    if len(twice):
-        raise ValueError(f"{path}: file_name {twice.iloc[0]!r} stands in more than one row")
+    if not text_only:
+        _check_file_names(table["file_name"], path)
     bad = sorted(set(table["split"]) - set(SPLITS))
     if bad:
         raise ValueError(f"{path}: split {bad[0]!r} is not one of {', '.join(SPLITS)}")
@@ -119,7 +146,23 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
             value = table.loc[wrong, name].iloc[0]
             raise ValueError(f"{path}: {name} holds {value!r}; a certainty is 1, 0, -1 or empty")
         table[name] = codes
+    for name in ("age", "seed"):
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        if (numbers.isna() & table[name].notna()).any():
+            value = table.loc[numbers.isna() & table[name].notna(), name].iloc[0]
+            raise ValueError(f"{path}: {name} holds {value!r}, which is not a number")
+        table[name] = numbers
     return table
+
+
+def _check_file_names(names: pd.Series, path: str | Path) -> None:
+    twice = names[names.duplicated()]
+    if len(twice):
+        raise ValueError(f"{path}: file_name {twice.iloc[0]!r} stands in more than one row")
+    # A folder may come from a stranger: its rows must not reach files outside it.
+    for name in names:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ValueError(f"{path}: file_name {name!r} points outside the folder")
 
 
 def write_pairs(
@@ -132,7 +175,7 @@ def write_pairs(
     """Write metadata.csv, provenance.json, README.md and skipped.csv beside images that are already there.
 
     Args:
-        root: folder whose images/ holds every file that `rows` names.
+        root: folder whose images/ holds every file that `rows` names (none: a text-only folder).
         rows: one mapping a film, keys from COLUMNS (missing ones stay empty).
         provenance: `provenance_record(...)` plus the source's own counts.
         card: Markdown of the data-set card.
@@ -148,8 +191,12 @@ def write_pairs(
     write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
     write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
     write_atomic(root / "README.md", card)
-    # Last, since a folder with a metadata.csv is a finished folder.
-    write_atomic(root / "metadata.csv", table.to_csv(index=False))
+    # Last, since a folder with metadata is a finished folder.
+    csv = len(table) <= MAX_CSV_ROWS
+    write_atomic(
+        root / METADATA[not csv], table.to_csv(index=False) if csv else table.to_parquet(index=False)
+    )
+    (root / METADATA[csv]).unlink(missing_ok=True)
     return PairsFolder.open(root)
 
 

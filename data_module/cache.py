@@ -1,0 +1,206 @@
+"""The latent cache: what frozen models make of the films and texts, once, as memory-mapped arrays.
+
+    DIR/<key>/NAME.npy ...  complete.json
+
+The key is a hash of the data's manifest, the models' files and the settings, so that a changed model or
+table is encoded anew. No model is named here: arrays come in from a callable, memory maps go out.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from tqdm import tqdm
+
+from data_module.pairs import write_atomic
+
+_MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
+_FREE_MARGIN = 64 * 2**20  # bytes left free on the disk
+Encode = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+
+
+def model_hash(folder: str | Path) -> str:
+    """Hash of a model folder's weights, configs and tokenizer by content: a copy or a touch keeps it.
+
+    Raises:
+        ValueError: the folder holds no safetensors file.
+    """
+    folder = Path(folder)
+    files = sorted(path for path in folder.rglob("*") if path.suffix in _MODEL_SUFFIXES and path.is_file())
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise ValueError(f"{folder} holds no .safetensors weights; is it a save_pretrained folder?")
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def cache_key(manifest_hash: str, models: Mapping[str, str], settings: Mapping[str, Any]) -> str:
+    """Name of a cache: `models` is role -> model_hash, `settings` whatever else decides the content."""
+    facts = {"manifest": manifest_hash, "models": dict(models), "settings": dict(settings)}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def find_distinct_texts(*columns: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Distinct texts as they appear, and index (N, F) int32: field f of row n is texts[index[n, f]]."""
+    places: dict[str, int] = {}
+    rows = zip(*columns, strict=True)
+    index = np.array([[places.setdefault(text, len(places)) for text in row] for row in rows], dtype=np.int32)
+    return list(places), index.reshape(-1, len(columns))
+
+
+class LatentCache(Mapping[str, np.ndarray]):
+    """A finished cache: name -> read-only memory map."""
+
+    def __init__(self, folder: Path) -> None:
+        names = json.loads((folder / "complete.json").read_text())["arrays"]
+        self.folder = folder
+        self._arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+
+    @classmethod
+    def open(cls, directory: str | Path, key: str) -> "LatentCache":
+        """Open a finished cache. Raises ValueError where there is none."""
+        if not cls.exists(directory, key):
+            raise ValueError(f"{directory} holds no finished latent cache {key}")
+        return cls(Path(directory) / key)
+
+    @staticmethod
+    def exists(directory: str | Path, key: str) -> bool:
+        """Whether the cache is there and finished."""
+        return (Path(directory) / key / "complete.json").is_file()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._arrays:
+            raise ValueError(f"{self.folder} has no array {name!r}; it has {', '.join(self._arrays)}")
+        return self._arrays[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+class CacheWriter:
+    """Writes a cache chunk by chunk; a killed writer goes on where it stopped when run again.
+
+    Use as `with CacheWriter(directory, key).lock() as writer: writer.fill(...); cache = writer.finish()`.
+    """
+
+    def __init__(self, directory: str | Path, key: str) -> None:
+        self.final = Path(directory) / key
+        self.partial = Path(directory) / f"{key}.partial"
+
+    @contextmanager
+    def lock(self) -> Iterator["CacheWriter"]:
+        """Hold the folder for this process. Raises ValueError while another process writes it."""
+        self.partial.parent.mkdir(parents=True, exist_ok=True)
+        # The system drops this lock when the process ends, however it ends.
+        with self.partial.with_suffix(".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another process is writing the latent cache {self.final}") from None
+            yield self
+
+    def fill(self, name: str, num_items: int, encode: Encode, chunk_size: int) -> None:
+        """Encode items 0..num_items-1 in order into arrays of `num_items` rows.
+
+        Args:
+            name: of this step, for the progress bar and for resuming.
+            encode: item indices (n,) -> {array name: (n, ...)}. Floats are stored as float16.
+            chunk_size: items per call of `encode`; what a kill can lose.
+
+        Raises:
+            ValueError: too little disk space, values that float16 cannot hold, wrong shapes.
+        """
+        done = self._num_done(name)
+        arrays: dict[str, np.ndarray] = {}
+        with tqdm(total=num_items, initial=done, desc=f"encode {name}", unit="item") as bar:
+            while done < num_items:
+                items = np.arange(done, min(done + chunk_size, num_items))
+                chunk = {key: _as_stored(value, key) for key, value in encode(items).items()}
+                if not arrays:
+                    arrays = self._open_arrays(chunk, num_items, resumed=done > 0)
+                for key, values in chunk.items():
+                    arrays[key][items] = values
+                    arrays[key].flush()
+                # Recorded after the flush, so that a kill repeats a chunk and never skips one.
+                done += len(items)
+                self._record(name, done, list(chunk))
+                bar.update(len(items))
+
+    def put(self, name: str, array: np.ndarray) -> None:
+        """Store one small array whole, as it is (such as an index)."""
+        self.partial.mkdir(parents=True, exist_ok=True)
+        np.save(self.partial / f"{name}.npy", array, allow_pickle=False)
+        self._record(f"put {name}", len(array), [name])
+
+    def finish(self) -> LatentCache:
+        """Mark the cache finished and open it."""
+        record = self._read()
+        write_atomic(
+            self.partial / "complete.json", json.dumps({"arrays": sorted(record["arrays"])}, indent=2)
+        )
+        (self.partial / "progress.json").unlink()
+        if self.final.exists():  # left without its complete.json by something else than this class
+            shutil.rmtree(self.final)
+        self.partial.rename(self.final)
+        return LatentCache(self.final)
+
+    def _open_arrays(
+        self, chunk: Mapping[str, np.ndarray], num_items: int, resumed: bool
+    ) -> dict[str, np.ndarray]:
+        paths = {name: self.partial / f"{name}.npy" for name in chunk}
+        if resumed:
+            return {name: open_memmap(path, mode="r+") for name, path in paths.items()}
+        self.partial.mkdir(parents=True, exist_ok=True)
+        shapes = {name: (num_items, *values.shape[1:]) for name, values in chunk.items()}
+        size = sum(int(np.prod(shapes[name])) * values.itemsize for name, values in chunk.items())
+        free = shutil.disk_usage(self.partial).free
+        print(
+            f"latent cache {self.final}: {', '.join(chunk)}: {size / 1e9:.3f} GB ({free / 1e9:.0f} GB free)"
+        )
+        if size + _FREE_MARGIN > free:
+            raise ValueError(
+                f"the latent cache needs {size / 1e9:.2f} GB in {self.partial}, free: {free / 1e9:.2f} GB"
+            )
+        return {
+            name: open_memmap(paths[name], mode="w+", dtype=values.dtype, shape=shapes[name])
+            for name, values in chunk.items()
+        }
+
+    def _read(self) -> dict[str, Any]:
+        path = self.partial / "progress.json"
+        return json.loads(path.read_text()) if path.is_file() else {"done": {}, "arrays": []}
+
+    def _num_done(self, name: str) -> int:
+        return self._read()["done"].get(name, 0)
+
+    def _record(self, name: str, done: int, arrays: Sequence[str]) -> None:
+        record = self._read()
+        record["done"][name] = done
+        record["arrays"] = sorted({*record["arrays"], *arrays})
+        write_atomic(self.partial / "progress.json", json.dumps(record))
+
+
+def _as_stored(values: np.ndarray, name: str) -> np.ndarray:
+    if not np.issubdtype(values.dtype, np.floating):
+        return values
+    with np.errstate(over="ignore"):
+        stored = values.astype(np.float16)
+    if not np.isfinite(stored).all():
+        raise ValueError(f"latent cache: {name} holds values that are not finite in float16")
+    return stored

@@ -1,0 +1,136 @@
+import multiprocessing
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from data_module import cache as cache_module
+from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts, model_hash
+
+
+def encode(items):
+    grid = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    return {"latents_mean": grid * items[:, None, None, None], "embeddings": items[:, None] / 7.0}
+
+
+def write(directory, encode=encode, num_items=23, chunk_size=5):
+    with CacheWriter(directory, "key").lock() as writer:
+        writer.fill("films", num_items, encode, chunk_size)
+        writer.put("text_index", np.arange(6, dtype=np.int32).reshape(3, 2))
+        return writer.finish()
+
+
+def test_what_goes_in_comes_out(tmp_path):
+    write(tmp_path)
+    cache = LatentCache.open(tmp_path, "key")
+    assert sorted(cache) == ["embeddings", "latents_mean", "text_index"]
+    expected = encode(np.arange(23))
+    for name, values in expected.items():
+        assert isinstance(cache[name], np.memmap)
+        assert cache[name].dtype == np.float16
+        assert (cache[name] == values.astype(np.float16)).all()
+    assert cache["text_index"].dtype == np.int32
+    assert "key" in os.listdir(tmp_path)
+    assert "key.partial" not in os.listdir(tmp_path)
+
+
+def test_an_unfinished_cache_does_not_open(tmp_path):
+    with CacheWriter(tmp_path, "key").lock() as writer:
+        writer.fill("films", 4, encode, 2)
+    assert not LatentCache.exists(tmp_path, "key")
+    with pytest.raises(ValueError, match="no finished latent cache"):
+        LatentCache.open(tmp_path, "key")
+
+
+def test_unknown_array_is_named(tmp_path):
+    with pytest.raises(ValueError, match="latents_mean"):
+        write(tmp_path)["latents"]
+
+
+def write_and_die(directory):
+    def encode_and_die(items):
+        if items[0] >= 10:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(items)
+
+    write(directory, encode_and_die)
+
+
+def test_a_killed_writer_goes_on_where_it_stopped(tmp_path):
+    process = multiprocessing.get_context("fork").Process(target=write_and_die, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert not LatentCache.exists(tmp_path, "key")
+    seen = []
+
+    def encode_and_watch(items):
+        seen.extend(items.tolist())
+        return encode(items)
+
+    resumed = write(tmp_path, encode_and_watch)
+    assert seen == list(range(10, 23))
+    assert (resumed["latents_mean"] == encode(np.arange(23))["latents_mean"].astype(np.float16)).all()
+
+
+def test_one_writer_at_a_time(tmp_path):
+    with (
+        CacheWriter(tmp_path, "key").lock(),
+        pytest.raises(ValueError, match="another process"),
+        CacheWriter(tmp_path, "key").lock(),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e6])
+def test_values_that_float16_cannot_hold(tmp_path, value):
+    with pytest.raises(ValueError, match=r"latents_mean.*float16"):
+        write(tmp_path, lambda items: {"latents_mean": np.full((len(items), 2), value, dtype=np.float32)})
+
+
+def test_too_little_disk_space_is_said_before_writing(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "_FREE_MARGIN", shutil.disk_usage(tmp_path).total)
+    with pytest.raises(ValueError, match="needs"):
+        write(tmp_path)
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def make_model(folder, weights=b"weights", config="{}"):
+    (folder / "unet").mkdir(parents=True)
+    (folder / "unet" / "model.safetensors").write_bytes(weights)
+    (folder / "config.json").write_text(config)
+    return folder
+
+
+def test_model_hash_is_by_content(tmp_path):
+    first = make_model(tmp_path / "a")
+    copy = make_model(tmp_path / "elsewhere" / "b")
+    os.utime(copy / "config.json", (0, 0))
+    (copy / "README.md").write_text("a card does not change a model")
+    assert model_hash(first) == model_hash(copy)
+    assert model_hash(first) != model_hash(make_model(tmp_path / "c", weights=b"other"))
+    assert model_hash(first) != model_hash(make_model(tmp_path / "d", config='{"a": 1}'))
+    with pytest.raises(ValueError, match="safetensors"):
+        model_hash(tmp_path / "nothing")
+
+
+def test_key_follows_manifest_models_and_settings():
+    keys = {
+        cache_key("m", {"autoencoder": "a"}, {"size": 64}),
+        cache_key("n", {"autoencoder": "a"}, {"size": 64}),
+        cache_key("m", {"autoencoder": "b"}, {"size": 64}),
+        cache_key("m", {"clip": "a"}, {"size": 64}),
+        cache_key("m", {"autoencoder": "a"}, {"size": 128}),
+    }
+    assert len(keys) == 5
+    assert cache_key("m", {"a": "1", "b": "2"}, {}) == cache_key("m", {"b": "2", "a": "1"}, {})
+
+
+def test_distinct_texts():
+    prompts, impressions = ["a", "b", "a"], ["x", "a", "x"]
+    texts, index = find_distinct_texts(prompts, impressions)
+    assert texts == ["a", "x", "b"]
+    assert index.tolist() == [[0, 1], [2, 0], [0, 1]]
+    assert index.dtype == np.int32
