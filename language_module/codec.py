@@ -1,0 +1,249 @@
+"""ReportCodec: report -> BART encoder -> K embeddings -> BART decoder -> report."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+from transformers import (
+    AutoTokenizer,
+    BartForConditionalGeneration,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+)
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.bart.modeling_bart import shift_tokens_right
+
+from language_module.decoding import DecodingConfig, sampling_processors
+from language_module.denoising import NO_DENOISING, Denoising, add_noise, mask_tokens
+from language_module.pooling import StatePooler
+from language_module.tokenizer import normalize_report
+
+IGNORED = -100  # label of a position that is no part of the loss, as in torch's cross-entropy
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """What codec.json holds: how states become embeddings, and how long a report may be."""
+
+    pooling: str = "learned"
+    num_embeddings: int = 8
+    pooler_depth: int = 2
+    pooler_heads: int = 4
+    normalize: bool = True
+    max_tokens: int = 160
+
+
+class ReportCodec(nn.Module):
+    """An autoencoder of reports on a stock BART.
+
+    The decoder cross-attends to the K embeddings alone, in the place of the encoder states, so whatever
+    predicts them (a prior) can write a report. Its folder is a plain BART folder plus the pooler:
+    `BartForConditionalGeneration.from_pretrained` and `AutoTokenizer.from_pretrained` read it.
+    """
+
+    def __init__(
+        self, bart: BartForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, config: CodecConfig
+    ) -> None:
+        super().__init__()
+        limit = bart.config.max_position_embeddings
+        if not 3 <= config.max_tokens <= limit:
+            raise ValueError(f"--max-tokens {config.max_tokens}: must be 3 to {limit}, this BART's positions")
+        self.bart, self.tokenizer, self.config = bart, tokenizer, config
+        self.pooler = StatePooler(
+            config.pooling,
+            config.num_embeddings,
+            bart.config.d_model,
+            config.pooler_depth,
+            config.pooler_heads,
+            bart.config.dropout,
+            config.normalize,
+        )
+        # A published BART folder brings summarisation settings (4 beams, no repeated trigram, forced
+        # tokens) that would silently shape every report; a codec decodes plainly unless asked otherwise.
+        self.bart.generation_config = GenerationConfig(
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            decoder_start_token_id=bart.config.decoder_start_token_id,
+            max_new_tokens=config.max_tokens,
+        )
+
+    @property
+    def num_embeddings(self) -> int:
+        """K."""
+        return self.config.num_embeddings
+
+    @property
+    def embedding_dim(self) -> int:
+        """D, the width of BART."""
+        return self.bart.config.d_model
+
+    @property
+    def device(self) -> torch.device:
+        return self.bart.device
+
+    def tokenize(self, reports: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """input_ids and attention_mask, both (B, T) int64 on the CPU, padded right, cut at max_tokens.
+
+        Raises:
+            ValueError: a report without text.
+        """
+        texts = [normalize_report(report) for report in reports]
+        for number, text in enumerate(texts):
+            if not text:
+                raise ValueError(f"report {number} of {len(texts)} is empty: it has nothing to encode")
+        tokens = self.tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self.config.max_tokens,
+            padding_side="right",
+            return_tensors="pt",
+        )
+        return tokens["input_ids"], tokens["attention_mask"]
+
+    def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, T) -> report embeddings (B, K, D) float32, with gradients."""
+        states = self.bart.model.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        return self.pooler(states.last_hidden_state, attention_mask)
+
+    @torch.no_grad()
+    def encode(self, reports: Sequence[str]) -> torch.Tensor:
+        """Reports -> report embeddings (B, K, D) float32 on the codec's device."""
+        input_ids, attention_mask = self.tokenize(reports)
+        return self.embed(input_ids.to(self.device), attention_mask.to(self.device))
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        denoising: Denoising = NO_DENOISING,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """Reconstruction loss of reports (B, T): mean cross-entropy of their real tokens.
+
+        Args:
+            denoising: noise of the training; needs `generator` on the tokens' device.
+        """
+        noisy_ids = mask_tokens(input_ids, denoising.token_mask_rate, self.tokenizer, generator)
+        embeddings = self.embed(noisy_ids, attention_mask)
+        embeddings = add_noise(embeddings, denoising.embedding_noise, generator)
+        return self.token_loss(embeddings, input_ids, denoising.decoder_mask_rate, generator)
+
+    def loss(self, report_embeddings: torch.Tensor, reports: Sequence[str] | torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of reports given embeddings (B, K, D); gradients flow to the embeddings.
+
+        Args:
+            reports: texts, or token ids (B, T) padded with the pad token.
+        """
+        if not isinstance(reports, torch.Tensor):
+            reports = self.tokenize(reports)[0]
+        return self.token_loss(report_embeddings, reports.to(report_embeddings.device))
+
+    def token_loss(
+        self,
+        report_embeddings: torch.Tensor,
+        input_ids: torch.Tensor,
+        decoder_mask_rate: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """As `loss`; `decoder_mask_rate` of the previous tokens are hidden from the decoder."""
+        self.check_embeddings(report_embeddings)
+        config = self.bart.config
+        labels = input_ids.masked_fill(input_ids == self.tokenizer.pad_token_id, IGNORED)
+        previous = shift_tokens_right(input_ids, config.pad_token_id, config.decoder_start_token_id)
+        output = self.bart(
+            encoder_outputs=BaseModelOutput(last_hidden_state=report_embeddings),
+            decoder_input_ids=mask_tokens(previous, decoder_mask_rate, self.tokenizer, generator),
+            use_cache=False,
+        )
+        return functional.cross_entropy(
+            output.logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED
+        )
+
+    @torch.no_grad()
+    def decode(
+        self,
+        report_embeddings: torch.Tensor,
+        decoding: DecodingConfig | None = None,
+        generators: Sequence[torch.Generator] | None = None,
+    ) -> list[str]:
+        """Report embeddings (B, K, D) -> B reports, each a function of its own embedding (and generator).
+
+        Args:
+            decoding: greedy when not given.
+            generators: one an item on the codec's device, for sampling.
+        """
+        self.check_embeddings(report_embeddings)
+        decoding = decoding or DecodingConfig()
+        limit = self.config.max_tokens
+        num_beams = decoding.num_beams if decoding.method == "beam" else 1
+        output = self.bart.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=report_embeddings.to(self.device)),
+            logits_processor=sampling_processors(decoding, generators, len(report_embeddings)),
+            do_sample=False,
+            num_beams=num_beams,
+            length_penalty=decoding.length_penalty if num_beams > 1 else None,
+            early_stopping=True if num_beams > 1 else None,
+            no_repeat_ngram_size=decoding.no_repeat_ngram_size,
+            min_new_tokens=decoding.min_new_tokens or None,
+            max_new_tokens=min(decoding.max_new_tokens or limit, limit),
+        )
+        texts = self.tokenizer.batch_decode(
+            output, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return [normalize_report(text) for text in texts]
+
+    def check_embeddings(self, report_embeddings: torch.Tensor) -> None:
+        """Raise ValueError for embeddings that are not (B, K, D) of this codec."""
+        wanted = (self.num_embeddings, self.embedding_dim)
+        if report_embeddings.ndim != 3 or tuple(report_embeddings.shape[1:]) != wanted:
+            raise ValueError(
+                f"report embeddings of shape {tuple(report_embeddings.shape)} do not fit this codec, which "
+                f"takes (B, {wanted[0]}, {wanted[1]}): the prior was trained for another codec (--language)"
+            )
+
+    def fingerprint(self) -> str:
+        """Short hash of the weights. A prior keeps it, since it speaks to one codec only."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the BART folder, and beside it pooler.safetensors and codec.json."""
+        folder = Path(folder)
+        self.bart.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        weights = {
+            name: value.detach().cpu().contiguous() for name, value in self.pooler.state_dict().items()
+        }
+        save_file(weights, folder / "pooler.safetensors", metadata={"format": "pt"})
+        (folder / "codec.json").write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "ReportCodec":
+        """A saved codec, in eval mode.
+
+        Raises:
+            ValueError: the folder is not a codec's.
+        """
+        folder = Path(folder)
+        path = folder / "codec.json"
+        if not path.is_file():
+            raise ValueError(
+                f"{folder} is not a report codec: it has no codec.json (train_bart.py writes it)"
+            )
+        config = CodecConfig(**json.loads(path.read_text()))
+        bart = BartForConditionalGeneration.from_pretrained(folder)
+        codec = cls(bart, AutoTokenizer.from_pretrained(folder), config)
+        codec.pooler.load_state_dict(load_file(folder / "pooler.safetensors"))
+        return codec.eval()

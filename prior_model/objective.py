@@ -1,0 +1,108 @@
+"""Losses of the prior, and its training batches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+DecoderLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class PriorLossConfig:
+    """Weights of the losses; the mean squared error has weight `mse_weight`."""
+
+    mse_weight: float = 1.0
+    """Mean squared error of the embeddings."""
+    cosine_weight: float = 0.01
+    """1 - cosine similarity, as the paper weights it."""
+    decoder_loss_weight: float = 0.0
+    """Cross-entropy of the report through the frozen codec's decoder: what counts in the end."""
+
+
+def prior_losses(
+    predicted: torch.Tensor,
+    target: torch.Tensor,
+    config: PriorLossConfig,
+    decoder_loss: DecoderLoss | None = None,
+    token_ids: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor]:
+    """CXR-IRGen's MSE + 0.01 (1 - cosine), plus the decoder's loss by weight.
+
+    Args:
+        predicted, target: report embeddings (B, K, D).
+        decoder_loss: (embeddings, token_ids) -> scalar; needed where its weight is not 0.
+        token_ids: (B, T) of the reports.
+    """
+    predicted = predicted.float()
+    mse = functional.mse_loss(predicted, target)
+    cosine = functional.cosine_similarity(predicted, target, dim=-1).mean()
+    losses = {"mse": mse, "cosine": cosine}
+    loss = config.mse_weight * mse + config.cosine_weight * (1.0 - cosine)
+    if config.decoder_loss_weight:
+        assert decoder_loss is not None
+        losses["decoder"] = decoder_loss(predicted, token_ids)
+        loss = loss + config.decoder_loss_weight * losses["decoder"]
+    return {"loss": loss, **losses}
+
+
+class LatentReportSource:
+    """Films' posteriors with their reports' embeddings and tokens.
+
+    Args:
+        latents_mean, latents_std: (N, C, H, W) of the scaled posterior, arrays or memory maps.
+        rows: rows of the arrays that belong to this split.
+        report_embeddings: (len(rows), K, D) targets.
+        token_ids: (len(rows), T) of the reports, padded with `pad_token_id`.
+        latent_noise: deviation of extra noise on the latents, so that generated ones, which are less
+            exact than encoded ones, still read well. 0 also switches the posterior's own sampling off.
+        max_shift: films are moved by up to this many latent cells each way, with the edge repeated.
+    """
+
+    def __init__(
+        self,
+        latents_mean: np.ndarray,
+        latents_std: np.ndarray,
+        rows: np.ndarray,
+        report_embeddings: torch.Tensor,
+        token_ids: torch.Tensor,
+        pad_token_id: int,
+        latent_noise: float = 0.0,
+        max_shift: int = 0,
+    ) -> None:
+        self.mean, self.std, self.rows = latents_mean, latents_std, np.asarray(rows)
+        self.report_embeddings, self.token_ids = report_embeddings, token_ids
+        self.pad_token_id, self.latent_noise, self.max_shift = pad_token_id, latent_noise, max_shift
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """latents (B, C, H, W), report_embeddings (B, K, D), token_ids (B, T)."""
+        rows = self.rows[indices]
+        latents = torch.from_numpy(self.mean[rows].astype(np.float32))
+        if self.latent_noise:
+            std = torch.from_numpy(self.std[rows].astype(np.float32))
+            for scale in (std, self.latent_noise):
+                latents = latents + scale * torch.randn(latents.shape, generator=generator)
+        if self.max_shift:
+            latents = _shift(latents, self.max_shift, generator)
+        token_ids = self.token_ids[indices]
+        width = int((token_ids != self.pad_token_id).sum(dim=1).max())
+        return {
+            "latents": latents,
+            "report_embeddings": self.report_embeddings[indices],
+            "token_ids": token_ids[:, : -(-width // 16) * 16],
+        }
+
+
+def _shift(latents: torch.Tensor, max_shift: int, generator: torch.Generator) -> torch.Tensor:
+    """Each film moved by its own whole number of cells."""
+    size = latents.shape[-1]
+    padded = functional.pad(latents, (max_shift,) * 4, mode="replicate")
+    corners = torch.randint(0, 2 * max_shift + 1, (len(latents), 2), generator=generator).tolist()
+    return torch.stack(
+        [film[:, y : y + size, x : x + size] for film, (y, x) in zip(padded, corners, strict=True)]
+    )

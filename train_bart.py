@@ -1,0 +1,162 @@
+"""Train the report codec: report -> K embeddings -> report, on the train split of a pairs folder.
+
+python train_bart.py --data runs/demo/data --out runs/demo/bart
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from data_module.pairs import PairsFolder
+from language_module import (
+    NO_DENOISING,
+    BartSize,
+    CodecConfig,
+    Denoising,
+    ReportCodec,
+    ReportSource,
+    build_bart,
+    build_codec,
+    load_bart,
+    train_tokenizer,
+    truncated_share,
+)
+from language_module.pooling import check_pooling
+from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script
+
+
+@dataclass(frozen=True)
+class Config:
+    """Report codec training."""
+
+    data: Path = Path("runs/demo/data")
+    """Pairs folder; its reports of split train are learned, those of split validation watched."""
+    out: Path = Path("runs/demo/bart")
+    """Run folder to write."""
+    init_from: str = ""
+    """BART folder or hub name to start from, such as facebook/bart-base; empty starts from scratch."""
+    pooling: str = "learned"
+    """Encoder states to embeddings: mean, bos or eos (one embedding), or learned (query tokens)."""
+    num_embeddings: int = 8
+    """K, the embeddings of a report: 1 to 32."""
+    normalize: bool = True
+    """LayerNorm without affine on each embedding."""
+    max_tokens: int = 192
+    """Tokens of a report; the rest of a longer one is cut."""
+    num_epochs: float = 0.0
+    """Passes over the train split; above 0 it sets the number of steps."""
+    overwrite: bool = False
+    """Train anew where --out already holds a run."""
+    dry_run: bool = False
+    """Print the resolved config, sizes and memory, and stop."""
+    size: BartSize = field(default_factory=BartSize)
+    denoising: Denoising = field(default_factory=Denoising)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    @property
+    def codec(self) -> CodecConfig:
+        return CodecConfig(
+            pooling=self.pooling,
+            num_embeddings=self.num_embeddings,
+            normalize=self.normalize,
+            max_tokens=self.max_tokens,
+        )
+
+
+DEMO = Config(
+    train=TrainConfig(num_steps=600, batch_size=32, learning_rate=1e-3, warmup_steps=60, ema_decay=0.99)
+)
+PRESETS = {
+    "demo": DEMO,
+    # Real reports from scratch on a small machine: a larger vocabulary and a longer schedule.
+    "open-i": dataclasses.replace(
+        DEMO,
+        data=Path("data/open-i"),
+        out=Path("runs/open_i/bart"),
+        num_embeddings=16,
+        size=BartSize(vocab_size=3000),
+        train=dataclasses.replace(DEMO.train, num_steps=1500),
+    ),
+    # CXR-IRGen (WACV 2024): bart-base, 512 tokens, mean pooling, batch 8, 20 epochs, AdamW 5e-5.
+    "paper": Config(
+        data=Path("data/mimic-cxr"),
+        out=Path("runs/paper/bart"),
+        init_from="facebook/bart-base",
+        pooling="mean",
+        num_embeddings=1,
+        normalize=False,
+        max_tokens=512,
+        num_epochs=20.0,
+        size=BartSize(50265, 768, 6, 6, 12, 3072),
+        denoising=NO_DENOISING,
+        train=TrainConfig(
+            batch_size=8, learning_rate=5e-5, weight_decay=0.01, betas=(0.9, 0.999), warmup_steps=0
+        ),
+    ),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags and train."""
+    config = parse_config(PRESETS, argv, __doc__)
+    check_pooling(config.pooling, config.num_embeddings)
+    if config.dry_run:
+        describe_run(
+            config,
+            {"bart": lambda: build_bart(config.size, config.size.vocab_size, config.max_tokens)},
+            config.train,
+            trained=("bart",),
+            sizes={"report_embeddings": f"(B, {config.num_embeddings}, {config.size.d_model})"},
+        )
+        return
+    pairs = PairsFolder.open(config.data)
+    train_reports = pairs.split("train").table["report"].tolist()
+    validation_reports = pairs.split("validation").table["report"].tolist()
+    run = RunFolder.create(config.out, "bart", config, config.overwrite)
+
+    codec = _new_codec(config, train_reports)
+    if not torch.accelerator.is_available():
+        # The backward pass of torch's fused attention takes a third of a step on a CPU.
+        codec.bart.set_attn_implementation("eager")
+    cut = truncated_share(codec, train_reports)
+    if cut:
+        print(f"{cut:.1%} of the reports are longer than --max-tokens {config.max_tokens} and lose their end")
+
+    def objective(model, batch, generator):
+        # Validation sees the reports as they are; `model` may be wrapped, so its mode is asked, not set.
+        denoising = config.denoising if model.training else NO_DENOISING
+        return {"loss": model(**batch, denoising=denoising, generator=generator)}
+
+    fit(
+        codec,
+        objective,
+        ReportSource(codec, train_reports),
+        ReportSource(codec, validation_reports),
+        _with_epochs(config.train, config.num_epochs, len(train_reports)),
+        run,
+        save=lambda model, folder: model.save_pretrained(folder),
+    )
+
+
+def _new_codec(config: Config, reports: list[str]) -> ReportCodec:
+    torch.manual_seed(config.train.seed)
+    if config.init_from:
+        bart, tokenizer = load_bart(config.init_from)
+        return ReportCodec(bart, tokenizer, config.codec)
+    tokenizer = train_tokenizer(reports, config.size.vocab_size, config.max_tokens)
+    return build_codec(config.size, tokenizer, config.codec)
+
+
+def _with_epochs(train: TrainConfig, num_epochs: float, num_items: int) -> TrainConfig:
+    """`train` with as many steps as `num_epochs` passes take, where they are asked for."""
+    if num_epochs <= 0:
+        return train
+    items_per_step = train.batch_size * train.gradient_accumulation_steps * PartialState().num_processes
+    return dataclasses.replace(train, num_steps=max(1, round(num_epochs * num_items / items_per_step)))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,198 @@
+"""Train the prior: a film's latents -> its report's embeddings, for a trained autoencoder and report codec.
+
+    python train_prior_model.py --data runs/demo/data --autoencoder runs/demo/autoencoder \
+        --language runs/demo/bart --out runs/demo/prior
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from data_module.pairs import PairsFolder
+from language_module import ReportCodec
+from prior_model import LatentReportSource, PriorLossConfig, ReportPrior, prior_losses
+from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script
+
+
+@dataclass(frozen=True)
+class PriorSize:
+    """Sizes of the ViT; the latents' shape, K and D are those of the autoencoder and the codec."""
+
+    patch_size: int = 2
+    """Latent cells to a patch, on each side."""
+    dim: int = 256
+    """Width."""
+    depth: int = 6
+    """Blocks."""
+    num_heads: int = 4
+    """Attention heads."""
+    dropout: float = 0.1
+    """Dropout."""
+    drop_path: float = 0.1
+    """Stochastic depth of the last block, rising to it linearly."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Prior training."""
+
+    data: Path = Path("runs/demo/data")
+    """Pairs folder; split train is learned, split validation watched."""
+    autoencoder: Path = Path("runs/demo/autoencoder")
+    """Run folder of the autoencoder."""
+    language: Path = Path("runs/demo/bart")
+    """Run folder of the report codec."""
+    out: Path = Path("runs/demo/prior")
+    """Run folder to write."""
+    cache: Path = Path("runs/cache")
+    """Where the latents are kept, encoded once for each autoencoder and data."""
+    latent_noise: float = 0.1
+    """Noise on the latents (their own scale is 1), so that generated ones read well; 0 = posterior mean."""
+    max_shift: int = 1
+    """Films are moved by up to this many latent cells in training."""
+    num_epochs: float = 0.0
+    """Passes over the train split; above 0 it sets the number of steps."""
+    dry_run_latents: tuple[int, int, int] = (4, 16, 16)
+    """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""
+    dry_run_embeddings: tuple[int, int] = (8, 256)
+    """Report embeddings (K, D) that --dry-run assumes; a run takes them from its codec."""
+    overwrite: bool = False
+    """Train anew where --out already holds a run."""
+    dry_run: bool = False
+    """Print the resolved config, sizes and memory, and stop."""
+    size: PriorSize = field(default_factory=PriorSize)
+    loss: PriorLossConfig = field(default_factory=PriorLossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+PRESETS = {
+    "demo": Config(
+        loss=PriorLossConfig(decoder_loss_weight=1.0),
+        train=TrainConfig(
+            num_steps=400,
+            batch_size=32,
+            learning_rate=1e-3,
+            weight_decay=0.1,
+            warmup_steps=40,
+            ema_decay=0.99,
+        ),
+    ),
+    # CXR-IRGen (WACV 2024): ViT-B on 4x32x32 latents, patch 2, MSE + 0.01 (1 - cosine), batch 16, 20 epochs.
+    "paper": Config(
+        data=Path("data/mimic-cxr"),
+        autoencoder=Path("runs/paper/autoencoder"),
+        language=Path("runs/paper/bart"),
+        out=Path("runs/paper/prior"),
+        latent_noise=0.0,
+        max_shift=0,
+        num_epochs=20.0,
+        dry_run_latents=(4, 32, 32),
+        dry_run_embeddings=(1, 768),
+        size=PriorSize(patch_size=2, dim=768, depth=12, num_heads=12, dropout=0.0, drop_path=0.0),
+        train=TrainConfig(
+            batch_size=16, learning_rate=5e-5, weight_decay=0.01, betas=(0.9, 0.999), warmup_steps=0
+        ),
+    ),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags and train."""
+    config = parse_config(PRESETS, argv, __doc__)
+    if config.dry_run:
+        latents, embeddings = config.dry_run_latents, config.dry_run_embeddings
+        describe_run(
+            config,
+            {"prior": lambda: build_prior(config.size, latents, embeddings)},
+            config.train,
+            trained=("prior",),
+            sizes={"latents": f"(B, {latents})", "report_embeddings": f"(B, {embeddings})"},
+        )
+        return
+    pairs = PairsFolder.open(config.data)
+    autoencoder = RunFolder.open(config.autoencoder, "autoencoder")
+    codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)
+    codec.requires_grad_(False).to(PartialState().device)
+    run = RunFolder.create(config.out, "prior", config, config.overwrite)
+    if not torch.accelerator.is_available():
+        codec.bart.set_attn_implementation("eager")  # faster backward on a CPU, see train_bart.py
+
+    cache = load_latents(pairs, autoencoder.model_dir, config.cache)
+    noise = {"latent_noise": config.latent_noise, "max_shift": config.max_shift}
+    train_data = make_source(pairs, "train", cache, codec, **noise)
+    validation_data = make_source(pairs, "validation", cache, codec)
+    torch.manual_seed(config.train.seed)
+    prior = build_prior(
+        config.size,
+        cache["latents_mean"].shape[1:],
+        (codec.num_embeddings, codec.embedding_dim),
+        codec.fingerprint(),
+    )
+
+    def objective(model, batch, generator):
+        predicted = model(batch["latents"])
+        return prior_losses(
+            predicted, batch["report_embeddings"], config.loss, codec.loss, batch["token_ids"]
+        )
+
+    items_per_step = config.train.batch_size * config.train.gradient_accumulation_steps
+    num_steps = config.train.num_steps
+    if config.num_epochs > 0:
+        items_per_step *= PartialState().num_processes
+        num_steps = max(1, round(config.num_epochs * len(train_data) / items_per_step))
+    fit(
+        prior,
+        objective,
+        train_data,
+        validation_data,
+        dataclasses.replace(config.train, num_steps=num_steps),
+        run,
+        save=lambda model, folder: model.save_pretrained(folder),
+    )
+
+
+def build_prior(
+    size: PriorSize,
+    latents: tuple[int, int, int],
+    embeddings: tuple[int, int],
+    codec_fingerprint: str = "",
+) -> ReportPrior:
+    """An untrained prior from latents (C, H, W) to report embeddings (K, D)."""
+    return ReportPrior(
+        latent_channels=latents[0],
+        latent_size=latents[1],
+        num_embeddings=embeddings[0],
+        embedding_dim=embeddings[1],
+        codec_fingerprint=codec_fingerprint,
+        **dataclasses.asdict(size),
+    )
+
+
+def load_latents(pairs: PairsFolder, model_dir: Path, cache_root: Path) -> dict[str, np.ndarray]:
+    """latents_mean and latents_std, (N, C, H, W) scaled, in the order of the table, from the cache."""
+    from vision_module import encode_latents
+
+    return encode_latents(pairs, model_dir=model_dir, cache_root=cache_root, batch_size=32)
+
+
+def make_source(
+    pairs: PairsFolder, split: str, cache: dict[str, np.ndarray], codec: ReportCodec, **noise: float
+) -> LatentReportSource:
+    """One split's latents, with the embeddings and tokens of its reports."""
+    rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
+    reports = pairs.split(split).table["report"].tolist()
+    batches = [reports[start : start + 64] for start in range(0, len(reports), 64)]
+    embeddings = torch.cat([codec.encode(batch).cpu() for batch in batches])
+    token_ids, _ = codec.tokenize(reports)
+    pad = codec.tokenizer.pad_token_id
+    return LatentReportSource(
+        cache["latents_mean"], cache["latents_std"], rows, embeddings, token_ids, pad, **noise
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)
