@@ -3,7 +3,17 @@
 from training.cli import parse_config, run_script
 from training.config import TrainConfig
 from training.dry_run import describe_run
+from training.loader import make_generator
 from training.loop import fit
-from training.runs import RunFolder
+from training.runs import RunFolder, model_source
 
-__all__ = ["RunFolder", "TrainConfig", "describe_run", "fit", "parse_config", "run_script"]
+__all__ = [
+    "RunFolder",
+    "TrainConfig",
+    "describe_run",
+    "fit",
+    "make_generator",
+    "model_source",
+    "parse_config",
+    "run_script",
+]

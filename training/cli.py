@@ -72,7 +72,7 @@ def run_script(main: Callable[[], None]) -> None:
     """Run a script's main: bad input ends with one line and exit code 2, Ctrl-C with 130."""
     try:
         main()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if os.environ.get("PAIRCXR_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)

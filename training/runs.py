@@ -89,6 +89,25 @@ class RunFolder:
         return run
 
 
+def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> str:
+    """The model folder of a finished run; a plain model folder or a hub name is given back as it is.
+
+    Raises:
+        ValueError: a run of another kind, a run that is not finished, or a path that does not exist.
+    """
+    path = Path(name)
+    for root in (path, path.parent):
+        config = root / "config.json"
+        if config.is_file() and {"kind", "config"} <= _read(config).keys():
+            try:
+                return str(RunFolder.open(root, kind).model_dir)
+            except ValueError as error:
+                raise ValueError(f"{flag} {error}") from None
+    if not path.exists() and (path.is_absolute() or str(name).count("/") != 1):
+        raise ValueError(f"{flag} {name}: no such folder")
+    return str(name)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())

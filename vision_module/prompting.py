@@ -108,7 +108,7 @@ class Prompts(nn.Module):
 
     @torch.no_grad()
     def encode_references(self, images: torch.Tensor) -> torch.Tensor:
-        """Reference images (B, 1, S, S) in [-1, 1] -> pooled CLIP embeddings (B, D), before the projection."""
+        """Reference images (B, 1, S, S) in [-1, 1] -> pooled CLIP embeddings (B, D), unprojected."""
         pixel_values = clip_pixels(images.to(self.device), self.feature_extractor)
         output = self.image_encoder.vision_model(pixel_values=pixel_values)
         return output.pooler_output
