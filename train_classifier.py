@@ -1,0 +1,129 @@
+"""Train a CheXpert classifier (14 findings) on the train split of a pairs folder.
+
+python train_classifier.py --data runs/demo/data --out runs/demo/classifier
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from data_module.film_store import FilmStore
+from data_module.findings import FINDINGS
+from data_module.pairs import PairsFolder
+from evaluation.classifier_training import (
+    Augmentation,
+    FilmSource,
+    ResNetSize,
+    build_classifier,
+    masked_bce,
+    predict_store,
+    save_classifier,
+    write_json,
+)
+from evaluation.findings_scores import score_auroc, tune_thresholds
+from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script
+
+
+@dataclass(frozen=True)
+class Config:
+    """Classifier training."""
+
+    data: Path = Path("runs/demo/data")
+    """Pairs folder; films of split train are learned; those of split validation set the thresholds."""
+    out: Path = Path("runs/demo/classifier")
+    """Run folder to write."""
+    image_size: int = 64
+    """Films are fitted and cropped to this side."""
+    uncertain: Literal["ignore", "positive", "negative"] = "ignore"
+    """What an uncertain (-1) label becomes in the loss."""
+    blank: Literal["negative", "ignore"] = "negative"
+    """What a finding that is not mentioned becomes in the loss."""
+    overwrite: bool = False
+    """Train anew where --out already holds a run."""
+    dry_run: bool = False
+    """Print the resolved config, sizes and memory, and stop."""
+    size: ResNetSize = field(default_factory=ResNetSize)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+PRESETS = {
+    "demo": Config(
+        train=TrainConfig(
+            num_steps=400, batch_size=64, learning_rate=3e-3, warmup_steps=40, weight_decay=0.05
+        )
+    ),
+    # CXR-IRGen scores with a public classifier; this one is ResNet-50 at 224 for MIMIC-CXR-JPG.
+    "paper": Config(
+        data=Path("data/mimic-cxr"),
+        out=Path("runs/paper/classifier"),
+        image_size=224,
+        size=ResNetSize(64, (256, 512, 1024, 2048), (3, 4, 6, 3), "bottleneck"),
+        train=TrainConfig(
+            num_steps=40_000,
+            batch_size=64,
+            learning_rate=5e-4,
+            warmup_steps=1000,
+            weight_decay=0.05,
+            validate_every=2000,
+            num_validation_batches=40,
+            checkpoint_every=2000,
+            num_workers=12,
+        ),
+    ),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags and train."""
+    config = parse_config(PRESETS, argv, __doc__)
+    if config.image_size < 32:
+        raise ValueError(f"--image-size {config.image_size}: the network needs films of 32 or more")
+    if config.dry_run:
+        num_features, side = config.size.hidden_sizes[-1], config.image_size
+        sizes = {"pixel_values": f"(B, 1, {side}, {side})", "features": f"(B, {num_features})"}
+        describe_run(
+            config,
+            {"classifier": lambda: build_classifier(config.size)},
+            config.train,
+            ("classifier",),
+            sizes,
+        )
+        return
+    pairs = PairsFolder.open(config.data)
+    train, validation = pairs.split("train"), pairs.split("validation")
+    run = RunFolder.create(config.out, "classifier", config, config.overwrite)
+    if run.finished:
+        print(f"{run.root} is finished; --overwrite trains it anew")
+        return
+    policy = (config.uncertain, config.blank)
+    films = FilmStore(validation.image_paths, config.image_size)
+    train_films = FilmStore(train.image_paths, config.image_size)
+    torch.manual_seed(config.train.seed)
+
+    def save(model: torch.nn.Module, folder: Path) -> None:
+        probabilities = predict_store(model, films)
+        scores = score_auroc(validation.labels, probabilities, *policy)
+        save_classifier(model, folder, config.image_size, tune_thresholds(validation.labels, probabilities))
+        write_json(run.root / "metrics.json", {"num_validation": len(validation), "auroc": scores})
+        for name in FINDINGS:
+            value = scores["per_finding"].get(name)
+            print(f"  {name:28s} {f'{value:.3f}' if value is not None else scores['skipped'][name]}")
+        if scores["mean"] is not None:
+            print(f"validation AUROC, mean of {len(scores['per_finding'])}: {scores['mean']:.4f}")
+
+    fit(
+        build_classifier(config.size),
+        masked_bce,
+        FilmSource(train_films, train.labels, *policy, augmentation=config.augmentation),
+        FilmSource(films, validation.labels, *policy),
+        config.train,
+        run,
+        save,
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)
