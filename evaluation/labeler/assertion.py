@@ -1,0 +1,264 @@
+"""One sentence -> which findings it asserts, and how certainly: the reach of negations and hedges.
+
+A sentence becomes a row of events (findings, anatomy, cues, commas ...). One pass carries negation and hedge
+forward to the findings they reach; cues that stand behind ("is not seen", "cannot be excluded") reach back;
+anatomy and its state ("heart ... enlarged") are paired. After NegEx (Chapman et al., J Biomed Inform 2001)
+and the rules of the CheXpert labeler (Irvin et al., AAAI 2019), without a parser.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
+from evaluation.labeler.matcher import compile_phrases
+from evaluation.labeler.vocabulary import ANATOMY_MEANING, OTHER, read_lexicon
+
+CACHE_SIZE = 1 << 16  # sentences repeat a lot in reports
+
+
+@dataclass(slots=True)
+class Event:
+    """A phrase found in a sentence. `findings`: indices it asserts; `region`: of anatomy."""
+
+    kind: str
+    start: int
+    end: int
+    findings: tuple[int, ...] = ()
+    region: str = ""
+    code: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a sentence says: (finding index or OTHER, certainty) pairs; whether it speaks of a film at all."""
+
+    mentions: tuple[tuple[int, float], ...]
+    recognised: bool
+
+
+_LEXICON = read_lexicon()
+_EVENT = compile_phrases(_LEXICON)
+_LESION, _OPACITY = FINDINGS.index("Lung Lesion"), FINDINGS.index("Lung Opacity")
+_PLACE_OUTSIDE_LUNG = re.compile(
+    r"(?: \w+){0,6}? (?:in|of|within|involving|at) (?:the |a )?(?:\w+ ){0,3}?"
+    r"(?:vertebra\w*|humeral head|spine|bones?|ribs?|humer\w+|clavicle|scapula|sternum|breasts?|abdomen|liver|kidney"
+    r"|thyroid|axilla\w*|soft tissues?|t\d+|l\d+)\b"
+)
+_NEW_ASSERTION = re.compile(
+    r"\s*(?:and |a |an |the |some |also )*(?:mild|minimal|moderate|severe|small|tiny|trace|subtle|slight"
+    r"|faint|stable|unchanged|persistent|new|increas|worsen|improv|decreas|chronic|old|healed|left|right"
+    r"|bilateral|bibasilar|status post|prominent|enlarged|borderline|normal|patchy|streaky|low lung|possibl|probabl"
+    r"|likely|question|suspect|may |known|multiple|several|few|scattered|interval|extensive|degenerative|calcified)"
+)
+_SEEN = re.compile(
+    r" (?:\w+ly |clearly |definitely )?(?:seen|identified|noted|visuali[sz]ed|present|evident|appreciated"
+    r"|demonstrated|detected|found|observed|visible|apparent|suspected|shown)"
+)
+_LINKS = {
+    *("", "of the", "of", "in the", "size of the", "appearing", "central", "bilateral", "left", "right"),
+}
+_STATES = frozenset({"NORMAL", "ABNORMAL", "DOUBTFUL"})
+_LIST_PARTS = frozenset({"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL"})
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def read_sentence(sentence: str) -> Statement:
+    """The findings one sentence (from `text.split_sentences`) mentions, each with its certainty."""
+    events = [
+        Event(meaning.kind, match.start(), match.end(), meaning.findings, meaning.region)
+        for match in _EVENT.finditer(sentence)
+        for meaning in (_LEXICON[match.group()],)
+    ]
+    _settle_direction(sentence, events)
+    _reach_forward(sentence, events)
+    _reach_back(events)
+    _hedge_alternatives(events)
+    _set_aside_traps(sentence, events)
+    anatomy = _read_anatomy(sentence, events)
+    mentions = [
+        (finding, event.code)
+        for event in events
+        if event.kind == "FINDING" and event.code is not None
+        for finding in event.findings
+    ]
+    mentions += anatomy
+    recognised = any(event.kind in ("FINDING", "ANATOMY", "REPORTED", "NORMAL") for event in events)
+    return Statement(tuple(mentions), recognised)
+
+
+def _settle_direction(sentence: str, events: list[Event]) -> None:
+    """ "resolved effusion" reaches forward, "effusion, now resolved" reaches back."""
+    for i, event in enumerate(events):
+        if event.kind not in ("RESOLVED", "SUSPECTED"):
+            continue
+        behind = (
+            i > 0 and events[i - 1].kind in (*_LIST_PARTS, "VERB") and event.start - events[i - 1].end < 12
+        )
+        kinds = ("NEGATED", "NEGATE") if event.kind == "RESOLVED" else ("HEDGED", "HEDGE")
+        event.kind = kinds[0] if behind else kinds[1]
+
+
+def _reach_forward(sentence: str, events: list[Event]) -> None:
+    """Give every finding and state the certainty of the cues before it whose reach has not ended."""
+    negated = hedged = verb_since = False
+    for i, event in enumerate(events):
+        kind = event.kind
+        if kind == "NEGATE":
+            negated, hedged, verb_since = True, False, False
+        elif kind == "HEDGE":
+            hedged = True
+        elif kind == "BREAK":
+            negated = hedged = False
+        elif kind == "VERB":
+            verb_since = True
+        elif kind in ("COMMA", "AND"):
+            if (negated or hedged) and _starts_assertion(sentence, events, i, verb_since):
+                negated = hedged = False
+        elif kind == "WITH":
+            hedged = False
+            after_comma = i > 0 and events[i - 1].kind in ("COMMA", "AND")
+            if after_comma or (
+                sentence.startswith("with", event.start) and _NEW_ASSERTION.match(sentence, event.end)
+            ):
+                negated = False
+        elif kind == "FINDING" or kind in _STATES:
+            event.code = NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
+
+
+def _starts_assertion(sentence: str, events: list[Event], i: int, verb_since: bool) -> bool:
+    """Whether after the comma or "and" `events[i]` something new is asserted, and not a list goes on."""
+    following = events[i + 1] if i + 1 < len(events) else None
+    if following is None or following.kind in ("OR", "NEGATE", "AND"):
+        return False
+    if verb_since:
+        return True
+    list_goes_on = False
+    for j in range(i + 1, len(events)):
+        event = events[j]
+        if event.kind == "VERB":
+            if not _SEEN.match(sentence, event.end):
+                return not list_goes_on
+            break
+        if event.kind in ("BREAK", "NEGATE", "NEGATED", "HEDGED", "WITH"):
+            break
+        if event.kind == "OR":
+            list_goes_on = True
+    return not list_goes_on and _NEW_ASSERTION.match(sentence, events[i].end) is not None
+
+
+def _reach_back(events: list[Event]) -> None:
+    """Cues behind a mention ("is not seen", "cannot be excluded") change what stands before."""
+    for i, event in enumerate(events):
+        if event.kind not in ("NEGATED", "HEDGED"):
+            continue
+        crossed_or = False
+        for j in range(i - 1, -1, -1):
+            before = events[j]
+            if before.kind not in _LIST_PARTS or (before.kind == "COMMA" and not crossed_or and j < i - 1):
+                break
+            crossed_or |= before.kind in ("OR", "AND")
+            if before.kind == "FINDING" and event.kind == "NEGATED":
+                before.code = NEGATIVE
+            elif before.kind == "FINDING" and before.code == POSITIVE:
+                before.code = UNCERTAIN
+
+
+def _hedge_alternatives(events: list[Event]) -> None:
+    """ "X versus Y", "X or Y": neither is certain, unless both are denied."""
+    for i, event in enumerate(events):
+        if event.kind != "OR":
+            continue
+        for step in (-1, 1):
+            j = i + step
+            while 0 <= j < len(events) and events[j].kind in ("ANATOMY", "CALCIFIED", "STABLE"):
+                j += step
+            if 0 <= j < len(events) and events[j].kind == "FINDING" and events[j].code == POSITIVE:
+                events[j].code = UNCERTAIN
+
+
+def _set_aside_traps(sentence: str, events: list[Event]) -> None:
+    """Calcified nodules are granulomas, not CheXpert lesions; an opacity of a bone is not in the lung."""
+    for i, event in enumerate(events):
+        if event.kind == "CALCIFIED":
+            event.kind, event.findings, event.code = "FINDING", (OTHER,), POSITIVE
+            neighbours = events[i + 1 : i + 2] + events[max(i - 2, 0) : i]
+            for other in neighbours:
+                if other.findings == (_LESION,) and abs(other.start - event.end) < 40:
+                    other.findings = (OTHER,)
+        elif not {_LESION, _OPACITY}.isdisjoint(event.findings) and _PLACE_OUTSIDE_LUNG.match(
+            sentence, event.end
+        ):
+            event.findings = (OTHER,)
+
+
+def _read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
+    """Pair anatomy with its state, before ("normal heart size") or behind ("heart is enlarged")."""
+    mentions: list[tuple[int, float]] = []
+    waiting: list[Event] = []
+    attribute: Event | None = None
+    for i, event in enumerate(events):
+        if event.kind == "ANATOMY":
+            if attribute is not None:
+                mentions += _mean(event, attribute)
+            else:
+                waiting.append(event)
+        elif event.kind in _STATES:
+            following = events[i + 1] if i + 1 < len(events) else None
+            adjacent = following is not None and _is_adjacent(sentence, event, following)
+            opens = not waiting or events[i - 1].kind in ("COMMA", "AND", "WITH", "BREAK")
+            if adjacent and following.kind == "FINDING":
+                if event.kind == "NORMAL" and event.code == POSITIVE:
+                    following.code = NEGATIVE
+                continue
+            if adjacent and following.kind in _STATES:
+                continue
+            if adjacent and following.kind == "ANATOMY" and opens:
+                attribute, waiting = event, []
+                continue
+            if not waiting and event.kind == "NORMAL" and event.code == POSITIVE:
+                _deny_before(events, i)
+            for region in waiting:
+                mentions += _mean(region, event)
+            attribute, waiting = None, []
+        elif event.kind in ("BREAK", "WITH"):
+            attribute, waiting = None, []
+        elif event.kind == "COMMA" and attribute is not None and attribute.kind != "NORMAL":
+            attribute = None
+    return mentions
+
+
+def _deny_before(events: list[Event], i: int) -> None:
+    """ "interstitial markings are normal": a normal state with a verb denies the finding before it."""
+    if i >= 2 and events[i - 1].kind == "VERB" and events[i - 2].kind == "FINDING":
+        events[i - 2].code = NEGATIVE
+
+
+def _is_adjacent(sentence: str, event: Event, following: Event) -> bool:
+    between = sentence[event.end : following.start].strip()
+    return between in (
+        "",
+        "of the",
+        "of",
+        "in the",
+        "central",
+        "bilateral",
+        "left",
+        "right",
+        "size of the",
+        "appearing",
+    )
+
+
+def _mean(region: Event, state: Event) -> list[tuple[int, float]]:
+    """What `state`, with its own certainty, says about the findings of `region`."""
+    asserted, denied = ANATOMY_MEANING[region.region]
+    if state.kind == "NORMAL":
+        if state.code == NEGATIVE:  # "not normal" says nothing certain
+            return []
+        code = NEGATIVE if state.code == POSITIVE else UNCERTAIN
+        return [(FINDINGS.index(name), code) for name in denied]
+    code = UNCERTAIN if state.kind == "DOUBTFUL" and state.code == POSITIVE else state.code
+    if not asserted and region.region != "lungs":
+        return [(OTHER, code)]
+    return [(FINDINGS.index(name), code) for name in asserted]

@@ -1,0 +1,73 @@
+"""Report text -> clean lower-case sentences: sections, headers, numbered lists, abbreviations."""
+
+import re
+
+# Sections that say why or how the film was taken, not what is on it: their findings are not asserted.
+_IGNORED = (
+    r"(?:clinical )?(?:indications?|history|information|data|statement|question|details)"
+    r"|(?:brief |patient |relevant |past |medical )+history|history and indication|indication/history"
+    r"|comparisons?(?: studies| films?)?|prior (?:study|studies|exam)|techniques?|procedures?(?: comments)?"
+    r"|exam(?:ination)?s?|study|type of exam(?:ination)?|views?|reason for (?:the )?(?:exam(?:ination)?|study)"
+    r"|reason|clinical diagnosis|diagnosis at admission|symptoms?|notification|dictated by|signed by"
+)
+_KEPT = (
+    r"findings?|impressions?|conclusions?|opinion|interpretation|summary|addendum|wet read|report|final report"
+    r"|preliminary report|findings (?:and|/) ?impression|findings/impression|recommendations?|chest|result"
+)
+_HEADER = re.compile(rf"(?:(?<=^)|(?<=[.\n;:])|(?<=\n ))[ \t]*(?:({_IGNORED})|({_KEPT}))[ \t]*:", re.I)
+_REWRITES = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\bw/o\b", "without"),
+        (r"\bw/(?= ?[a-z])", "with "),
+        (r"\br/o\b", "rule out"),
+        (r"\bc/w\b", "consistent with"),
+        (r"\bs/p\b", "status post"),
+        (r"\bh/o\b", "history of"),
+        (r"\band/or\b", "or"),
+        (r"\bvs\b\.?", "versus"),
+        (r"\b(dr|mr|mrs|ms|approx|incl|pt|fx|st|e\.g|i\.e|a\.m|p\.m)\.(?= \w)(?! no\b)", r"\1"),
+        (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
+        (r":\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))", " is absent"),
+        (r":\s*(?:yes|present|positive)\b(?=\s*(?:[.,;\n]|$))", " is present"),
+        (r":\s*(?:possible|uncertain|equivocal|questionable)\b(?=\s*(?:[.,;\n]|$))", " is possible"),
+        (r"(?:(?<=^)|(?<=[\s.:]))\(?\d{1,2}[.)](?=\s|[a-z])", " . "),  # 1. 2) of a numbered list
+        (r"[-–—_]+(?=\w)(?<=\w[-–—_])", " "),  # air-space, peri-hilar
+        (r"\s[-–—]+\s|--+|–|—", " ; "),
+        (r"[*•]+", " . "),
+        (r"\n[ \t]*(?:-|\n)", " . "),
+        (r"[\"'`()\[\]:]", " "),
+        (r"\s+", " "),
+    )
+)
+_SENTENCE = re.compile(r"[.;!?]+")
+
+
+def find_statements(report: str) -> str:
+    """The report without the sections that assert nothing (indication, history, comparison, technique).
+
+    A section ends at the next header or at an empty line; text before the first header is kept.
+    """
+    if ":" not in report:
+        return report
+    kept, start, ignoring = [], 0, False
+    for match in _HEADER.finditer(report):
+        kept.append(_section(report[start : match.start()], ignoring))
+        start, ignoring = match.end(), match.group(1) is not None
+    kept.append(_section(report[start:], ignoring))
+    return "\n".join(kept)
+
+
+def _section(body: str, ignoring: bool) -> str:
+    if not ignoring:
+        return body
+    paragraphs = re.split(r"\n[ \t]*\n", body.lstrip(), maxsplit=1)
+    return paragraphs[1] if len(paragraphs) > 1 else ""
+
+
+def split_sentences(report: str) -> list[str]:
+    """Lower-case sentences of a report, whitespace and punctuation made plain."""
+    text = find_statements(report).lower()
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    return [sentence for sentence in (part.strip(" ,") for part in _SENTENCE.split(text)) if sentence]
