@@ -1,0 +1,1 @@
+"""Sources of films and reports; each makes a pairs folder."""

@@ -1,0 +1,122 @@
+"""Films of any source -> 8-bit grey PNG or JPEG of one size, in threads, resumable."""
+
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from data_module.images import RESIZERS, FilmError, read_pixels
+from data_module.pairs import write_atomic
+
+SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
+JPEG_QUALITY = 95
+_CHUNK = 4096  # films handed to the threads at once
+# load_dataset("imagefolder") takes files whose names hold one of these words for a split of their own.
+_SPLIT_WORDS = re.compile(
+    r"(?<![a-z])(train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?![a-z])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class FilmFormat:
+    """How films are written: `size` pixels a side, `resize` one of RESIZERS, `image_format` of SUFFIXES."""
+
+    size: int
+    resize: str
+    image_format: str
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or self.size > 4096:
+            raise ValueError(f"--size {self.size}: give 8 to 4096 pixels")
+        for flag, value, allowed in (
+            ("--resize", self.resize, RESIZERS),
+            ("--image-format", self.image_format, SUFFIXES),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{flag} {value}: choose one of {', '.join(allowed)}")
+
+
+def resolve_inside(root: Path, name: str) -> Path:
+    """The path of a table's file name under `root`. Raises FilmError where it leads outside."""
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise FilmError(f"{name}: lies outside the images folder {root}")
+    return path
+
+
+def name_films(names: Sequence[str], image_format: str) -> list[str]:
+    """File names in the pairs folder, "images/...": distinct, safe, and free of words that mean a split."""
+    stems = []
+    for name in names:
+        stem = str(PurePosixPath(name.replace("\\", "/")).with_suffix(""))
+        clean = re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", stem) and ".." not in stem
+        stems.append(stem if clean and not _SPLIT_WORDS.search(stem) else _hash_name(name))
+    first = {}
+    for place, stem in enumerate(stems):
+        if first.setdefault(stem.lower(), place) != place:  # a.png and a.jpg, or A.png on some file systems
+            stems[place] = _hash_name(names[place])
+    return [f"images/{stem}{SUFFIXES[image_format]}" for stem in stems]
+
+
+def _hash_name(name: str) -> str:
+    return sha256(name.encode()).hexdigest()[:16]
+
+
+def convert_films(
+    sources: Sequence[Path], targets: Sequence[Path], film: FilmFormat, num_workers: int
+) -> Iterator[str | None]:
+    """Convert films one by one, in order: None where it worked, else the reason why it did not.
+
+    A finished target is kept, so that a killed conversion goes on; targets are written atomically.
+    """
+    convert = partial(_convert_film, film=film)
+    with (
+        ThreadPoolExecutor(num_workers) as pool,
+        tqdm(total=len(sources), desc="films", unit="film") as bar,
+    ):
+        for start in range(0, len(sources), _CHUNK):
+            stop = start + _CHUNK
+            for reason in pool.map(convert, sources[start:stop], targets[start:stop]):
+                bar.update()
+                yield reason
+
+
+def _convert_film(source: Path, target: Path, film: FilmFormat) -> str | None:
+    if target.is_file():
+        return None
+    try:
+        pixels = RESIZERS[film.resize](read_pixels(source), film.size)
+    except FilmError as error:
+        return str(error)
+    if (pixels == pixels.flat[0]).all():
+        return f"{source}: blank, every pixel is {pixels.flat[0]}"
+    write_atomic(target, encode_film(pixels, film.image_format))
+    return None
+
+
+def encode_film(pixels: np.ndarray, image_format: str) -> bytes:
+    """(H, W) uint8 -> bytes of a greyscale PNG or JPEG file."""
+    buffer = io.BytesIO()
+    options = {"quality": JPEG_QUALITY} if image_format == "jpeg" else {"compress_level": 6}
+    Image.fromarray(pixels).save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def estimate_bytes(num_films: int, film: FilmFormat) -> int:
+    """Rough size on disk: 0.6 bytes a pixel as PNG, 0.3 as JPEG at quality 95."""
+    return int(num_films * film.size**2 * (0.6 if film.image_format == "png" else 0.3))
+
+
+def default_num_workers() -> int:
+    """The processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

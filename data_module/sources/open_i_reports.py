@@ -1,0 +1,137 @@
+"""Open-I's report files and tables, read."""
+
+import hashlib
+import importlib.util
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from data_module.sections import join_sections
+
+MAX_REPORT_BYTES = 2**20  # a real report is a few kB
+
+
+@dataclass(frozen=True)
+class OpenIReport:
+    """One report. `mesh`: the expert's MeSH "major" terms; `films`: ids of its films."""
+
+    uid: str
+    findings: str
+    impression: str
+    mesh: tuple[str, ...]
+    films: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return join_sections(self.findings, self.impression)
+
+
+def find_packaged(name: str) -> Path:
+    """A data file of the torchxrayvision package, found without importing it."""
+    spec = importlib.util.find_spec("torchxrayvision")
+    path = Path(spec.origin).parent / "data" / name if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise ValueError(f"{name} is not in the torchxrayvision package; give --reports FILE")
+    return path
+
+
+def read_reports(archive: Path) -> tuple[list[OpenIReport], list[dict[str, str]]]:
+    """All reports with a findings or impression section, by number, and the others with the reason.
+
+    Raises:
+        ValueError: the archive is missing, not a tar file, or holds no XML report.
+    """
+    reports, skipped, seen = [], [], set()
+    for name, content in _iterate_files(archive):
+        try:
+            if content is None:
+                raise ValueError(f"larger than {MAX_REPORT_BYTES} bytes")
+            report = parse_report(content)
+            if report.uid in seen:
+                raise ValueError(f"duplicate id {report.uid}")
+            if not report.text:
+                raise ValueError("empty report: neither findings nor impression")
+            seen.add(report.uid)
+            reports.append(report)
+        except ValueError as error:
+            skipped.append({"item": name, "reason": str(error)})
+    if not reports:
+        raise ValueError(f"--reports {archive}: holds no readable Open-I report")
+    return sorted(reports, key=lambda report: _natural(report.uid)), skipped
+
+
+def _iterate_files(archive: Path) -> Iterator[tuple[str, bytes | None]]:
+    """(name, content) of each XML file; None for an oversized one. Nothing is unpacked to disk."""
+    if archive.is_dir():
+        for path in sorted(archive.rglob("*.xml")):
+            yield path.name, path.read_bytes() if path.stat().st_size <= MAX_REPORT_BYTES else None
+        return
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                if member.isfile() and member.name.endswith(".xml"):
+                    file = tar.extractfile(member)
+                    name = member.name.rsplit("/", 1)[-1]
+                    yield name, file.read() if file and member.size <= MAX_REPORT_BYTES else None
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise ValueError(f"--reports {archive}: cannot be read as a tar archive ({error})") from error
+
+
+def parse_report(content: bytes) -> OpenIReport:
+    """One XML file of Open-I. Raises ValueError for anything else, and for a DTD or entities."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise ValueError("XML with a DTD or entities, which no Open-I report has")
+    try:
+        root = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"not well-formed XML ({error})") from None
+    uid = root.find("uId")
+    if uid is None or not uid.get("id"):
+        raise ValueError("no Open-I report: it has no uId")
+    sections = {
+        node.get("Label", ""): " ".join((node.text or "").split()) for node in root.iter("AbstractText")
+    }
+    return OpenIReport(
+        uid=uid.get("id", ""),
+        findings=sections.get("FINDINGS", ""),
+        impression=sections.get("IMPRESSION", ""),
+        mesh=tuple((node.text or "").strip() for node in root.iterfind("MeSH/major")),
+        films=tuple(node.get("id", "") for node in root.iter("parentImage")),
+    )
+
+
+def text_key(text: str) -> str:
+    """Equal for texts that differ only in case, punctuation and spaces."""
+    words = " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def read_views() -> dict[str, str]:
+    """Film id -> PA, AP or L, from the two tables that come with torchxrayvision; missing where unknown.
+
+    The DICOM headers call many laterals PA, so PA is believed only where the table that was made by
+    clustering the films (one film of each report) says so too.
+    """
+    headers = pd.read_csv(
+        find_packaged("nlmcxr_dicom_metadata.csv.gz"), usecols=["imageid", "View Position"], dtype=str
+    )
+    said = dict(zip(headers["imageid"], headers["View Position"].fillna(""), strict=True))
+    laterals = ("LL", "RL", "LATERAL", "LARGE LATERAL")
+    views = {film: "L" if view in laterals else view for film, view in said.items() if view != "PA"}
+    clusters = pd.read_csv(find_packaged("nlmcxr_tsne_pa.csv.gz"), dtype=str)
+    for film, view in zip(clusters["imageid"], clusters["tsne-view"], strict=True):
+        views[film] = "AP" if view == "PA" and said.get(film) == "AP" else view
+    return views
+
+
+def _natural(uid: str) -> tuple[str | int, ...]:
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", uid))

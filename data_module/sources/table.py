@@ -1,0 +1,200 @@
+"""The `csv` source: any table of films, with its column names as flags -> a pairs folder."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_module.findings import FINDINGS, prompt_sentence
+from data_module.pairs import PairsFolder, provenance_record, write_pairs
+from data_module.sections import join_sections
+from data_module.sources.films import FilmFormat, convert_films, default_num_workers, name_films
+from data_module.sources.label_map import LabelMap, merge_codes
+from data_module.sources.output import begin_folder, count_values, hash_file, plain_config, refuse_skipped
+from data_module.sources.table_rows import Row, parse_rows
+from data_module.splits import split_by_patient
+
+Labeler = Callable[[Sequence[str]], np.ndarray]  # reports -> (N, 14) certainties in the order of FINDINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableConfig:
+    """A table of films and, where it has them, reports and labels."""
+
+    table: Path
+    """CSV file (.tsv: tab-separated), one row a film."""
+    images: Path
+    """Folder that the image column's paths start from."""
+    out: Path
+    """Pairs folder to write."""
+    image_column: str = "image"
+    """Path of the film under --images."""
+    patient_column: str = "patient_id"
+    """Patient id: the split and the choice of references go by it."""
+    report_column: str = ""
+    """Free text; rows where it is empty get a report built from their labels. "" if the table has none."""
+    labels_column: str = ""
+    """One column of labels, several joined by --label-separator; "" if the 14 findings are columns."""
+    label_separator: str = "|"
+    """Between the labels of one film."""
+    label_map: Path | None = None
+    """JSON or CSV of label -> finding, over the built-in names (NIH, COVID, CheXpert)."""
+    view_column: str = ""
+    """PA, AP and the like. "" if the table has none."""
+    sex_column: str = ""
+    """F or M."""
+    age_column: str = ""
+    """Years: 63, 63.0 or 063Y."""
+    study_column: str = ""
+    """Study id; "" takes the image's name."""
+    source_column: str = ""
+    """Name of each row's data set; "" takes --source-name."""
+    source_name: str = "csv"
+    """Goes into the `source` column."""
+    size: int = 256
+    """Pixels a side of the written films."""
+    resize: str = "fit-crop"
+    """fit-crop (central square), pad (black bars) or squash."""
+    image_format: str = "png"
+    """png (exact) or jpeg (quality 95)."""
+    seed: int = 0
+    """Seed of the split by patient."""
+    strict: bool = False
+    """Any row that cannot be used is an error."""
+    overwrite: bool = False
+    """Replace an --out that was made with other settings."""
+    dry_run: bool = False
+    """Say what would be made, and stop."""
+    num_workers: int = field(default_factory=default_num_workers)
+    """Threads that decode films; changes nothing in the result."""
+
+
+def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsFolder:
+    """Convert a table into a pairs folder; returns it, also when it was finished before.
+
+    Args:
+        labeler: labels rows that have text; a table's own labels go before it.
+
+    Raises:
+        ValueError: names the flag, file or column that is wrong.
+    """
+    film = FilmFormat(config.size, config.resize, config.image_format)
+    table = _read(config)
+    finished = begin_folder(config.out, _settings(config, table), config.overwrite)
+    if finished is not None:
+        print(f"{config.out}: already done, {len(finished)} rows")
+        return finished
+    rows, skipped = parse_rows(table, config, LabelMap(config.label_map))
+    rows, failed = _write_films(rows, config, film)
+    skipped += failed
+    refuse_skipped(skipped, config.strict)
+    if not rows:
+        first = skipped[0] if skipped else {"item": "the table", "reason": "it has no rows"}
+        raise ValueError(f"{config.table}: no row can be used; {first['item']}: {first['reason']}")
+    _label_texts(rows, labeler)
+    records = [_as_record(row) for row in rows]
+    splits = split_by_patient([record["patient_id"] for record in records], config.seed)
+    for record, split in zip(records, splits, strict=True):
+        record["split"] = split
+    counts = {
+        "num_patients": len({record["patient_id"] for record in records}),
+        "splits": count_values(splits),
+        "sources": count_values([record["source"] for record in records]),
+    }
+    provenance = {**provenance_record(plain_config(config)), **counts}
+    return write_pairs(config.out, records, provenance, _card(config, counts), skipped)
+
+
+def _read(config: TableConfig) -> pd.DataFrame:
+    if not config.images.is_dir():
+        raise ValueError(f"--images {config.images}: no such folder")
+    try:
+        separator = "\t" if config.table.suffix.lower() == ".tsv" else ","
+        table = pd.read_csv(config.table, sep=separator, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise ValueError(f"--table {config.table}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--table {config.table}: cannot be read as a CSV table ({error})") from error
+    flags = [f.name for f in dataclasses.fields(config) if f.name.endswith("_column")]
+    for flag in flags:
+        column = getattr(config, flag)
+        if column and column not in table.columns:
+            name = flag.replace("_", "-")
+            raise ValueError(
+                f"--{name} {column!r}: {config.table} has no such column; it has {', '.join(table)}"
+            )
+    if not config.image_column or not config.patient_column:
+        raise ValueError("--image-column and --patient-column cannot be empty")
+    if not (config.labels_column or config.report_column or set(FINDINGS) & set(table.columns)):
+        raise ValueError(
+            f"{config.table}: give --labels-column or --report-column; it has {', '.join(table)}"
+        )
+    return table
+
+
+def _write_films(
+    rows: Sequence[Row], config: TableConfig, film: FilmFormat
+) -> tuple[list[Row], list[dict[str, str]]]:
+    names = name_films([row.item for row in rows], config.image_format)
+    targets = [config.out / name for name in names]
+    reasons = convert_films([row.film for row in rows], targets, film, config.num_workers)
+    kept, skipped = [], []
+    for row, name, reason in zip(rows, names, reasons, strict=True):
+        if reason is None:
+            row.values["file_name"] = name
+            kept.append(row)
+        else:
+            skipped.append({"item": row.item, "reason": reason})
+    return kept, skipped
+
+
+def _label_texts(rows: Sequence[Row], labeler: Labeler | None) -> None:
+    """Fill in what the table's labels leave open from the rows' own text."""
+    with_text = [row for row in rows if row.has_text]
+    if labeler and with_text:
+        all_codes = labeler([join_sections(*row.sections) for row in with_text])
+        for row, codes in zip(with_text, all_codes, strict=True):
+            row.codes = merge_codes(row.codes, codes)
+
+
+def _as_record(row: Row) -> dict[str, Any]:
+    """The row of metadata.csv, except for its split."""
+    marked = "notes" if row.has_text else "text from labels"
+    return {
+        **row.values,
+        **row.codes,
+        "report": join_sections(*row.sections),
+        "findings_section": row.sections.findings,
+        "impression_section": row.sections.impression,
+        "prompt": prompt_sentence(row.codes),
+        "source": f"{row.values['source']} ({marked})",
+    }
+
+
+def _settings(config: TableConfig, table: pd.DataFrame) -> dict[str, Any]:
+    """What decides the content of the folder."""
+    passing = ("out", "strict", "overwrite", "dry_run", "num_workers")
+    settings = {name: value for name, value in plain_config(config).items() if name not in passing}
+    settings["table_hash"] = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
+    if config.label_map:
+        settings["label_map_hash"] = hash_file(config.label_map, "--label-map")
+    return {"kind": "csv", **settings}
+
+
+def _card(config: TableConfig, counts: Mapping[str, Any]) -> str:
+    sources = "\n".join(f"- {name}: {count} films" for name, count in counts["sources"].items())
+    return f"""# Chest films and reports from {config.table.name}
+
+Made by `prepare_data.py csv`; provenance.json tells how, skipped.csv what was left out and why.
+
+{sources}
+
+Films: 8-bit grey, {config.size} x {config.size}, {config.resize}. {counts["num_patients"]} patients, split by
+patient. "(text from labels)" marks reports that were built from a film's labels, age, sex and view: no
+person wrote them. The films' and notes' own licences hold for this copy. Not for clinical use.
+"""
