@@ -1,0 +1,154 @@
+"""The `demo` source: rendered phantom films with known findings, and their reports, as a pairs folder."""
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from data_module.demo.film import render_film
+from data_module.demo.report import Report, write_report
+from data_module.demo.study import Study, get_study
+from data_module.findings import prompt_sentence
+from data_module.pairs import PairsFolder, provenance_record, write_atomic, write_pairs
+from data_module.splits import split_by_patient
+
+CHUNK = 32  # films a worker renders at a time
+CARD = """# PairCXR demo phantoms
+
+{num_studies} synthetic chest films of {size} x {size} pixels, with reports, drawn by PairCXR's `demo` source
+(seed {seed}). **These are drawings, not radiographs of people, and not for clinical use.**
+
+Findings, sides and severities are known exactly, because film and report are made from the same facts. The
+14 CheXpert columns hold what the report mentions (1 present, 0 absent, -1 uncertain, empty = not mentioned);
+`facts` holds each finding with side, severity, site and kind as JSON. A hedged finding (-1) is drawn faintly
+about half the time and else not at all. Splits are by patient.
+
+They serve to try and test the pipeline end to end. Figures measured on them say nothing about real films.
+"""
+
+
+@dataclass(frozen=True)
+class DemoFilm:
+    """One study, its film (size, size) uint8 and its report."""
+
+    study: Study
+    pixels: np.ndarray
+    report: Report
+
+
+def generate_studies(num_studies: int, size: int = 64, seed: int = 0, start: int = 0) -> Iterator[DemoFilm]:
+    """Studies `start` to `start + num_studies - 1` of the demo of `seed`, in order.
+
+    Study i depends on (seed, i) alone; `size` (pixels a side, 32 or more) changes neither facts nor report.
+
+    Raises:
+        ValueError: a negative number, or a size that is too small.
+    """
+    for index in range(start, start + num_studies):
+        study = get_study(seed, index)
+        yield DemoFilm(study, render_film(study, size), write_report(study))
+
+
+def write_demo(
+    out: str | Path,
+    num_studies: int = 4000,
+    size: int = 64,
+    seed: int = 0,
+    num_workers: int = 2,
+    config: Mapping[str, Any] | None = None,
+) -> PairsFolder:
+    """Render a demo pairs folder; metadata.csv is written last, so a folder that has one is whole.
+
+    Args:
+        out: folder to write; must not hold a finished pairs folder of other settings.
+        num_studies: one film each. The first n studies are the same whatever the number.
+        size: pixels a side, 32 or more; 64, 128 and 256 are usual.
+        num_workers: processes; the result does not depend on it.
+        config: what goes to provenance.json; the arguments above when None.
+
+    Raises:
+        ValueError: names the argument that is wrong.
+    """
+    out = Path(out)
+    for name, value, least in (
+        ("num_studies", num_studies, 1),
+        ("size", size, 32),
+        ("seed", seed, 0),
+        ("num_workers", num_workers, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{name}={value}: must be {least} or more")
+    (out / "metadata.csv").unlink(missing_ok=True)  # from here on the folder is unfinished
+    chunks = [range(i, min(i + CHUNK, num_studies)) for i in range(0, num_studies, CHUNK)]
+    work = partial(_render_chunk, out, size, seed)
+    rows: list[dict[str, Any]] = []
+    with tqdm(total=num_studies, desc="demo films", unit=" films") as bar:
+        for chunk in _map(work, chunks, num_workers):
+            rows += chunk
+            bar.update(len(chunk))
+    splits = split_by_patient([row["patient_id"] for row in rows], seed)
+    rows = [{**row, "split": split} for row, split in zip(rows, splits, strict=True)]
+    settings = {"source": "demo", "num_studies": num_studies, "size": size, "seed": seed}
+    provenance = {
+        **provenance_record(config if config is not None else settings),
+        "synthetic": True,
+        "num_patients": len({row["patient_id"] for row in rows}),
+    }
+    return write_pairs(out, rows, provenance, CARD.format(num_studies=num_studies, size=size, seed=seed))
+
+
+def _map(work: Any, chunks: list[range], num_workers: int) -> Iterator[list[dict[str, Any]]]:
+    if num_workers <= 1 or len(chunks) == 1:
+        yield from map(work, chunks)
+        return
+    # Spawned, since a fork of a process that holds threads (torch) can hang.
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(work, chunks)
+
+
+def _render_chunk(out: Path, size: int, seed: int, indices: range) -> list[dict[str, Any]]:
+    rows = []
+    for film in generate_studies(len(indices), size, seed, indices.start):
+        row = film_row(film)
+        buffer = io.BytesIO()
+        Image.fromarray(film.pixels).save(buffer, format="PNG")
+        write_atomic(out / row["file_name"], buffer.getvalue())
+        rows.append(row)
+    return rows
+
+
+def film_row(film: DemoFilm) -> dict[str, Any]:
+    """The metadata row of a film, without its split."""
+    study, report = film.study, film.report
+    facts: dict[str, Any] = {}
+    for sign in study.signs:
+        entry = sign.facts() | ({} if sign.certainty > 0 else {"certainty": "uncertain"})
+        if sign.finding == "Support Devices":
+            facts.setdefault(sign.finding, []).append(entry)
+        else:
+            facts[sign.finding] = entry
+    return {
+        "file_name": f"images/{study.patient.patient_id}/{study.study_id}.png",
+        "report": report.text,
+        "findings_section": report.findings_section,
+        "impression_section": report.impression_section,
+        "patient_id": study.patient.patient_id,
+        "study_id": study.study_id,
+        "view": study.view,
+        "sex": study.patient.sex,
+        "age": study.age,
+        **study.labels,
+        "prompt": prompt_sentence(study.labels),
+        "seed": study.seed,
+        "source": "demo",
+        "facts": json.dumps(facts, separators=(",", ":")),
+    }
