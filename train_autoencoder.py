@@ -29,8 +29,8 @@ class Config:
     """Side of the films in pixels."""
     kl_weight: float = 1e-3
     """Weight of the KL term, per image pixel."""
-    ssim_weight: float = 0.3
-    """Weight of 1 - SSIM."""
+    edge_weight: float = 0.5
+    """Weight of the L1 of neighbouring pixels' differences."""
     model: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     overwrite: bool = False
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     run = RunFolder.create(config.out, "autoencoder", config, config.overwrite)
     torch.manual_seed(config.train.seed)
     model = AutoencoderLoss(
-        build_autoencoder(config.model, config.image_size), config.kl_weight, config.ssim_weight
+        build_autoencoder(config.model, config.image_size), config.kl_weight, config.edge_weight
     )
     train_films = Films(pairs.split("train"), config.image_size, max_shift=config.image_size // 16)
     validation_films = Films(pairs.split("validation"), config.image_size, max_shift=0)

@@ -1,0 +1,85 @@
+"""What to draw: item i's prompt, findings and reference film, as a pure function of (seed, i)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_module.findings import FINDINGS, prompt_sentence
+from data_module.pairs import PairsFolder
+from data_module.references import ReferenceIndex
+
+Labeler = Callable[[Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class PlannedPair:
+    """One film to draw. `labels` (14,) are the findings asked for; `reference` is None for text alone."""
+
+    prompt: str
+    labels: np.ndarray
+    reference: Path | None
+    reference_name: str
+
+
+class SamplingPlan:
+    """Items 0, 1, 2, ... of a sampling run.
+
+    Prompts come from a list, or else from the rows of one split of a pairs folder, in an order that depends
+    on the seed only. The reference film has the same findings and is of another patient; it is drawn from
+    the train split, or is one given film for all.
+    """
+
+    def __init__(
+        self,
+        pairs: PairsFolder | None,
+        seed: int,
+        prompts: Sequence[str] = (),
+        split: str = "test",
+        reference: Path | None = None,
+        use_references: bool = True,
+        labeler: Labeler | None = None,
+    ) -> None:
+        """
+        Args:
+            pairs: source of prompts and references; may be None where `prompts` are given.
+            reference: one film for every item, instead of a drawn one.
+            labeler: texts -> (N, 14) certainties, for prompts that are not rows of `pairs`.
+        """
+        if pairs is None and not prompts:
+            raise ValueError("nothing to draw: pass --data FOLDER, --prompt TEXT or --prompts FILE")
+        self.seed, self.reference = seed, reference
+        if prompts:
+            self.prompts = list(prompts)
+            self.labels = np.full((len(prompts), len(FINDINGS)), np.nan, dtype=np.float32)
+            if labeler:
+                self.labels = labeler(self.prompts)
+            self.patients: list[str | None] = [None] * len(prompts)
+            self.order = np.arange(len(prompts))
+        else:
+            rows = pairs.split(split)
+            self.labels = rows.labels
+            self.prompts = [
+                prompt or prompt_sentence(dict(zip(FINDINGS, labels, strict=True)))
+                for prompt, labels in zip(rows.table["prompt"].fillna(""), self.labels, strict=True)
+            ]
+            self.patients = rows.table["patient_id"].tolist()
+            self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
+        self.films: PairsFolder | None = None
+        if pairs is not None and reference is None and use_references:
+            self.films = pairs.split("train")
+            self.index = ReferenceIndex(self.films.labels, self.films.table["patient_id"].tolist())
+
+    def __len__(self) -> int:
+        """Number of distinct prompts; item i uses prompt i modulo this, in the order of the seed."""
+        return len(self.prompts)
+
+    def __getitem__(self, item: int) -> PlannedPair:
+        row = int(self.order[item % len(self.order)])
+        path, name = self.reference, str(self.reference or "")
+        if self.films is not None:
+            draw = np.random.default_rng((self.seed, 1, item)).random(1)
+            place = int(self.index.draw_for(self.labels[row : row + 1], [self.patients[row]], draw)[0])
+            path, name = self.films.image_paths[place], str(self.films.table["file_name"][place])
+        return PlannedPair(self.prompts[row], self.labels[row], path, name)
