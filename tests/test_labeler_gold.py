@@ -1,7 +1,8 @@
 """The rule labeler against people: Open-I's expert MeSH headings, on the reports inside torchxrayvision.
 
-The headings (`MeSH/major` of each report, coded by two experts from the text; Demner-Fushman et al., JAMIA 2016)
-name definite findings only, so positives are compared: prediction == 1 against the set of gold findings.
+The headings (`MeSH/major` of each report, coded by two experts from the text; Demner-Fushman et al.,
+JAMIA 2016) name definite findings only, so positives are compared:
+prediction == 1 against the set of gold findings.
 Skipped where the package or its report archive is not there; no report text is stored in this repository.
 """
 
@@ -86,7 +87,7 @@ DEVICES_AND_CLIPS = {
     *(heading for heading, findings in HEADINGS.items() if findings == ("Support Devices",)),
     *("Surgical Instruments", "Sutures", "Breast Implants"),
 }
-NEUTRAL = DEVICES_AND_CLIPS | {"normal", "Technical Quality of Image Unsatisfactory ", "Contrast Media"}
+NEUTRAL = DEVICES_AND_CLIPS | {"normal", "Technical Quality of Image Unsatisfactory", "Contrast Media"}
 CALCIFIED = {"Calcinosis", "Calcified Granuloma", "Granuloma", "Granulomatous Disease"}
 
 

@@ -42,17 +42,18 @@ _EVENT = compile_phrases(_LEXICON)
 _LESION, _OPACITY = FINDINGS.index("Lung Lesion"), FINDINGS.index("Lung Opacity")
 _PLACE_OUTSIDE_LUNG = re.compile(
     r"(?: \w+){0,6}? (?:in|of|within|involving|at) (?:the |a )?(?:\w+ ){0,3}?"
-    r"(?:vertebra\w*|humeral head|spine|bones?|ribs?|humer\w+|clavicle|scapula|sternum|breasts?|abdomen|liver|kidney"
-    r"|thyroid|axilla\w*|soft tissues?|t\d+|l\d+)\b"
+    r"(?:vertebra\w*|humeral head|spine|bones?|ribs?|humer\w+|clavicle|scapula|sternum|breasts?|abdomen|liver"
+    r"|kidney|thyroid|axilla\w*|soft tissues?|t\d+|l\d+)\b"
 )
 _NEW_ASSERTION = re.compile(
     r"\s*(?:and |a |an |the |some |also )*(?:mild|minimal|moderate|severe|small|tiny|trace|subtle|slight"
     r"|faint|stable|unchanged|persistent|new|increas|worsen|improv|decreas|chronic|old|healed|left|right"
-    r"|bilateral|bibasilar|status post|prominent|enlarged|borderline|normal|patchy|streaky|low lung|possibl|probabl"
-    r"|likely|question|suspect|may |known|multiple|several|few|scattered|interval|extensive|degenerative|calcified)"
+    r"|bilateral|bibasilar|status post|prominent|enlarged|borderline|normal|patchy|streaky|low lung|possibl"
+    r"|probabl|likely|question|suspect|may |known|multiple|several|few|scattered|interval|extensive"
+    r"|degenerative|calcified)"
 )
 _SEEN = re.compile(
-    r" (?:\w+ly |clearly |definitely )?(?:seen|identified|noted|visuali[sz]ed|present|evident|appreciated"
+    r" (?:\w+ly |clearly |definitely )?(?:seen|identified|visuali[sz]ed|appreciated"
     r"|demonstrated|detected|found|observed|visible|apparent|suspected|shown)"
 )
 _LINKS = {
@@ -101,11 +102,11 @@ def _settle_direction(sentence: str, events: list[Event]) -> None:
 
 def _reach_forward(sentence: str, events: list[Event]) -> None:
     """Give every finding and state the certainty of the cues before it whose reach has not ended."""
-    negated = hedged = verb_since = False
+    negated = hedged = verb_since = once = False
     for i, event in enumerate(events):
         kind = event.kind
-        if kind == "NEGATE":
-            negated, hedged, verb_since = True, False, False
+        if kind in ("NEGATE", "HISTORY"):
+            negated, hedged, verb_since, once = True, False, False, kind == "HISTORY"
         elif kind == "HEDGE":
             hedged = True
         elif kind == "BREAK":
@@ -124,6 +125,7 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
                 negated = False
         elif kind == "FINDING" or kind in _STATES:
             event.code = NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
+            negated = negated and not once
 
 
 def _starts_assertion(sentence: str, events: list[Event], i: int, verb_since: bool) -> bool:
@@ -182,9 +184,12 @@ def _set_aside_traps(sentence: str, events: list[Event]) -> None:
     for i, event in enumerate(events):
         if event.kind == "CALCIFIED":
             event.kind, event.findings, event.code = "FINDING", (OTHER,), POSITIVE
-            neighbours = events[i + 1 : i + 2] + events[max(i - 2, 0) : i]
-            for other in neighbours:
+            for other in events[max(i - 2, 0) : i + 3]:
                 if other.findings == (_LESION,) and abs(other.start - event.end) < 40:
+                    other.findings = (OTHER,)
+        elif event.findings == (OTHER,) and event.code == POSITIVE and "granulom" in sentence:
+            for other in events:  # a nodule that the sentence explains as a granuloma
+                if other.findings == (_LESION,):
                     other.findings = (OTHER,)
         elif not {_LESION, _OPACITY}.isdisjoint(event.findings) and _PLACE_OUTSIDE_LUNG.match(
             sentence, event.end
@@ -216,13 +221,15 @@ def _read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]
             if adjacent and following.kind == "ANATOMY" and opens:
                 attribute, waiting = event, []
                 continue
-            if not waiting and event.kind == "NORMAL" and event.code == POSITIVE:
+            if event.kind == "NORMAL" and event.code == POSITIVE:
                 _deny_before(events, i)
             for region in waiting:
                 mentions += _mean(region, event)
             attribute, waiting = None, []
         elif event.kind in ("BREAK", "WITH"):
-            attribute, waiting = None, []
+            attribute = None
+            if i + 1 == len(events) or events[i + 1].kind not in _STATES:  # "hyperinflated but clear"
+                waiting = []
         elif event.kind == "COMMA" and attribute is not None and attribute.kind != "NORMAL":
             attribute = None
     return mentions

@@ -21,8 +21,8 @@ def label_table(reports_csv: str | Path, out_csv: str | Path, progress: bool = T
         The written table, all columns strings.
 
     Raises:
-        ValueError: a file that is missing, empty or no CSV table; no `report` column; a column that is already
-            one of the findings (labels are never overwritten); an output that is the input.
+        ValueError: a file that is missing, empty or no CSV table; no `report` column; a column that already
+            has a finding's name (labels are never overwritten); an output that is the input.
     """
     reports_csv, out_csv = Path(reports_csv), Path(out_csv)
     table = _read_reports(reports_csv)

@@ -7,14 +7,20 @@ _IGNORED = (
     r"(?:clinical )?(?:indications?|history|information|data|statement|question|details)"
     r"|(?:brief |patient |relevant |past |medical )+history|history and indication|indication/history"
     r"|comparisons?(?: studies| films?)?|prior (?:study|studies|exam)|techniques?|procedures?(?: comments)?"
-    r"|exam(?:ination)?s?|study|type of exam(?:ination)?|views?|reason for (?:the )?(?:exam(?:ination)?|study)"
-    r"|reason|clinical diagnosis|diagnosis at admission|symptoms?|notification|dictated by|signed by"
+    r"|exam(?:ination)?s?|study|type of exam(?:ination)?|views?"
+    r"|reason for (?:the )?(?:exam(?:ination)?|study)|clinical diagnosis|diagnosis at admission|symptoms?"
+    r"|notification|dictated by|signed by"
 )
 _KEPT = (
-    r"findings?|impressions?|conclusions?|opinion|interpretation|summary|addendum|wet read|report|final report"
-    r"|preliminary report|findings (?:and|/) ?impression|findings/impression|recommendations?|chest|result"
+    r"findings?|impressions?|conclusions?|opinion|interpretation|summary|addendum|wet read|report"
+    r"|final report|preliminary report|findings (?:and|/) ?impression|findings/impression|recommendations?"
+    r"|chest|result"
 )
-_HEADER = re.compile(rf"(?:(?<=^)|(?<=[.\n;:])|(?<=\n ))[ \t]*(?:({_IGNORED})|({_KEPT}))[ \t]*:", re.I)
+# A header stands at the start of a line or sentence; in capitals anywhere (line breaks get lost).
+_HEADER = re.compile(
+    rf"(?:(?<=^)|(?<=[.\n;:])|(?<=\n ))[ \t]*(?:(?i:({_IGNORED}))|(?i:{_KEPT}))[ \t]*:"
+    rf"|(?<=\s)(?:({_IGNORED.upper()})|(?:{_KEPT.upper()}))[ \t]*:"
+)
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -26,6 +32,7 @@ _REWRITES = tuple(
         (r"\bh/o\b", "history of"),
         (r"\band/or\b", "or"),
         (r"\bvs\b\.?", "versus"),
+        (r"\?(?=\w)", " possible "),  # ?pneumonia
         (r"\b(dr|mr|mrs|ms|approx|incl|pt|fx|st|e\.g|i\.e|a\.m|p\.m)\.(?= \w)(?! no\b)", r"\1"),
         (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
         (r":\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))", " is absent"),
@@ -53,7 +60,7 @@ def find_statements(report: str) -> str:
     kept, start, ignoring = [], 0, False
     for match in _HEADER.finditer(report):
         kept.append(_section(report[start : match.start()], ignoring))
-        start, ignoring = match.end(), match.group(1) is not None
+        start, ignoring = match.end(), any(match.groups())
     kept.append(_section(report[start:], ignoring))
     return "\n".join(kept)
 

@@ -14,7 +14,7 @@ from evaluation.labeler.matcher import expand
 PHRASES_DIR = Path(__file__).parent / "phrases"
 OTHER = len(FINDINGS)  # index of "abnormal, but none of the 14": blocks No Finding
 
-# region -> findings that an abnormal state ("enlarged") asserts, findings that a normal state ("clear") denies
+# region -> findings that an abnormal state ("enlarged") asserts, those that a normal one ("clear") denies
 ANATOMY_MEANING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "heart": (("Cardiomegaly",), ("Cardiomegaly",)),
     "silhouette": (("Cardiomegaly",), ("Cardiomegaly", "Enlarged Cardiomediastinum")),
@@ -43,7 +43,7 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
         ValueError: a phrase before the first section, or brackets that do not close; names the file.
     """
     lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    text = "\n".join(filter(None, lines)).replace("\n|", "|")
+    text = "\n".join(filter(None, lines)).replace("|\n", "|")
     parts: dict[str, str] = {}
     sections: dict[str, list[str]] = {}
     section = None
