@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from transformers.utils import logging
 
 from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS
@@ -79,6 +80,7 @@ PRESETS = {
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags and train."""
     config = parse_config(PRESETS, argv, __doc__)
+    logging.disable_progress_bar()  # transformers' own, for one small file
     if config.image_size < 32:
         raise ValueError(f"--image-size {config.image_size}: the network needs films of 32 or more")
     if config.dry_run:

@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import torch
 import tyro
-
-from evaluation.run import run_sections
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,11 @@ class Pairs(Settings):
 class All(Settings):
     """Films, reports and pairs."""
 
-    sections: ClassVar[tuple[str, ...]] = ("reports", "films", "pairs")  # the cheap one first: its errors show at once
+    sections: ClassVar[tuple[str, ...]] = (
+        "reports",
+        "films",
+        "pairs",
+    )  # the cheap one first: its errors show at once
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         label_table(command.reports, command.out)
         return
+    _score(command)
+
+
+def _score(command: Settings) -> None:
+    # Imported here so that --help, --dry-run and label do not wait for torch.
+    import torch
+    from transformers.utils import logging
+
+    from evaluation.run import run_sections
+
+    logging.disable_progress_bar()  # transformers' own, for one small file
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     device = str(accelerator or "cpu") if command.device == "auto" else command.device
     run_sections(dataclasses.replace(command, device=device), command.sections)

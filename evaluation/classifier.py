@@ -136,9 +136,16 @@ def _read(path: Path | None, size: int) -> np.ndarray | str:
 def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
     folder, config = _model_folder(path)
     try:
-        model = AutoModelForImageClassification.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, SafetensorError) as error:
+        model, loaded = AutoModelForImageClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"--classifier {folder} cannot be loaded: {error}") from error
+    if loaded["missing_keys"]:  # transformers would fill them with random numbers
+        raise ValueError(
+            f"--classifier {folder}: its weights lack {sorted(loaded['missing_keys'])[0]}; "
+            "a trained classifier is needed"
+        )
     model.requires_grad_(False).eval().to(device)
     columns = [model.config.label2id.get(name) for name in FINDINGS]
     if all(column is None for column in columns):

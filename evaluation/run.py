@@ -141,7 +141,7 @@ def _score_pairs(
 def _read_results(
     path: Path, sections: Sequence[str], inputs: dict[str, Any], classifier: FilmClassifier | None
 ) -> dict[str, Any]:
-    """Those of `sections` already at `path` that were scored on the same data; others are dropped and named."""
+    """Those of `sections` at `path` that were scored on the same data; others are dropped and named."""
     kept: dict[str, Any] = {"inputs": {}}
     if not path.is_file():
         return kept
