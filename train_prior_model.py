@@ -114,6 +114,8 @@ def main(argv: list[str] | None = None) -> None:
         )
         return
     pairs = PairsFolder.open(config.data)
+    if pairs.table["file_name"].isna().any():
+        raise ValueError(f"--data {config.data} has rows with no film: a prior reads films")
     autoencoder = RunFolder.open(config.autoencoder, "autoencoder")
     codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)
     codec.requires_grad_(False).to(PartialState().device)

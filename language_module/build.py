@@ -19,17 +19,17 @@ class BartSize:
 
     vocab_size: int = 2048
     """Byte-level BPE tokens, trained on the reports."""
-    d_model: int = 256
+    d_model: int = 192
     """Width, and D of the report embeddings."""
     encoder_layers: int = 2
     """Encoder layers."""
-    decoder_layers: int = 3
+    decoder_layers: int = 2
     """Decoder layers."""
     num_heads: int = 4
     """Attention heads."""
-    ffn_dim: int = 768
+    ffn_dim: int = 512
     """Width inside the feed-forward layers."""
-    dropout: float = 0.1
+    dropout: float = 0.0
     """Dropout."""
 
 

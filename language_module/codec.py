@@ -25,8 +25,6 @@ from language_module.denoising import NO_DENOISING, Denoising, add_noise, mask_t
 from language_module.pooling import StatePooler
 from language_module.tokenizer import normalize_report
 
-IGNORED = -100  # label of a position that is no part of the loss, as in torch's cross-entropy
-
 
 @dataclass(frozen=True)
 class CodecConfig:
@@ -157,16 +155,16 @@ class ReportCodec(nn.Module):
         """As `loss`; `decoder_mask_rate` of the previous tokens are hidden from the decoder."""
         self.check_embeddings(report_embeddings)
         config = self.bart.config
-        labels = input_ids.masked_fill(input_ids == self.tokenizer.pad_token_id, IGNORED)
         previous = shift_tokens_right(input_ids, config.pad_token_id, config.decoder_start_token_id)
-        output = self.bart(
+        output = self.bart.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=report_embeddings),
             decoder_input_ids=mask_tokens(previous, decoder_mask_rate, self.tokenizer, generator),
             use_cache=False,
         )
-        return functional.cross_entropy(
-            output.logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED
-        )
+        # Padding is left out before the vocabulary's projection, the costliest matrix of a small BART.
+        real = input_ids != self.tokenizer.pad_token_id
+        logits = self.bart.lm_head(output.last_hidden_state[real]) + self.bart.final_logits_bias
+        return functional.cross_entropy(logits.float(), input_ids[real])
 
     @torch.no_grad()
     def decode(
@@ -191,7 +189,8 @@ class ReportCodec(nn.Module):
             do_sample=False,
             num_beams=num_beams,
             length_penalty=decoding.length_penalty if num_beams > 1 else None,
-            early_stopping=True if num_beams > 1 else None,
+            # True, as in bart-base's settings, stops at the first few complete reports, which are short.
+            early_stopping=False if num_beams > 1 else None,
             no_repeat_ngram_size=decoding.no_repeat_ngram_size,
             min_new_tokens=decoding.min_new_tokens or None,
             max_new_tokens=min(decoding.max_new_tokens or limit, limit),
