@@ -54,9 +54,7 @@ def prompt_sentence(labels: Mapping[str, float]) -> str:
         ValueError: a name that is not one of FINDINGS, or a code that is not a certainty.
     """
     check_labels(labels)
-    groups = {
-        code: [name.lower() for name in FINDINGS if labels.get(name) == code] for code in CERTAINTIES
-    }
+    groups = {code: [name.lower() for name in FINDINGS if labels.get(name) == code] for code in CERTAINTIES}
     sentence = "A chest X ray image"
     if groups[POSITIVE]:
         sentence += f" with {_enumerate(groups[POSITIVE])}"

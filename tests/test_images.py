@@ -1,0 +1,243 @@
+import struct
+import zlib
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from data_module.images import (
+    RESIZERS,
+    FilmError,
+    fit_crop,
+    load_images,
+    pad,
+    read_pixels,
+    to_images,
+    to_pixels,
+)
+
+RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def save(path, array, mode=None, **options):
+    Image.fromarray(array, mode).save(path, **options) if mode else Image.fromarray(array).save(
+        path, **options
+    )
+    return path
+
+
+def test_eight_bits_pass_unchanged(tmp_path):
+    assert (read_pixels(save(tmp_path / "a.png", RAMP)) == RAMP).all()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_depth_is_the_films_own(tmp_path, bits, suffix):
+    values = np.round(RAMP * ((2**bits - 1) / 255)).astype(np.uint16)
+    assert (read_pixels(save(tmp_path / f"a.{suffix}", values)) == RAMP).all()
+
+
+def test_a_dim_twelve_bit_film_keeps_its_exposure(tmp_path):
+    values = np.full((4, 4), 1500, dtype=np.uint16)
+    values[0, 0] = 2047
+    assert read_pixels(save(tmp_path / "a.png", values))[1, 1] == round(1500 / 4095 * 255)
+
+
+def test_float_films(tmp_path):
+    assert (read_pixels(save(tmp_path / "a.tif", RAMP.astype(np.float32) / 255)) == RAMP).all()
+    save(tmp_path / "b.tif", np.full((4, 4), np.nan, dtype=np.float32))
+    with pytest.raises(FilmError, match="non-finite"):
+        read_pixels(tmp_path / "b.tif")
+
+
+def test_colour_alpha_and_palette(tmp_path):
+    grey = np.stack([RAMP] * 3, axis=-1)
+    assert (read_pixels(save(tmp_path / "rgb.png", grey)) == RAMP).all()
+    opaque = np.dstack([grey, np.full((16, 16), 255, dtype=np.uint8)])
+    assert (read_pixels(save(tmp_path / "rgba.png", opaque)) == RAMP).all()
+    clear = np.dstack([np.full_like(grey, 255), np.zeros((16, 16), dtype=np.uint8)])
+    assert (read_pixels(save(tmp_path / "clear.png", clear)) == 0).all()
+    Image.fromarray(RAMP).convert("P").save(tmp_path / "p.png")
+    assert (read_pixels(tmp_path / "p.png") == RAMP).all()
+
+
+def test_exif_orientation_is_ignored(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = np.zeros((8, 16), dtype=np.uint8)
+    save(tmp_path / "a.png", wide, exif=exif)
+    assert read_pixels(tmp_path / "a.png").shape == (8, 16)
+
+
+def png_that_claims(width, height):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(10_000, 9_000), (100_000, 100_000)])
+def test_decompression_bombs_are_refused(tmp_path, size):
+    (tmp_path / "bomb.png").write_bytes(png_that_claims(*size))
+    with pytest.raises(FilmError, match=r"bomb\.png"):
+        read_pixels(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.png", b"", "not an image"),
+        ("note.png", b"a patient with cough", "not an image"),
+        ("empty.dcm", b"", "DICOM"),
+        ("note.dcm", b"a patient with cough" * 20, "DICOM"),
+    ],
+)
+def test_what_is_no_film_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FilmError, match=message) as error:
+        read_pixels(tmp_path / name)
+    assert name in str(error.value)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(FilmError, match="no such file"):
+        read_pixels(tmp_path / "a.png")
+    with pytest.raises(FilmError, match="no such file"):
+        read_pixels(tmp_path / "a.dcm")
+    with pytest.raises(FilmError):
+        read_pixels(tmp_path)
+
+
+def write_dicom(path, stored, photometric="MONOCHROME2", bits=12, **tags):
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = pydicom.uid.ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, photometric
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, bits, bits - 1
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = stored.astype("<u2").tobytes()
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path)
+    return path
+
+
+def test_dicom_stretches_to_eight_bits(tmp_path):
+    stored = 1000 + RAMP.astype(np.uint16) * 10
+    assert (read_pixels(write_dicom(tmp_path / "a.dcm", stored)) == RAMP).all()
+    # The magic number counts, not the name.
+    assert (read_pixels(write_dicom(tmp_path / "film", stored)) == RAMP).all()
+
+
+def test_dicom_monochrome1_is_inverted(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", RAMP.astype(np.uint16), photometric="MONOCHROME1")
+    assert (read_pixels(path) == 255 - RAMP).all()
+
+
+def test_dicom_window_and_rescale(tmp_path):
+    stored = RAMP.astype(np.uint16) * 16
+    path = write_dicom(
+        tmp_path / "a.dcm", stored, RescaleSlope=2, RescaleIntercept=-100, WindowCenter=4000, WindowWidth=2000
+    )
+    # PS3.3, C.11.2.1.2.1: linear between centre -+ half the width.
+    values = stored * 2.0 - 100
+    expected = np.clip((values - (4000 - 0.5)) / (2000 - 1) + 0.5, 0, 1) * 255
+    assert np.abs(read_pixels(path) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_dicom_padding_is_black_and_does_not_set_the_scale(tmp_path, photometric):
+    stored = 1000 + RAMP.astype(np.uint16)
+    stored[0] = 4095
+    path = write_dicom(tmp_path / "a.dcm", stored, photometric=photometric, PixelPaddingValue=4095)
+    pixels = read_pixels(path)
+    assert (pixels[0] == 0).all()
+    assert pixels[1:].min() == 0
+    assert pixels[1:].max() == 255
+
+
+def test_dicom_that_is_no_film(tmp_path):
+    frames = np.zeros((2, 8, 8), dtype=np.uint16)
+    with pytest.raises(FilmError, match="2 frames"):
+        read_pixels(write_dicom(tmp_path / "a.dcm", frames, NumberOfFrames=2))
+    path = write_dicom(tmp_path / "b.dcm", frames[0], Rows=60_000, Columns=60_000)
+    with pytest.raises(FilmError, match="more than"):
+        read_pixels(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, about the damage
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "dcm"])
+def test_damage_never_shows_as_a_traceback(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    if kind == "dcm":
+        write_dicom(path, RAMP.astype(np.uint16) * 16)
+    else:
+        save(path, RAMP)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    num_refused = 0
+    for trial in range(120):
+        damaged = bytearray(whole)
+        if trial % 2:
+            damaged = damaged[: random.integers(len(whole))]
+        else:
+            for place in random.integers(min(len(whole), 400), size=4):
+                damaged[place] = random.integers(256)
+        path.write_bytes(bytes(damaged))
+        try:
+            pixels = read_pixels(path)
+            assert pixels.ndim == 2
+            assert pixels.dtype == np.uint8
+        except FilmError as error:
+            assert path.name in str(error)  # noqa: PT017
+            num_refused += 1
+    assert num_refused > 50
+
+
+@pytest.mark.parametrize("resize", RESIZERS)
+@pytest.mark.parametrize("shape", [(40, 60), (60, 40), (7, 7), (1, 300), (32, 33), (32, 32)])
+def test_every_resize_gives_the_size(resize, shape):
+    pixels = RESIZERS[resize](np.full(shape, 90, dtype=np.uint8), 32)
+    assert pixels.shape == (32, 32)
+    assert pixels.dtype == np.uint8
+    assert set(np.unique(pixels)) <= {0, 90}
+    assert (0 in pixels) == (resize == "pad" and shape[0] != shape[1])
+
+
+def test_a_crop_alone_is_exact():
+    film = np.random.default_rng(0).integers(256, size=(32, 45), dtype=np.uint8)
+    assert (fit_crop(film, 32) == film[:, 6:38]).all()
+
+
+def test_pad_is_centred():
+    padded = pad(np.full((10, 20), 7, dtype=np.uint8), 20)
+    assert (padded[5:15] == 7).all()
+    assert padded[:5].max() == padded[15:].max() == 0
+
+
+def test_pixels_and_images_are_inverse():
+    pixels = np.stack([RAMP, RAMP[::-1]])
+    images = to_images(pixels)
+    assert images.shape == (2, 1, 16, 16)
+    assert images.dtype == torch.float32
+    assert (images.min(), images.max()) == (-1.0, 1.0)
+    assert (to_pixels(images).numpy() == pixels).all()
+    assert to_pixels(torch.tensor([-3.0, 3.0]).reshape(1, 1, 1, 2)).tolist() == [[[0, 255]]]
+
+
+def test_load_images_keeps_the_order(tmp_path):
+    paths = [save(tmp_path / f"{grey}.png", np.full((9, 9), grey, dtype=np.uint8)) for grey in (0, 51, 255)]
+    assert load_images(paths, 4)[:, 0, 0, 0].tolist() == pytest.approx([-1.0, -0.6, 1.0])
