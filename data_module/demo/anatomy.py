@@ -77,28 +77,32 @@ class Thorax:
         right, left, wide = 0.33 * heart, 0.67 * heart, body.mediastinum
         low = 0.5 * (body.dome_v["right"] + body.dome_v["left"])
         self.heart_low = low
-        at = np.array([-1.0, body.apex_v, -0.52, -0.33, -0.18, low - 0.42, low - 0.2, low - 0.02, low + 0.3])
-        out = [0.11, 0.10, 0.115, 0.125, 0.14, 0.62 * right + 0.03, right, 0.86 * right, 0.5 * right]
-        bulge = np.array([0.2, 0.5, 1.0, 1.1, 0.9, 0.25, 0.0, 0.0, 0.0])
-        self.right_border = PchipInterpolator(_spaced(at), np.array(out) + wide * bulge)
-        knob = 0.155 + body.knob
         at = np.array(
             [
                 -1.0,
                 body.apex_v,
                 -0.54,
-                -0.42,
-                -0.31,
-                -0.21,
-                -0.09,
-                low - 0.34,
-                low - 0.14,
-                low + 0.04,
+                -0.38,
+                -0.22,
+                low - 0.42,
+                low - 0.33,
+                low - 0.16,
+                low - 0.01,
                 low + 0.3,
             ]
         )
-        out = [0.10, 0.09, 0.105, knob, 0.13, 0.13, 0.175, 0.7 * left, 0.97 * left, left, 0.6 * left]
-        bulge = np.array([0.2, 0.5, 0.9, 1.1, 1.3, 1.2, 0.8, 0.15, 0.0, 0.0, 0.0])
+        out = [0.12, 0.105, 0.10, 0.112, 0.115, 0.1 * right + 0.105, 0.72 * right + 0.02, right, 0.97 * right]
+        out.append(0.5 * right)
+        bulge = np.array([0.2, 0.5, 1.0, 1.2, 1.0, 0.4, 0.1, 0.0, 0.0, 0.0])
+        self.right_border = PchipInterpolator(_spaced(at), np.array(out) + wide * bulge)
+        knob = 0.150 + body.knob
+        at = np.array(
+            [-1.0, body.apex_v, -0.55, -0.43, -0.32, -0.23, -0.12]
+            + [low - 0.37, low - 0.26, low - 0.13, low + 0.0, low + 0.3]
+        )
+        out = [0.10, 0.085, 0.092, knob, 0.128, 0.128, 0.17]
+        out += [0.35 * left + 0.06, 0.76 * left, 0.95 * left, left, 0.6 * left]
+        bulge = np.array([0.2, 0.5, 0.9, 1.1, 1.3, 1.2, 0.8, 0.15, 0.0, 0.0, 0.0, 0.0])
         self.left_border = PchipInterpolator(_spaced(at), np.array(out) + wide * bulge)
         v = np.clip(self.canvas.v, -1.0, float(low) + 0.3)
         grid = np.linspace(-1.0, float(low) + 0.3, 256)
@@ -116,9 +120,9 @@ class Thorax:
     def diaphragm(self, side: str, distance: np.ndarray | float) -> np.ndarray | float:
         """v of the hemidiaphragm at a distance from the midline: a dome that falls to the lateral angle."""
         top, peak = self.body.dome_v[side], 0.30 if side == "right" else 0.34
-        lateral = np.maximum(distance - peak, 0.0) / (self.body.half_width - peak)
+        lateral = np.clip((distance - peak) / (self.body.half_width - peak), 0.0, 1.0)
         medial = np.maximum(peak - distance, 0.0) / peak
-        return top + 0.25 * lateral**2.4 + 0.07 * medial**2
+        return top + 0.21 * lateral**2.6 + 0.07 * medial**2
 
     def lung_shape(self, side: str, shrink: float = 0.0, drop: float = 0.0) -> np.ndarray:
         """Mask of a lung; with `shrink` (of its width) and `drop` (of its apex), of a collapsed lung."""
@@ -164,9 +168,11 @@ class Thorax:
         for side in SIDES:
             low = np.asarray(self.diaphragm(side, self.distance), dtype=np.float32)
             below = below + smooth_edge(v - low, 0.03) * self.side(side)
-        below = below * smooth_edge(self.body.half_width + 0.06 - self.distance, 0.12)
+        below = below * smooth_edge(self.body.half_width + 0.05 + 0.6 * body.fat - self.distance, 0.06)
         liver = 0.28 - 0.06 * self.is_left
-        layer = core * (0.10 + 0.26 * heart) + below * liver * (1 - 0.35 * core * heart)
+        layer = core * (0.09 + 0.05 * sigmoid((v + 0.35) * 8.0) + 0.23 * heart) + below * liver * (
+            1 - 0.35 * core * heart
+        )
         if body.bubble > 0:
             low = body.dome_v["left"]
             air = canvas.ellipse(0.36, low + 0.10 + body.bubble / 2, 0.13 + body.bubble, 0.045 + body.bubble)
@@ -191,20 +197,20 @@ class Thorax:
         back = self.rib_course(s, v)
         phase = (v - body.rib_phase - back) / np.float32(body.rib_spacing)
         away = np.abs(phase - np.round(phase)) * np.float32(body.rib_spacing)
-        posterior = smooth_edge(0.027 - away, 0.018) * (0.62 + 0.38 * (away / 0.027).clip(0, 1.2) ** 2)
+        posterior = smooth_edge(0.028 - away, 0.014) * (0.5 + 0.5 * (away / 0.026).clip(0, 1.2) ** 2)
         posterior *= inside * smooth_edge(r - 0.07, 0.03) * smooth_edge(0.74 - v, 0.1)
         front = back + 0.055 + (0.34 + 0.12 * v) * np.maximum(1.0 - s, 0.0) ** 0.85
         phase = (v - body.rib_phase - front) / np.float32(body.rib_spacing)
         away = np.abs(phase - np.round(phase)) * np.float32(body.rib_spacing)
-        anterior = smooth_edge(0.026 - away, 0.03) * inside
+        anterior = smooth_edge(0.028 - away, 0.022) * inside
         anterior *= smooth_edge(r - 0.26, 0.10) * smooth_edge(0.32 - v, 0.12) * smooth_edge(v + 0.60, 0.08)
         wall = np.exp(-(((r - self.outer - 0.012) / 0.016) ** 2)) * smooth_edge(0.7 - v, 0.1)
         wall *= smooth_edge(v - body.apex_v - 0.1, 0.05)
         strength = np.float32(body.bone)
         fade = 1.0 - 0.5 * smooth_edge(v - body.dome_v["right"] - 0.1, 0.1)
         return (
-            strength * (0.155 * posterior * fade + 0.07 * wall).astype(np.float32),
-            (strength * 0.08 * anterior).astype(np.float32),
+            strength * (0.19 * posterior * fade + 0.07 * wall).astype(np.float32),
+            (strength * 0.10 * anterior).astype(np.float32),
         )
 
     def rib_course(self, s: np.ndarray | float, v: np.ndarray | float) -> np.ndarray | float:
@@ -247,6 +253,6 @@ class Thorax:
         trachea = np.array([[0.4 * bent, -1.15], [0.7 * bent, -0.6], [bent + 0.012, CARINA_V]])
         right = np.array([[bent + 0.01, CARINA_V], [bent - 0.075, -0.20], [bent - 0.14, -0.12]])
         left = np.array([[bent + 0.015, CARINA_V], [bent + 0.1, -0.225], [bent + 0.18, -0.17]])
-        for points, amplitude, width in ((trachea, 0.34, 0.026), (right, 0.2, 0.016), (left, 0.2, 0.016)):
+        for points, amplitude, width in ((trachea, 0.28, 0.026), (right, 0.11, 0.016), (left, 0.09, 0.016)):
             self.canvas.add_line(points, amplitude, width)
         return self.canvas.draw_lines()

@@ -21,7 +21,7 @@ class Pose:
     rotation: float = 0.0  # midline structures against the cage, body units; > 0 towards image right
     inspiration: float = 0.0  # diaphragm lower (> 0) or higher (< 0)
     exposure: float = 0.0  # shift of the film curve
-    contrast: float = 3.4  # slope of the film curve
+    contrast: float = 3.1  # slope of the film curve
     blur: float = 0.4  # pixels of the finished film
     noise: float = 0.012  # of the full grey range
 
@@ -68,6 +68,24 @@ class Canvas:
             for value in (amplitude, width)
         )
         self._lines.append((track, amplitude * width * (np.sqrt(2 * np.pi) * place[-1] / num), width))
+
+    def add_lines(self, points: np.ndarray, amplitude: np.ndarray, width: np.ndarray) -> None:
+        """Queue many polylines of one number of points, each with segments of one length.
+
+        Args:
+            points: (L, P, 2) body coordinates.
+            amplitude, width: (L, P), as in `add_line`.
+        """
+        length = np.hypot(*np.moveaxis(points[:, 1] - points[:, 0], -1, 0)) * (points.shape[1] - 1)
+        num = max(int(length.max() / LINE_STEP), 2)
+        at = (np.arange(num) + 0.5) * ((points.shape[1] - 1) / num)
+        low = at.astype(np.int64)
+        part = (at - low)[None, :]
+        track = points[:, low] * (1 - part)[..., None] + points[:, low + 1] * part[..., None]
+        amplitude = amplitude[:, low] * (1 - part) + amplitude[:, low + 1] * part
+        width = width[:, low] * (1 - part) + width[:, low + 1] * part
+        mass = amplitude * width * (np.sqrt(2 * np.pi) / num) * length[:, None]
+        self._lines.append((track.reshape(-1, 2), mass.ravel(), width.ravel()))
 
     def draw_lines(self) -> np.ndarray:
         """(n, n) float32 density of the queued lines; empties the queue."""
@@ -121,10 +139,10 @@ class Canvas:
         n, f = self.size, self.factor
         density = density.reshape(n, f, n, f).mean(axis=(1, 3))
         if pose.blur > 0:
-            density = gaussian_filter(density, pose.blur * n / 64 * 0.6)
-        grey = sigmoid(pose.contrast * (density - 0.82 - pose.exposure))
+            density = gaussian_filter(density, pose.blur * 0.7 * np.sqrt(n / 64))
+        grey = sigmoid(pose.contrast * (density - 0.88 - pose.exposure))
         grey = 1.06 * grey - 0.04
-        grain = gaussian_filter(rng.standard_normal((n, n), dtype=np.float32), 0.5 * n / 128)
+        grain = gaussian_filter(rng.standard_normal((n, n), dtype=np.float32), 0.3 * np.sqrt(n / 64))
         grain *= pose.noise / max(float(grain.std()), 1e-6)
         grey += grain * (0.5 + grey)
         return np.round(np.clip(grey, 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -43,7 +43,10 @@ def _density(thorax: Thorax, layers: Layers, airway: np.ndarray, congestion: flo
     posterior, anterior = thorax.ribs()
     bones = posterior + anterior + thorax.shoulder_girdle()
     for side in SIDES:
-        canvas.add_line(thorax.clavicle(side), thorax.body.bone * 0.26, 0.026)
+        axis = thorax.clavicle(side)
+        canvas.add_line(axis, thorax.body.bone * 0.15, 0.016)
+        for edge in (-0.019, 0.019):  # the cortex of a long bone is seen edge-on
+            canvas.add_line(axis + [0.0, edge], thorax.body.bone * 0.16, 0.010)
     bones = bones + canvas.draw_lines()
     density = thorax.tissue - thorax.thickness * lungs * (1.0 - layers.filled)
     density += thorax.mediastinum() - airway
@@ -59,9 +62,9 @@ def _breasts(thorax: Thorax) -> np.ndarray | float:
         return 0.0
     layer = 0.0
     for sign in SIDES.values():
-        spot = thorax.canvas.ellipse(sign * 0.45, 0.16, 0.27 + 0.3 * body.breast, 0.30 + 0.3 * body.breast)
+        spot = thorax.canvas.ellipse(sign * 0.44, 0.06, 0.25 + 0.35 * body.breast, 0.26 + 0.45 * body.breast)
         lower = 0.35 + 0.65 / (1.0 + np.exp(-(thorax.canvas.v - 0.08) * 9.0))
-        layer = layer + body.breast * np.clip(1.0 - spot, 0.0, 1.0) ** 0.45 * lower
+        layer = layer + 1.1 * body.breast * np.clip(1.0 - spot, 0.0, 1.0) ** 0.4 * lower
     return np.asarray(layer, dtype=np.float32)
 
 
@@ -70,12 +73,12 @@ def _draw_pose(study: Study) -> Pose:
     portable = study.view == "AP"
     return Pose(
         tilt=float(rng.normal(0, 0.03 if portable else 0.018)),
-        scale=float(np.clip(rng.normal(1.02 if portable else 1.0, 0.03), 0.93, 1.1)),
+        scale=float(np.clip(rng.normal(1.06 if portable else 1.05, 0.035), 0.96, 1.16)),
         shift=(float(rng.normal(0, 0.025)), float(rng.normal(0.02, 0.025))),
         rotation=float(np.clip(rng.normal(0, 0.028 if portable else 0.014), -0.06, 0.06)),
         inspiration=float(np.clip(rng.normal(-0.05 if portable else 0.01, 0.03), -0.12, 0.06)),
-        exposure=float(rng.normal(0, 0.05)),
-        contrast=float(np.clip(rng.normal(3.3 if portable else 3.7, 0.35), 2.6, 4.6)),
+        exposure=float(np.clip(rng.normal(0.02, 0.075), -0.13, 0.18)),
+        contrast=float(np.clip(rng.normal(2.9 if portable else 3.2, 0.3), 2.3, 4.0)),
         blur=float(rng.uniform(0.2, 0.65)),
         noise=float(rng.uniform(0.008, 0.022) * (1.3 if portable else 1.0)),
     )
@@ -109,7 +112,7 @@ def _measure(study: Study, pose: Pose) -> Body:
         heart_ratio=ratio,
         mediastinum=wide,
         fat=float(np.clip(0.05 + 0.055 * habitus, 0.0, 0.2)),
-        breast=float(np.clip(rng.normal(0.13, 0.04) + 0.03 * habitus, 0.05, 0.22)) if female else 0.0,
+        breast=float(np.clip(rng.normal(0.17, 0.04) + 0.03 * habitus, 0.08, 0.26)) if female else 0.0,
         rib_spacing=float(rng.normal(0.128, 0.004)),
         rib_slope=float(rng.normal(0.15, 0.025)),
         rib_phase=float(rng.uniform(-0.05, 0.05)),

@@ -52,7 +52,7 @@ def _place(thorax: Thorax, side: str, site: str, rng: np.random.Generator) -> tu
     """(u, v) of a point well inside the aerated lung of a zone."""
     v = ZONE_V[site] + rng.uniform(-0.05, 0.05)
     low = thorax.body.dome_v[side]
-    v = min(v, low - 0.16)
+    v = min(v, low - 0.17)
     outer = np.interp(v, thorax.canvas.v[:, 0], thorax.outer[:, 0]) if site != "upper" else 0.50
     border = thorax.left_border if side == "left" else thorax.right_border
     inner = float(border(v)) + SIDES[side] * thorax.body.heart_shift
@@ -73,12 +73,12 @@ def _pneumonia(thorax, layers, sign, side, rng) -> None:
     u, v = _place(thorax, side, sign.site, rng)
     canvas = thorax.canvas
     haze = np.exp(-canvas.ellipse(u, v, 0.24, 0.22))
-    share = 0.16 * haze
+    share = 0.26 * haze
     for _ in range(13):
-        du, dv = rng.normal(0, 0.11, 2)
-        r = rng.uniform(0.030, 0.052)
-        spot = canvas.ellipse(u + du, v + dv, r * rng.uniform(0.9, 1.4), r)
-        share = np.maximum(share, rng.uniform(0.65, 0.95) * np.exp(-(spot**1.5)))
+        du, dv = rng.normal(0, 0.10), rng.normal(0, 0.085)
+        r = rng.uniform(0.032, 0.060)
+        spot = canvas.ellipse(u + du, v + dv, r * rng.uniform(0.8, 1.6), r, rng.uniform(0, 3))
+        share = 1.0 - (1.0 - share) * (1.0 - rng.uniform(0.55, 0.9) * np.exp(-spot))
     layers.fill(sign.strength * share * thorax.lung[side])
 
 
@@ -160,7 +160,7 @@ def _effusion(thorax, layers, sign, side, rng) -> None:
 def _pneumothorax(thorax, layers, sign, side, rng) -> None:
     """A bare, dark rim about a smaller lung whose pleura shows as a thin line."""
     grade = GRADE[sign.severity or "small"]
-    shrink, drop = ((0.11, 0.15), (0.20, 0.24), (0.36, 0.36))[grade]
+    shrink, drop = ((0.13, 0.19), (0.21, 0.27), (0.36, 0.38))[grade]
     shrink *= rng.uniform(0.9, 1.1)
     small = thorax.lung_shape(side, shrink, drop)
     bare = thorax.lung[side] * (1.0 - small) * sign.strength
@@ -168,7 +168,7 @@ def _pneumothorax(thorax, layers, sign, side, rng) -> None:
     layers.vessels *= 1.0 - bare
     layers.fill((0.07, 0.13, 0.30)[grade] * small * thorax.lung[side] * sign.strength)
     layers.filled -= 0.16 * bare  # no blood, no septa: blacker than lung
-    layers.added += (0.15 * pleura - 0.03 * bare) * sign.strength
+    layers.added += (0.19 * pleura - 0.05 * bare) * sign.strength
 
 
 def _lesion(thorax, layers, sign, side, rng) -> None:
@@ -176,6 +176,8 @@ def _lesion(thorax, layers, sign, side, rng) -> None:
     u, v = _place(thorax, side, sign.site, rng)
     radius = sign.size_cm / 2.0 / CM
     ball = thorax.canvas.ellipse(u, v, radius, radius * rng.uniform(0.9, 1.1), rng.uniform(0, 3))
+    angle = np.arctan2(thorax.canvas.v - v, thorax.canvas.u - u)
+    ball *= 1.0 + 0.10 * np.cos(3 * angle + rng.uniform(0, 6)) + 0.07 * np.cos(5 * angle + rng.uniform(0, 6))
     depth = np.sqrt(np.clip(1.0 - ball, 0.0, 1.0)) * (0.40 + 1.0 * radius)
     layers.added += sign.strength * np.minimum(depth * 1.5, 0.50) * (0.3 + 0.7 * thorax.lung[side])
 
