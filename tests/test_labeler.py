@@ -205,6 +205,23 @@ def test_missing_and_binary_files(tmp_path):
         label_table(good, good)
 
 
+def test_short_rows_and_byte_order_mark(tmp_path):
+    source = tmp_path / "in.csv"
+    source.write_bytes("\ufeffid,report,note\n1,No edema.\n2\n".encode())
+    out = label_table(source, tmp_path / "out.csv", progress=False)
+    assert out["Edema"].tolist() == ["0", ""]
+    assert list(out.columns[:3]) == ["id", "report", "note"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no effusion, " * 5000, "-" * 50000, "1. " * 50000, "history: " * 20000, "(" * 50000, "\n" * 50000],
+)
+def test_degenerate_text_ends(text):
+    """No pattern may backtrack for ever on what a broken generator writes."""
+    assert set(label_report(text).keys()) == set(FINDINGS)
+
+
 def test_not_a_text():
     with pytest.raises(ValueError, match="text"):
         label_report(float("nan"))

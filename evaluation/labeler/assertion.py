@@ -39,7 +39,8 @@ class Statement:
 
 _LEXICON = read_lexicon()
 _EVENT = compile_phrases(_LEXICON)
-_LESION, _OPACITY = FINDINGS.index("Lung Lesion"), FINDINGS.index("Lung Opacity")
+_LESION = FINDINGS.index("Lung Lesion")
+_IN_LUNG = frozenset(FINDINGS.index(name) for name in ("Lung Lesion", "Lung Opacity", "Atelectasis"))
 _PLACE_OUTSIDE_LUNG = re.compile(
     r"(?: \w+){0,6}? (?:in|of|within|involving|at) (?:the |a )?(?:\w+ ){0,3}?"
     r"(?:vertebra\w*|humeral head|spine|bones?|ribs?|humer\w+|clavicle|scapula|sternum|breasts?|abdomen|liver"
@@ -123,7 +124,7 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
                 sentence.startswith("with", event.start) and _NEW_ASSERTION.match(sentence, event.end)
             ):
                 negated = False
-        elif kind == "FINDING" or kind in _STATES:
+        elif kind in ("FINDING", "CALCIFIED") or kind in _STATES:
             event.code = NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
             negated = negated and not once
 
@@ -183,17 +184,15 @@ def _set_aside_traps(sentence: str, events: list[Event]) -> None:
     """Calcified nodules are granulomas, not CheXpert lesions; an opacity of a bone is not in the lung."""
     for i, event in enumerate(events):
         if event.kind == "CALCIFIED":
-            event.kind, event.findings, event.code = "FINDING", (OTHER,), POSITIVE
+            event.kind, event.findings = "FINDING", (OTHER,)
             for other in events[max(i - 2, 0) : i + 3]:
                 if other.findings == (_LESION,) and abs(other.start - event.end) < 40:
                     other.findings = (OTHER,)
         elif event.findings == (OTHER,) and event.code == POSITIVE and "granulom" in sentence:
             for other in events:  # a nodule that the sentence explains as a granuloma
-                if other.findings == (_LESION,):
+                if other.findings == (_LESION,) and other.code == POSITIVE:
                     other.findings = (OTHER,)
-        elif not {_LESION, _OPACITY}.isdisjoint(event.findings) and _PLACE_OUTSIDE_LUNG.match(
-            sentence, event.end
-        ):
+        elif not _IN_LUNG.isdisjoint(event.findings) and _PLACE_OUTSIDE_LUNG.match(sentence, event.end):
             event.findings = (OTHER,)
 
 

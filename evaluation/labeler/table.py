@@ -72,4 +72,4 @@ def _read_reports(path: Path) -> pd.DataFrame:
         )
     if table.empty:
         raise ValueError(f"{path} has no rows below its header")
-    return table.set_axis(header, axis="columns")
+    return table.fillna("").set_axis(header, axis="columns")  # a row cut short has empty last cells

@@ -5,7 +5,7 @@ import re
 # Sections that say why or how the film was taken, not what is on it: their findings are not asserted.
 _IGNORED = (
     r"(?:clinical )?(?:indications?|history|information|data|statement|question|details)"
-    r"|(?:brief |patient |relevant |past |medical )+history|history and indication|indication/history"
+    r"|(?:brief |patient |relevant |past |medical ){1,3}history|history and indication|indication/history"
     r"|comparisons?(?: studies| films?)?|prior (?:study|studies|exam)|techniques?|procedures?(?: comments)?"
     r"|exam(?:ination)?s?|study|type of exam(?:ination)?|views?"
     r"|reason for (?:the )?(?:exam(?:ination)?|study)|clinical diagnosis|diagnosis at admission|symptoms?"
@@ -33,13 +33,14 @@ _REWRITES = tuple(
         (r"\band/or\b", "or"),
         (r"\bvs\b\.?", "versus"),
         (r"\?(?=\w)", " possible "),  # ?pneumonia
+        (r"\?+(?=\s|$)", " is possible . "),
         (r"\b(dr|mr|mrs|ms|approx|incl|pt|fx|st|e\.g|i\.e|a\.m|p\.m)\.(?= \w)(?! no\b)", r"\1"),
         (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
         (r":\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))", " is absent"),
         (r":\s*(?:yes|present|positive)\b(?=\s*(?:[.,;\n]|$))", " is present"),
         (r":\s*(?:possible|uncertain|equivocal|questionable)\b(?=\s*(?:[.,;\n]|$))", " is possible"),
         (r"(?:(?<=^)|(?<=[\s.:]))\(?\d{1,2}[.)](?=\s|[a-z])", " . "),  # 1. 2) of a numbered list
-        (r"[-–—_]+(?=\w)(?<=\w[-–—_])", " "),  # air-space, peri-hilar
+        (r"(?<=[^\W_])[-–—_]+(?=[^\W_])", " "),  # air-space, peri-hilar
         (r"\s[-–—]+\s|--+|–|—", " ; "),
         (r"[*•]+", " . "),
         (r"\n[ \t]*(?:-|\n)", " . "),
