@@ -267,6 +267,43 @@ def test_a_finished_folder_is_kept_and_other_settings_are_refused(tmp_path):
     assert len(list(pairs.root.rglob("*.png"))) == 2
 
 
+def test_a_film_that_was_deleted_is_made_again(tmp_path):
+    pairs = prepare(tmp_path)
+    content = pairs.image_paths[2].read_bytes()
+    pairs.image_paths[2].unlink()
+    assert prepare(tmp_path).image_paths[2].read_bytes() == content
+
+
+def test_damaged_settings_are_named(tmp_path):
+    prepare(tmp_path)
+    (tmp_path / "pairs" / "prepare.json").write_text("{")
+    with pytest.raises(ValueError, match=r"prepare\.json"):
+        prepare(tmp_path)
+
+
+def test_a_link_out_of_the_images_folder_is_refused(tmp_path):
+    flags = {**make_table(tmp_path, NIH_ROWS), **COLUMNS, "out": tmp_path / "pairs"}
+    Image.fromarray(FILM).save(tmp_path / "secret.png")
+    (flags["images"] / "a_000.png").unlink()
+    (flags["images"] / "a_000.png").symlink_to(tmp_path / "secret.png")
+    pairs = prepare_table(TableConfig(**flags))
+    assert "outside the images folder" in reasons_of(pairs.root)["a_000.png"]
+
+
+def test_a_table_from_a_spreadsheet(tmp_path):
+    """A byte order mark, Windows line ends, quotes, and a tab-separated form."""
+    flags = {**make_table(tmp_path, NIH_ROWS), **COLUMNS}
+    text = flags["table"].read_text()
+    flags["table"].write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert len(prepare_table(TableConfig(**flags, out=tmp_path / "a"))) == 4
+    flags["table"] = tmp_path / "films.tsv"
+    flags["table"].write_text(text.replace(",", "\t"))
+    assert len(prepare_table(TableConfig(**flags, out=tmp_path / "b"))) == 4
+    flags["table"].write_bytes("image,patient_id\nä,ö\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"--table .*films\.tsv"):
+        prepare_table(TableConfig(**flags, out=tmp_path / "c"))
+
+
 def test_a_strangers_folder_is_never_touched(tmp_path):
     (tmp_path / "pairs").mkdir()
     (tmp_path / "pairs" / "thesis.txt").write_text("years of work")
@@ -289,10 +326,13 @@ def test_a_killed_conversion_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "killed", num_workers=1)
     assert len(list((tmp_path / "killed" / "pairs").rglob("*.png"))) == 2
+    half_written = tmp_path / "killed" / "pairs" / "images" / ".c.png.123.tmp"
+    half_written.write_bytes(b"half a film")
     monkeypatch.setattr(films_module, "read_pixels", lambda path: seen.append(path) or read(path))
     seen.clear()
     resumed = prepare(tmp_path / "killed")
     assert len(seen) == 2
+    assert not half_written.exists()
     whole = PairsFolder.open(tmp_path / "whole" / "pairs")
     pd.testing.assert_frame_equal(resumed.table, whole.table)
     for ours, theirs in zip(resumed.image_paths, whole.image_paths, strict=True):

@@ -48,7 +48,10 @@ class FilmFormat:
 
 def resolve_inside(root: Path, name: str) -> Path:
     """The path of a table's file name under `root`. Raises FilmError where it leads outside."""
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+    except (OSError, ValueError) as error:  # a NUL byte, a loop of links
+        raise FilmError(f"{name!r} is not a file name ({error})") from None
     if not path.is_relative_to(root.resolve()):
         raise FilmError(f"{name}: lies outside the images folder {root}")
     return path

@@ -29,10 +29,11 @@ def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) 
     settings = json.loads(json.dumps(settings, default=str))
     record = out / _SETTINGS
     if record.is_file():
-        before = json.loads(record.read_text())
+        before = _read_settings(record)
         if before == settings:
-            finished = any((out / name).is_file() for name in METADATA)
-            return PairsFolder.open(out) if finished else None
+            for rest in out.rglob(".*.tmp"):  # of a killed run
+                rest.unlink()
+            return _open_finished(out)
         if not overwrite:
             names = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
             raise ValueError(
@@ -45,6 +46,23 @@ def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) 
         raise ValueError(f"--out {out} is not empty and was not made by prepare_data.py; give another folder")
     write_atomic(record, json.dumps(settings, indent=2) + "\n")
     return None
+
+
+def _read_settings(record: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(record.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{record} cannot be read ({error}); give another --out") from None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _open_finished(out: Path) -> PairsFolder | None:
+    """The folder, if its table and every film it names are there; else it is to be made (again)."""
+    if not any((out / name).is_file() for name in METADATA):
+        return None
+    folder = PairsFolder.open(out)
+    whole = not folder.has_films or all(path.is_file() for path in folder.image_paths)
+    return folder if whole else None
 
 
 def _empty(out: Path) -> None:
