@@ -167,7 +167,7 @@ def test_table_keeps_everything(tmp_path):
     assert (out.loc[[2, 4], list(FINDINGS)] == "").all(axis=None)
     assert out.loc[0, "Pleural Effusion"] == "0"
     assert out.loc[0, "No Finding"] == "1"
-    assert out.loc[1, "Edema"] == "1"
+    assert out.loc[1, "Edema"] == "-1"
     assert set(out[list(FINDINGS)].to_numpy().ravel()) <= {"1", "0", "-1", ""}
 
 
