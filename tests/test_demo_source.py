@@ -16,7 +16,7 @@ from data_module.findings import FINDINGS, POSITIVE, label_array
 from data_module.images import load_pixels
 from data_module.pairs import PairsFolder
 
-NUM_FACTS = 2000
+NUM_FACTS = 1600
 
 
 @pytest.fixture(scope="module")

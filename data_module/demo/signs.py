@@ -179,7 +179,7 @@ def _lesion(thorax, layers, sign, side, rng) -> None:
     angle = np.arctan2(thorax.canvas.v - v, thorax.canvas.u - u)
     ball *= 1.0 + 0.10 * np.cos(3 * angle + rng.uniform(0, 6)) + 0.07 * np.cos(5 * angle + rng.uniform(0, 6))
     depth = np.sqrt(np.clip(1.0 - ball, 0.0, 1.0)) * (0.40 + 1.0 * radius)
-    layers.added += sign.strength * np.minimum(depth * 1.5, 0.50) * (0.3 + 0.7 * thorax.lung[side])
+    layers.added += sign.strength * np.minimum(depth * 1.7, 0.56) * (0.3 + 0.7 * thorax.lung[side])
 
 
 def _pleural_other(thorax, layers, sign, side, rng) -> None:
@@ -210,20 +210,20 @@ def _fracture(thorax, layers, sign, side, rng) -> None:
     """A gap in the bone and displaced, overlapping ends that stand out bright."""
     if sign.kind == "clavicle":
         axis = thorax.clavicle(side)
-        (u, v), (across, down) = axis[13], (0.085, 0.055)
+        (u, v), (across, down) = axis[13], (0.10, 0.065)
         breaks = [(u, v)]
     else:
-        body, sites, (across, down) = thorax.body, [], (0.07, 0.05)
+        body, sites, (across, down) = thorax.body, [], (0.085, 0.06)
         share = rng.uniform(0.70, 0.84)
         first = int(np.ceil((-0.34 - body.rib_phase) / body.rib_spacing)) + int(rng.integers(0, 2))
-        for number in range(first, first + int(rng.integers(2, 4))):
+        for number in range(first, first + int(rng.integers(3, 5))):
             v = body.rib_phase + number * body.rib_spacing
             v += float(thorax.rib_course(share, v))
             outer = float(np.interp(v, thorax.canvas.v[:, 0], thorax.outer[:, 0]))
             sites.append((SIDES[side] * share * outer, v))
         breaks = sites
     for u, v in breaks:
-        gap = np.exp(-thorax.canvas.ellipse(u, v, 0.035, 0.06))
+        gap = np.exp(-thorax.canvas.ellipse(u, v, 0.05, 0.06))
         layers.bone_gap *= 1.0 - 0.95 * gap * sign.strength
         layers.added -= 0.05 * gap * sign.strength
         for end in (-1.0, 1.0):  # the two ends pass each other
@@ -231,7 +231,7 @@ def _fracture(thorax, layers, sign, side, rng) -> None:
             points = np.stack(
                 [u + end * across * (1.0 - 1.25 * t), v + end * down * (0.35 + 0.65 * t)], axis=1
             )
-            thorax.canvas.add_line(points, 0.55 * sign.strength, 0.0155)
+            thorax.canvas.add_line(points, 0.85 * sign.strength, 0.016)
 
 
 DRAWERS: dict[str, Callable] = {

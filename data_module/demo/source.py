@@ -69,7 +69,7 @@ def write_demo(
     """Render a demo pairs folder; metadata.csv is written last, so a folder that has one is whole.
 
     Args:
-        out: folder to write; must not hold a finished pairs folder of other settings.
+        out: folder to write. A demo that is there already is made anew: nothing in it is kept.
         num_studies: one film each. The first n studies are the same whatever the number.
         size: pixels a side, 32 or more; 64, 128 and 256 are usual.
         num_workers: processes; the result does not depend on it.

@@ -171,7 +171,7 @@ def _new_signs(rng: np.random.Generator, finding: str, scenario: str) -> list[Si
             return [make(side=side, severity=DEGREES[min(grade, 1)], site="lower")]
         case "Lung Lesion":
             kind = _choose(rng, {"nodule": 0.55, "mass": 0.45})
-            size_cm = round(float(rng.uniform(2.0, 3.0) if kind == "nodule" else rng.uniform(3.8, 5.6)), 1)
+            size_cm = round(float(rng.uniform(2.3, 3.0) if kind == "nodule" else rng.uniform(3.8, 5.6)), 1)
             site = _choose(rng, {"upper": 0.4, "middle": 0.35, "lower": 0.25})
             return [make(side=side, site=site, kind=kind, size_cm=size_cm)]
         case "Pleural Other":
