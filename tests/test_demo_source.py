@@ -121,10 +121,13 @@ def test_no_finding_means_nothing_but_devices(studies):
 
 def test_patients_with_several_studies_keep_their_person(studies):
     persons: dict[str, set] = {}
+    ages: dict[str, list[int]] = {}
     visits: dict[str, list[int]] = {}
     for study in studies:
         persons.setdefault(study.patient.patient_id, set()).add(study.patient)
         visits.setdefault(study.patient.patient_id, []).append(study.visit)
+        ages.setdefault(study.patient.patient_id, []).append(study.age)
+    assert all(age == sorted(age) for age in ages.values())
     assert all(len(person) == 1 for person in persons.values())
     assert all(visit == list(range(len(visit))) for visit in visits.values())
     assert 0.18 < np.mean([len(visit) > 1 for visit in visits.values()]) < 0.32

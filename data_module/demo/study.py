@@ -82,12 +82,12 @@ def get_study(seed: int, index: int) -> Study:
     block, place = divmod(index, BLOCK_SIZE)
     number, visit = _block_layout(seed, block)[place]
     patient = _draw_patient(seed, block, number)
-    signs, scenario = (), ""
+    signs, scenario, years = (), "", 0
     for earlier in range(visit + 1):
         rng = np.random.default_rng([seed, _VISIT, block, number, earlier])
         scenario = _draw_scenario(rng, scenario)
         signs = _draw_signs(rng, scenario, signs)
-    years = int(rng.integers(0, 3)) if visit else 0
+        years += int(rng.integers(0, 2)) if earlier else 0
     age = min(patient.age + years, 97)
     view = "AP" if rng.random() < SCENARIOS[scenario].portable else "PA"
     signs = tuple(_hedge(rng, sign) for sign in signs)
