@@ -141,7 +141,9 @@ def _atelectasis(thorax, layers, sign, side, rng) -> None:
             [SIDES[side] * (start + length * t), v + rise * t + 0.02 * np.sin(np.pi * t)], axis=1
         )
         taper = 0.55 + 0.45 * np.sin(np.pi * t)
-        thorax.canvas.add_line(points, (0.42 + 0.06 * grade) * sign.strength * taper, 0.017)
+        thorax.canvas.add_line(
+            points, rng.uniform(0.30, 0.44) * sign.strength * taper, rng.uniform(0.014, 0.024)
+        )
 
 
 def _effusion(thorax, layers, sign, side, rng) -> None:
@@ -179,7 +181,7 @@ def _lesion(thorax, layers, sign, side, rng) -> None:
     angle = np.arctan2(thorax.canvas.v - v, thorax.canvas.u - u)
     ball *= 1.0 + 0.10 * np.cos(3 * angle + rng.uniform(0, 6)) + 0.07 * np.cos(5 * angle + rng.uniform(0, 6))
     depth = np.sqrt(np.clip(1.0 - ball, 0.0, 1.0)) * (0.40 + 1.0 * radius)
-    layers.added += sign.strength * np.minimum(depth * 1.7, 0.56) * (0.3 + 0.7 * thorax.lung[side])
+    layers.added += sign.strength * 0.58 * np.tanh(2.6 * depth) * (0.3 + 0.7 * thorax.lung[side])
 
 
 def _pleural_other(thorax, layers, sign, side, rng) -> None:
@@ -209,29 +211,31 @@ def _pleural_other(thorax, layers, sign, side, rng) -> None:
 def _fracture(thorax, layers, sign, side, rng) -> None:
     """A gap in the bone and displaced, overlapping ends that stand out bright."""
     if sign.kind == "clavicle":
-        axis = thorax.clavicle(side)
-        (u, v), (across, down) = axis[13], (0.10, 0.065)
-        breaks = [(u, v)]
+        breaks, across, slope, step = [tuple(thorax.clavicle(side)[13])], 0.12, -0.15, 0.036
     else:
-        body, sites, (across, down) = thorax.body, [], (0.085, 0.06)
-        share = rng.uniform(0.70, 0.84)
-        first = int(np.ceil((-0.34 - body.rib_phase) / body.rib_spacing)) + int(rng.integers(0, 2))
-        for number in range(first, first + int(rng.integers(3, 5))):
-            v = body.rib_phase + number * body.rib_spacing
-            v += float(thorax.rib_course(share, v))
-            outer = float(np.interp(v, thorax.canvas.v[:, 0], thorax.outer[:, 0]))
-            sites.append((SIDES[side] * share * outer, v))
-        breaks = sites
+        breaks, across, slope, step = _rib_breaks(thorax, side, rng), 0.10, 0.45, 0.026
+    t = np.linspace(0.0, 1.0, 6)
     for u, v in breaks:
-        gap = np.exp(-thorax.canvas.ellipse(u, v, 0.05, 0.06))
+        gap = np.exp(-thorax.canvas.ellipse(u, v, 0.06, 0.06))
         layers.bone_gap *= 1.0 - 0.95 * gap * sign.strength
         layers.added -= 0.05 * gap * sign.strength
-        for end in (-1.0, 1.0):  # the two ends pass each other
-            t = np.linspace(0.0, 1.0, 6)
-            points = np.stack(
-                [u + end * across * (1.0 - 1.25 * t), v + end * down * (0.35 + 0.65 * t)], axis=1
-            )
-            thorax.canvas.add_line(points, 0.85 * sign.strength, 0.016)
+        for end in (-1.0, 1.0):  # inner and outer end, side by side where they overlap
+            out = end * across * (1.0 - 1.3 * t)
+            points = np.stack([u + SIDES[side] * out, v + slope * out + end * step], axis=1)
+            thorax.canvas.add_line(points, 0.72 * sign.strength, 0.0165)
+
+
+def _rib_breaks(thorax, side, rng) -> list[tuple[float, float]]:
+    """(u, v) of breaks of three or four neighbouring ribs, in a row near the lateral wall."""
+    body, share = thorax.body, rng.uniform(0.70, 0.82)
+    first = int(np.ceil((-0.34 - body.rib_phase) / body.rib_spacing)) + int(rng.integers(0, 2))
+    breaks = []
+    for number in range(first, first + int(rng.integers(3, 5))):
+        v = body.rib_phase + number * body.rib_spacing
+        v += float(thorax.rib_course(share, v))
+        outer = float(np.interp(v, thorax.canvas.v[:, 0], thorax.outer[:, 0]))
+        breaks.append((SIDES[side] * share * outer, v))
+    return breaks
 
 
 DRAWERS: dict[str, Callable] = {
