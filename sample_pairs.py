@@ -15,15 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 import torch
 from tqdm import tqdm
 
 from data_module.cache import model_hash
 from data_module.images import load_images, to_pixels
 from data_module.pairs import PairsFolder, provenance_record
-from data_module.sampling_plan import PlannedPair, SamplingPlan
-from data_module.synthetic import SyntheticFolder
+from data_module.sampling_plan import PlannedPair, SamplingPlan, read_prompts
+from data_module.synthetic import SyntheticFolder, parse_shard
 from evaluation.labeler import label_reports
 from language_module import DecodingConfig, ReportCodec
 from prior_model import ReportPrior
@@ -147,10 +146,10 @@ def main(argv: list[str] | None = None) -> None:
     if config.dry_run:
         describe_run(config, {})
         return
-    shard = _parse_shard(config.shard)
+    shard = parse_shard(config.shard)
     if config.batch_size < 1 or config.num_pairs < 0 or config.start < 0:
         raise ValueError("--batch-size must be at least 1, --num-pairs and --start 0 or more")
-    prompts, names = _read_prompts(config)
+    prompts, names = read_prompts(config.prompt, config.prompts)
     pairs = PairsFolder.open(config.data) if config.data and (not prompts or config.data.is_dir()) else None
     plan = SamplingPlan(
         pairs, config.seed, prompts, config.split, config.reference, not config.no_reference, label_reports
@@ -173,57 +172,20 @@ def main(argv: list[str] | None = None) -> None:
 def _sample_batches(
     config: Config, sampler: Sampler, plan: SamplingPlan, folder: SyntheticFolder, shard: tuple[int, int]
 ) -> None:
-    missing = set(folder.missing())
-    size = config.batch_size
-    # A batch is a fixed place on the grid of items, so an item always sits at the same place of its batch.
-    batches = [b for b in sorted({item // size for item in missing}) if b % shard[1] == shard[0]]
-    total = sum(item // size % shard[1] == shard[0] for item in missing)
-    with tqdm(total=total, desc="sampling", unit="pair") as bar:
-        for batch in batches:
-            items = list(range(batch * size, (batch + 1) * size))
+    batches = folder.missing_batches(config.batch_size, shard)
+    with tqdm(total=sum(len(missing) for _, missing in batches), desc="sampling", unit="pair") as bar:
+        for items, missing in batches:
             planned = [plan[item] for item in items]
             pixels, reports = sampler.sample(items, planned)
-            kept = [place for place, item in enumerate(items) if item in missing]
+            kept = [items.index(item) for item in missing]
             folder.add(
-                [items[place] for place in kept],
+                missing,
                 [planned[place] for place in kept],
                 pixels[kept],
-                None if reports is None else [reports[place] for place in kept],
+                [reports[place] for place in kept] if reports else None,
                 config.image_format,
             )
             bar.update(len(kept))
-
-
-def _parse_shard(text: str) -> tuple[int, int]:
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise ValueError(f"--shard {text!r}: write i/n with 0 <= i < n, such as 0/4")
-    return int(index), int(count)
-
-
-def _read_prompts(config: Config) -> tuple[list[str], list[str]]:
-    """Prompts and where each came from."""
-    if config.prompt and config.prompts:
-        raise ValueError("pass --prompt or --prompts, not both")
-    if config.prompt:
-        return [config.prompt], ["--prompt"]
-    if not config.prompts:
-        return [], []
-    path = config.prompts
-    if not path.is_file():
-        raise ValueError(f"--prompts {path}: no such file")
-    if path.suffix == ".csv":
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if "prompt" not in table:
-            raise ValueError(f"--prompts {path}: no column `prompt`; it has {', '.join(table.columns)}")
-        lines = table["prompt"].tolist()
-    else:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    found = [(line.strip(), f"--prompts {path}, prompt {i + 1}") for i, line in enumerate(lines)]
-    found = [(line, name) for line, name in found if line]
-    if not found:
-        raise ValueError(f"--prompts {path}: holds no prompt")
-    return [line for line, _ in found], [name for _, name in found]
 
 
 def _settings(config: Config, hashes: dict[str, str], pairs: PairsFolder | None) -> dict:

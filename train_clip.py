@@ -42,7 +42,9 @@ class Config:
 
 PRESETS = {
     "demo": Config(
-        train=TrainConfig(num_steps=500, batch_size=128, learning_rate=1e-3, ema_decay=0.99, validate_every=0),
+        train=TrainConfig(
+            num_steps=400, batch_size=64, learning_rate=1e-3, ema_decay=0.99, validate_every=0
+        ),
     ),
     # CXR-IRGen uses OpenAI's ViT-B/32 as it is; this fine-tunes it on the films.
     "paper": Config(
@@ -87,10 +89,13 @@ class FilmTexts:
     def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
         rows = torch.as_tensor(indices)
         choice = torch.multinomial(self.present[rows], 1, generator=generator).squeeze(1)
+        input_ids, attention_mask = self.input_ids[rows, choice], self.attention_mask[rows, choice]
+        # The text encoder is causal and pools at the end of the text, so padding past the longest is waste.
+        length = int(attention_mask.sum(dim=1).max())
         return {
             "pixel_values": clip_pixels(to_images(self.store[indices]), self.processor),
-            "input_ids": self.input_ids[rows, choice],
-            "attention_mask": self.attention_mask[rows, choice],
+            "input_ids": input_ids[:, :length],
+            "attention_mask": attention_mask[:, :length],
         }
 
 
@@ -118,7 +123,8 @@ def main(argv: list[str] | None = None) -> None:
     clip = build_clip(config.model, tokenizer, config.image_size)
     processor = make_processor(clip, config.model.init_from)
     train_data, validation_data = (
-        FilmTexts(rows, config.texts, tokenizer, processor) for rows in (train_rows, pairs.split("validation"))
+        FilmTexts(rows, config.texts, tokenizer, processor)
+        for rows in (train_rows, pairs.split("validation"))
     )
 
     def save(model: ContrastiveLoss, folder: Path) -> None:

@@ -22,7 +22,7 @@ class UViTConfig:
     """Width of the tokens."""
     depth: int = 7
     """Blocks, an odd number."""
-    num_heads: int = 6
+    num_heads: int = 3
     """Attention heads."""
     patch_size: int = 2
     """Latent cells to a token, on each side."""

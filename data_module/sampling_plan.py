@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import PairsFolder
@@ -83,3 +84,34 @@ class SamplingPlan:
             place = int(self.index.draw_for(self.labels[row : row + 1], [self.patients[row]], draw)[0])
             path, name = self.films.image_paths[place], str(self.films.table["file_name"][place])
         return PlannedPair(self.prompts[row], self.labels[row], path, name)
+
+
+def read_prompts(prompt: str, path: Path | None) -> tuple[list[str], list[str]]:
+    """The prompts of --prompt or of the file of --prompts, and for each where it came from.
+
+    Args:
+        path: .txt with one prompt a line, or .csv with a column `prompt`.
+
+    Raises:
+        ValueError: both are given, or the file is missing, empty or without that column.
+    """
+    if prompt and path:
+        raise ValueError("pass --prompt or --prompts, not both")
+    if prompt:
+        return [prompt], ["--prompt"]
+    if path is None:
+        return [], []
+    if not path.is_file():
+        raise ValueError(f"--prompts {path}: no such file")
+    if path.suffix == ".csv":
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if "prompt" not in table:
+            raise ValueError(f"--prompts {path}: no column `prompt`; it has {', '.join(table.columns)}")
+        lines = table["prompt"].tolist()
+    else:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    found = [(line.strip(), f"--prompts {path}, prompt {i + 1}") for i, line in enumerate(lines)]
+    found = [(line, name) for line, name in found if line]
+    if not found:
+        raise ValueError(f"--prompts {path}: holds no prompt")
+    return [line for line, _ in found], [name for _, name in found]

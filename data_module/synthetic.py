@@ -68,6 +68,21 @@ class SyntheticFolder:
         done = self.rows()
         return [item for item in self.items if item not in done]
 
+    def missing_batches(self, batch_size: int, shard: tuple[int, int]) -> list[tuple[list[int], list[int]]]:
+        """(items of a full batch, those of them that are missing), for the batches of this shard.
+
+        A batch is a fixed place on the grid of all items, so an item always sits at the same place among
+        the same neighbours, whatever was finished before.
+        """
+        batches: dict[int, list[int]] = {}
+        for item in self.missing():
+            batches.setdefault(item // batch_size, []).append(item)
+        return [
+            (list(range(batch * batch_size, (batch + 1) * batch_size)), missing)
+            for batch, missing in batches.items()
+            if batch % shard[1] == shard[0]
+        ]
+
     def add(
         self,
         items: Sequence[int],
@@ -109,7 +124,7 @@ class SyntheticFolder:
         write_atomic(self.root / PARTS / f"{items[0]:08d}.jsonl", "\n".join(lines) + "\n")
 
     def finish(self, provenance: Mapping[str, Any]) -> PairsFolder | None:
-        """Write metadata.csv, card and contact sheet when all items are there; None while some are missing."""
+        """Write metadata.csv, card and contact sheet once all items are there; None before that."""
         rows = self.rows()
         if any(item not in rows for item in self.items):
             return None
@@ -118,6 +133,14 @@ class SyntheticFolder:
         )
         draw_contact_sheet(pairs, self.root / "contact_sheet.png")
         return pairs
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "i/n" -> (i, n). Raises ValueError unless 0 <= i < n."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ValueError(f"--shard {text!r}: write i/n with 0 <= i < n, such as 0/4")
+    return int(index), int(count)
 
 
 def _save_options(image_format: str) -> dict[str, Any]:
@@ -131,9 +154,10 @@ tags: [chest-x-ray, synthetic]
 ---
 # Synthetic chest X-ray image-report pairs
 
-{num_pairs} films and reports drawn by a generative model (PairCXR). No film is of a person. **Not for clinical
-use.** `metadata.csv` holds one row a film: the report, the prompt it was drawn from, the 14 CheXpert findings
-that the prompt asked for (1 present, 0 absent, -1 uncertain, empty = not asked), and the reference film.
+{num_pairs} films and reports drawn by a generative model (PairCXR). No film is of a person.
+**Not for clinical use.** `metadata.csv` holds one row a film: the report, the prompt it was drawn from,
+the 14 CheXpert findings that the prompt asked for (1 present, 0 absent, -1 uncertain, empty = not asked),
+and the reference film.
 `provenance.json` says with which models and settings.
 
     from datasets import load_dataset

@@ -20,7 +20,8 @@ class BatchSource(Protocol):
 
 def make_generator(*keys: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator whose stream depends on every key and on nothing else."""
-    seed = int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    # With their number in front, since SeedSequence takes (1,) and (1, 0) for the same.
+    seed = int(np.random.SeedSequence((len(keys), *keys)).generate_state(1, np.uint64)[0] >> np.uint64(1))
     return torch.Generator(device=device).manual_seed(seed)
 
 

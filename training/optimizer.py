@@ -1,7 +1,6 @@
 """AdamW with decay on weight matrices only, and the learning-rate schedules."""
 
 import torch
-from diffusers.optimization import get_scheduler
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -26,6 +25,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> LambdaLR:
     """Linear warm-up, then cosine to zero or constant; stepped once an optimiser step."""
+    from diffusers.optimization import get_scheduler
+
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     return get_scheduler(
         name,

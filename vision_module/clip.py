@@ -24,7 +24,7 @@ class ClipConfig:
     """Size of the tokenizer trained on the reports."""
     width: int = 128
     """Width of both transformers; equal, so that pooled text and reference can be fused."""
-    num_layers: int = 4
+    num_layers: int = 3
     """Layers of each transformer."""
     patch_size: int = 8
     """Pixels of a vision patch."""
@@ -53,6 +53,7 @@ def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer | None, image_size: 
         "num_hidden_layers": config.num_layers,
         "num_attention_heads": max(1, config.width // 32),
         "hidden_act": "gelu",
+        "projection_dim": config.width,
     }
     text = {
         **tower,

@@ -1,0 +1,34 @@
+# Everything runs from .venv, which `setup` makes from requirements.lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint lock clean
+
+setup: $(VENV)/.installed
+
+# torch and torchvision come from one registry in one resolution: uv sees to that.
+$(VENV)/.installed: requirements.lock
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "PairCXR needs Python 3.11 or later"'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	touch $@
+
+demo: setup
+	bash experiments/cxr_irgen.sh
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Rewrites requirements.lock from pyproject.toml.
+lock: setup
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-header \
+		--no-annotate --no-emit-index-url --upgrade -o requirements.lock
+
+clean:
+	rm -rf runs/demo

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# CXR-IRGen (WACV 2024): films from text and a reference film, reports from the films, and their scores.
+#
+#   bash experiments/cxr_irgen.sh                          # demo scale: phantoms, 2 CPU cores, 20 minutes
+#   ABLATION=1 bash experiments/cxr_irgen.sh               # + text alone against text and reference, 3 seeds
+#   SCALE=paper DATA=mimic-pairs bash experiments/cxr_irgen.sh   # the paper's settings, on a pairs folder
+#   DRY_RUN=1 bash experiments/cxr_irgen.sh                # show what would run
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-.venv/bin/python}
+SCALE=${SCALE:-demo}
+DRY=${DRY_RUN:+--dry-run}
+
+case $SCALE in
+  demo)
+    OUT=${OUT:-runs/demo}
+    DATA=${DATA:-$OUT/data}
+    PAIRS=${PAIRS:-256}
+    $PYTHON prepare_data.py demo --out "$DATA" $DRY
+    $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" $DRY
+    $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" $DRY
+    AUTOENCODER=$OUT/autoencoder CLIP=$OUT/clip
+    ;;
+  paper)
+    OUT=${OUT:-runs/paper}
+    DATA=${DATA:?SCALE=paper needs DATA=FOLDER, a pairs folder that prepare_data.py made of MIMIC-CXR-JPG}
+    PAIRS=${PAIRS:-1000}
+    $PYTHON train_autoencoder.py --preset paper --data "$DATA" --out "$OUT/autoencoder" $DRY
+    AUTOENCODER=$OUT/autoencoder CLIP=openai/clip-vit-large-patch14
+    ;;
+  *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;
+esac
+
+$PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
+$PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --out "$OUT/uvit" $DRY
+$PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
+$PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/prior" $DRY
+
+$PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
+$PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --autoencoder "$AUTOENCODER" --language "$OUT/bart" --prior "$OUT/prior" --out "$OUT/pairs/heldout_reports.csv" --overwrite $DRY
+$PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/results" $DRY
+
+if [ -n "${ABLATION:-}" ]; then
+  # The reference film against text alone, on both backbones; one training run and one sample for each seed.
+  for SEED in 0 1 2; do
+    for FUSION in reference text; do
+      UVIT_FUSION=mean SD_FUSION=concat
+      if [ $FUSION = text ]; then UVIT_FUSION=text SD_FUSION=text; fi
+      $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $UVIT_FUSION --seed $SEED --out "$OUT/ablation/uvit_${FUSION}_$SEED" $DRY
+      $PYTHON train_diffusion_clipSD.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $SD_FUSION --seed $SEED --out "$OUT/ablation/sd_${FUSION}_$SEED" $DRY
+      for BACKBONE in uvit sd; do
+        NAME=${BACKBONE}_${FUSION}_$SEED
+        $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/ablation/$NAME" --films-only --data "$DATA" --seed $SEED --num-pairs "$PAIRS" --mixed-precision bf16 --out "$OUT/ablation/pairs_$NAME" $DRY
+        $PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/ablation/pairs_$NAME" --classifier "$OUT/classifier" --out "$OUT/ablation/results_$NAME" $DRY
+      done
+    done
+  done
+  $PYTHON -m evaluation compare "$OUT"/ablation/results_* --out "$OUT/results/ablation.md" $DRY
+fi
