@@ -75,9 +75,10 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"--batch-size {config.batch_size}: must be at least 1")
     if config.out.exists() and not config.overwrite:
         raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
-    table = PairsFolder.open(config.data).split(config.split).table
+    pairs = PairsFolder.open(config.data).split(config.split)
+    table = pairs.table
     table = table.head(config.max_films) if config.max_films else table
-    if not config.reconstruct and table["file_name"].isna().any():
+    if not (config.reconstruct or pairs.has_films):
         raise ValueError(f"--data {config.data} has rows with no film: only --reconstruct reads it")
     codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)
     if torch.accelerator.is_available():

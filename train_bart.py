@@ -44,8 +44,10 @@ class Config:
     """K, the embeddings of a report: 1 to 32."""
     normalize: bool = True
     """LayerNorm without affine on each embedding."""
-    max_tokens: int = 192
+    max_tokens: int = 128
     """Tokens of a report; the rest of a longer one is cut."""
+    bag_of_words_weight: float = 0.3
+    """Weight of the loss that asks the embeddings for the report's words in any order; 0 = off."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
     overwrite: bool = False
@@ -66,19 +68,24 @@ class Config:
         )
 
 
+# Small batches: from scratch, the number of updates counts for more than their size.
 DEMO = Config(
-    train=TrainConfig(num_steps=600, batch_size=32, learning_rate=1e-3, warmup_steps=60, ema_decay=0.99)
+    size=BartSize(vocab_size=1024),
+    train=TrainConfig(num_steps=1000, batch_size=16, learning_rate=2e-3, warmup_steps=60, ema_decay=0.99),
 )
 PRESETS = {
     "demo": DEMO,
-    # Real reports from scratch on a small machine: a larger vocabulary and a longer schedule.
+    # Real reports from scratch on a small machine: more words, more embeddings, a longer schedule.
     "open-i": dataclasses.replace(
         DEMO,
-        data=Path("data/open-i"),
+        data=Path("runs/open_i/data"),
         out=Path("runs/open_i/bart"),
         num_embeddings=16,
+        max_tokens=160,
+        bag_of_words_weight=1.0,
         size=BartSize(vocab_size=3000),
-        train=dataclasses.replace(DEMO.train, num_steps=1500),
+        denoising=Denoising(embedding_noise=0.1),
+        train=dataclasses.replace(DEMO.train, num_steps=1200),
     ),
     # CXR-IRGen (WACV 2024): bart-base, 512 tokens, mean pooling, batch 8, 20 epochs, AdamW 5e-5.
     "paper": Config(
@@ -89,6 +96,7 @@ PRESETS = {
         num_embeddings=1,
         normalize=False,
         max_tokens=512,
+        bag_of_words_weight=0.0,
         num_epochs=20.0,
         size=BartSize(50265, 768, 6, 6, 12, 3072),
         denoising=NO_DENOISING,
@@ -127,8 +135,10 @@ def main(argv: list[str] | None = None) -> None:
 
     def objective(model, batch, generator):
         # Validation sees the reports as they are; `model` may be wrapped, so its mode is asked, not set.
-        denoising = config.denoising if model.training else NO_DENOISING
-        return {"loss": model(**batch, denoising=denoising, generator=generator)}
+        if not model.training:
+            return {"loss": model(**batch)}
+        noise = {"denoising": config.denoising, "generator": generator}
+        return {"loss": model(**batch, **noise, bag_of_words_weight=config.bag_of_words_weight)}
 
     fit(
         codec,

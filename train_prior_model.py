@@ -58,7 +58,7 @@ class Config:
     """Passes over the train split; above 0 it sets the number of steps."""
     dry_run_latents: tuple[int, int, int] = (4, 16, 16)
     """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""
-    dry_run_embeddings: tuple[int, int] = (8, 256)
+    dry_run_embeddings: tuple[int, int] = (8, 192)
     """Report embeddings (K, D) that --dry-run assumes; a run takes them from its codec."""
     overwrite: bool = False
     """Train anew where --out already holds a run."""
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         return
     pairs = PairsFolder.open(config.data)
-    if pairs.table["file_name"].isna().any():
+    if not pairs.has_films:
         raise ValueError(f"--data {config.data} has rows with no film: a prior reads films")
     autoencoder = RunFolder.open(config.autoencoder, "autoencoder")
     codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,16 +125,21 @@ class ReportCodec(nn.Module):
         attention_mask: torch.Tensor,
         denoising: Denoising = NO_DENOISING,
         generator: torch.Generator | None = None,
+        bag_of_words_weight: float = 0.0,
     ) -> torch.Tensor:
         """Reconstruction loss of reports (B, T): mean cross-entropy of their real tokens.
 
         Args:
             denoising: noise of the training; needs `generator` on the tokens' device.
+            bag_of_words_weight: of `bag_of_words_loss`, in training.
         """
         noisy_ids = mask_tokens(input_ids, denoising.token_mask_rate, self.tokenizer, generator)
         embeddings = self.embed(noisy_ids, attention_mask)
         embeddings = add_noise(embeddings, denoising.embedding_noise, generator)
-        return self.token_loss(embeddings, input_ids, denoising.decoder_mask_rate, generator)
+        loss = self.token_loss(embeddings, input_ids, denoising.decoder_mask_rate, generator)
+        if bag_of_words_weight:
+            loss = loss + bag_of_words_weight * self.bag_of_words_loss(embeddings, input_ids)
+        return loss
 
     def loss(self, report_embeddings: torch.Tensor, reports: Sequence[str] | torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of reports given embeddings (B, K, D); gradients flow to the embeddings.
@@ -165,6 +171,18 @@ class ReportCodec(nn.Module):
         real = input_ids != self.tokenizer.pad_token_id
         logits = self.bart.lm_head(output.last_hidden_state[real]) + self.bart.final_logits_bias
         return functional.cross_entropy(logits.float(), input_ids[real])
+
+    def bag_of_words_loss(self, report_embeddings: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of a report's tokens, in any order, under the embeddings' mixture of words.
+
+        The decoder can lower its own loss by grammar alone and finds the embeddings late; this asks them
+        for the words from the first step on (Zhao et al., ACL 2017, sec. 4.3), through the tied output
+        matrix and so without weights of its own.
+        """
+        mixture = self.bart.lm_head(report_embeddings).float().log_softmax(-1).logsumexp(dim=1)
+        mixture = mixture - math.log(self.num_embeddings)
+        scores = mixture.gather(1, input_ids)
+        return -scores[input_ids != self.tokenizer.pad_token_id].mean()
 
     @torch.no_grad()
     def decode(

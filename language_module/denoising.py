@@ -12,7 +12,7 @@ class Denoising:
 
     token_mask_rate: float = 0.1
     """Share of input tokens replaced by <mask> before the encoder (BART's token masking)."""
-    embedding_noise: float = 0.3
+    embedding_noise: float = 0.2
     """Standard deviation of the Gaussian noise on the embeddings, whose own scale is 1."""
     decoder_mask_rate: float = 0.1
     """Share of previous tokens hidden from the decoder (word dropout, Bowman et al., 2016)."""

@@ -122,6 +122,19 @@ def test_loss_is_the_cross_entropy_of_real_tokens(codec):
     assert codec.loss(embeddings, wide).item() == pytest.approx(total / count, rel=1e-5)
 
 
+def test_bag_of_words_loss_by_hand(codec):
+    """One report: the mean over its tokens of -log of the embeddings' average word distribution."""
+    embeddings = codec.encode(REPORTS[:1])
+    ids, mask = codec.tokenize(REPORTS[:1])
+    words = (embeddings[0] @ codec.bart.lm_head.weight.T).softmax(-1).mean(0)
+    wanted = -words[ids[0]].log().mean().item()
+    assert codec.bag_of_words_loss(embeddings, ids).item() == pytest.approx(wanted, rel=1e-5)
+    padded = functional.pad(ids, (0, 5), value=codec.tokenizer.pad_token_id)
+    assert codec.bag_of_words_loss(embeddings, padded).item() == pytest.approx(wanted, rel=1e-5)
+    plain, both = codec(ids, mask).item(), codec(ids, mask, bag_of_words_weight=2.0).item()
+    assert both == pytest.approx(plain + 2.0 * wanted, rel=1e-5)
+
+
 def test_frozen_codec_gives_gradients_to_embeddings(codec):
     embeddings = codec.encode(REPORTS).requires_grad_()
     codec.loss(embeddings, REPORTS).backward()
