@@ -128,7 +128,9 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     text_only = bool((table["file_name"].isna() | (table["file_name"] == "")).all())
     if text_only:
         table = table.assign(file_name=pd.Series(np.nan, index=table.index, dtype=object))
-    for name in REQUIRED[text_only:]:
+    # A film without a report is a row (of a films-only folder, say); a row without either is not.
+    table = table.assign(report=table["report"].fillna("") if not text_only else table["report"])
+    for name in ("report" if text_only else "file_name", "patient_id", "split"):
         empty = table[name].isna() | (table[name] == "")
         if empty.any():
             row = int(np.flatnonzero(empty)[0])

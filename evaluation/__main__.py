@@ -1,4 +1,4 @@
-"""Score synthetic films, reports and pairs: python -m evaluation images|reports|pairs|all|label --help
+"""Score films, reports and pairs: python -m evaluation images|reports|pairs|all|label|summary --help
 
 Any pairs folder can be scored, whoever made it: see README, "The pairs folder".
 """
@@ -88,12 +88,25 @@ class Label:
     """Print the resolved settings and stop."""
 
 
+@dataclass(frozen=True)
+class Summary:
+    """Results of several runs in one table; folders NAME_0, NAME_1, ... are seeds of one system."""
+
+    results: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders with a results.json."""
+    out: Path
+    """Markdown file to write."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
 Command = (
     Annotated[Images, tyro.conf.subcommand("images")]
     | Annotated[Reports, tyro.conf.subcommand("reports")]
     | Annotated[Pairs, tyro.conf.subcommand("pairs")]
     | Annotated[All, tyro.conf.subcommand("all")]
     | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[Summary, tyro.conf.subcommand("summary")]
 )
 
 
@@ -113,6 +126,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         from evaluation.labeler import label_table
 
         label_table(command.reports, command.out)
+        return
+    if isinstance(command, Summary):
+        from evaluation.summary import summarise
+
+        print(summarise(command.results, command.out))
         return
     _score(command)
 

@@ -55,5 +55,5 @@ if [ -n "${ABLATION:-}" ]; then
       done
     done
   done
-  $PYTHON -m evaluation compare "$OUT"/ablation/results_* --out "$OUT/results/ablation.md" $DRY
+  $PYTHON -m evaluation summary "$OUT"/ablation/results_* --out "$OUT/results/ablation.md" $DRY
 fi

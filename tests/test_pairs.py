@@ -134,7 +134,7 @@ def change(number, **values):
     [
         ([], "file_name"),
         ([{"file_name": "a.png"}], "report, patient_id, split missing"),
-        (change(1, report=""), "report is empty in row 3"),
+        ([{**row, "file_name": "", "report": ""} for row in make_rows()], "report is empty in row 2"),
         (change(2, patient_id=None), "patient_id is empty in row 4"),
         (change(1, file_name=""), "file_name is empty in row 3"),
         (change(1, file_name="images/film0.png"), "more than one row"),
@@ -150,6 +150,12 @@ def test_a_broken_contract_is_named(tmp_path, rows, message):
     with pytest.raises(ValueError, match=message):
         write_pairs(tmp_path, rows, {}, "")
     assert not (tmp_path / "metadata.csv").exists()
+
+
+def test_a_film_may_have_no_report(tmp_path):
+    pairs = write_pairs(tmp_path, change(1, report=""), {}, "")
+    assert pairs.table["report"][1] == ""
+    assert PairsFolder.open(tmp_path).table["report"][1] == ""
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\xff\xfe\x00", b'a,"b\n1'])

@@ -1,0 +1,86 @@
+"""The autoencoder: scale, standardised latents, files for plain diffusers."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from vision_module.autoencoder import (
+    AutoencoderConfig,
+    AutoencoderLoss,
+    build_autoencoder,
+    decode_latents,
+    encode_films,
+    match_channels,
+    standardise_latents,
+)
+
+TINY = AutoencoderConfig(block_out_channels=(8, 16), latent_channels=3)
+
+
+@pytest.fixture
+def autoencoder():
+    torch.manual_seed(0)
+    return build_autoencoder(TINY, 16).eval()
+
+
+@pytest.fixture
+def images():
+    return torch.rand(20, 1, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_standardised_latents_keep_the_function(autoencoder, images):
+    """Centring is folded into the weights: reconstructions stay, latents get mean 0 and deviation 1."""
+    with torch.no_grad():
+        before = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample
+    standardise_latents(autoencoder, images, batch_size=7)
+    with torch.no_grad():
+        after = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample
+    torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
+    mean, _ = encode_films(autoencoder, images)
+    torch.testing.assert_close(mean.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-3, rtol=0)
+    assert mean.std().item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_plain_diffusers_loads_it_with_its_scale(autoencoder, images, tmp_path):
+    standardise_latents(autoencoder, images)
+    autoencoder.save_pretrained(tmp_path)
+    assert (tmp_path / "diffusion_pytorch_model.safetensors").is_file()
+    loaded = AutoencoderKL.from_pretrained(tmp_path).eval()
+    assert loaded.config.scaling_factor == autoencoder.config.scaling_factor != 0.18215
+    mean, std = encode_films(loaded, images)
+    plain = loaded.encode(images).latent_dist
+    torch.testing.assert_close(mean, plain.mean * loaded.config.scaling_factor)
+    torch.testing.assert_close(std, plain.std * loaded.config.scaling_factor)
+    expected = loaded.decode(plain.mean).sample.clamp(-1, 1)
+    torch.testing.assert_close(decode_latents(loaded, mean), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_three_channel_autoencoders_take_grey_films(images):
+    """Stable Diffusion's autoencoder has three channels: grey in, their mean out."""
+    torch.manual_seed(0)
+    colour = AutoencoderKL(
+        block_out_channels=(8,), latent_channels=4, norm_num_groups=4, layers_per_block=1
+    ).eval()
+    assert match_channels(images, 3).shape == (20, 3, 16, 16)
+    mean, _ = encode_films(colour, images)
+    assert mean.shape == (20, 4, 16, 16)
+    assert decode_latents(colour, mean).shape == images.shape
+
+
+def test_losses_by_hand(autoencoder, images):
+    """KL as torch.distributions has it, L1 as written, and their weighted sum."""
+    module = AutoencoderLoss(autoencoder, kl_weight=0.01, edge_weight=0.5)
+    losses = module(images, torch.Generator().manual_seed(3))
+    posterior = autoencoder.encode(images).latent_dist
+    normal = torch.distributions.Normal(posterior.mean, posterior.std)
+    kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0))
+    torch.testing.assert_close(losses["kl"], kl.sum() / images.numel())
+    output = autoencoder.decode(posterior.sample(torch.Generator().manual_seed(3))).sample
+    torch.testing.assert_close(losses["l1"], (output - images).abs().mean())
+    total = losses["l1"] + 0.5 * losses["edges"] + 0.01 * losses["kl"]
+    torch.testing.assert_close(losses["loss"], total)
+
+
+def test_wrong_size_is_named():
+    with pytest.raises(ValueError, match="--image-size 30 is not a multiple of 4"):
+        build_autoencoder(AutoencoderConfig(), 30)

@@ -1,0 +1,37 @@
+"""Seeds become mean and interval: checked against a hand-worked t-interval."""
+
+import json
+
+import pytest
+
+from evaluation.__main__ import main
+from evaluation.summary import interval
+
+
+def write(folder, auroc, fid):
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps({"films": {"auroc_mean": auroc, "fid": fid}}))
+
+
+def test_interval_by_hand():
+    """mean 2, standard deviation 1, t(2, .975) = 4.3027: half-width 4.3027 / sqrt(3)."""
+    mean, half = interval([1.0, 2.0, 3.0])
+    assert mean == 2.0
+    assert half == pytest.approx(2.4842, abs=1e-3)
+
+
+def test_groups_and_paired_differences(tmp_path):
+    for seed in range(3):
+        write(tmp_path / f"a_{seed}", 0.8 + seed / 10, 10.0)
+        write(tmp_path / f"b_{seed}", 0.7 + seed / 10, 12.0)
+    folders = [str(path) for path in sorted(tmp_path.iterdir())]
+    main(["summary", *folders, "--out", str(tmp_path / "table.md")])
+    text = (tmp_path / "table.md").read_text()
+    assert "| a | 3 | 0.9000 ± 0.2484 | 10.0000 ± 0.0000 |" in text
+    # The seeds differ much, their paired differences not at all.
+    assert "| a - b | 3 | 0.1000 ± 0.0000 | -2.0000 ± 0.0000 |" in text
+
+
+def test_a_folder_without_results_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no results"):
+        main(["summary", str(tmp_path), "--out", str(tmp_path / "table.md")])

@@ -1,0 +1,137 @@
+"""Prompts on a real tiny CLIP: fusion by known answers, null, lengths, tokenizer round trip."""
+
+import pytest
+import torch
+from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, CLIPTextModel
+from transformers import CLIPVisionModelWithProjection as VisionEncoder
+
+from vision_module.clip import (
+    ClipConfig,
+    ContrastiveLoss,
+    build_clip,
+    clip_pixels,
+    make_processor,
+    train_tokenizer,
+)
+from vision_module.prompting import Prompts, fuse, num_context_tokens
+
+TEXTS = [
+    "A chest X ray image with cardiomegaly and edema, without fracture",
+    "There is a small right pleural effusion.",
+    "The heart is enlarged. No pneumothorax.",
+]
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(TEXTS * 10, 400)
+    model = build_clip(ClipConfig(width=32, num_layers=1, patch_size=16), tokenizer, 32).eval()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    make_processor(model, "").save_pretrained(folder)
+    return folder
+
+
+def load_prompts(folder, fusion, text_tokens):
+    return Prompts(
+        CLIPTextModel.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+        VisionEncoder.from_pretrained(folder),
+        CLIPImageProcessor.from_pretrained(folder),
+        fusion,
+        text_tokens,
+    )
+
+
+def test_fuse_known_answers():
+    text = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])
+    reference = torch.tensor([[5.0, 6.0], [7.0, 8.0]])
+    assert torch.equal(fuse(text, reference, "text"), text)
+    assert torch.equal(fuse(text, reference, "mean"), torch.tensor([[[3.0, 4.0]], [[5.0, 6.0]]]))
+    keep = torch.tensor([True, False])
+    assert torch.equal(fuse(text, reference, "mean", keep), torch.tensor([[[3.0, 4.0]], [[3.0, 4.0]]]))
+    concat = fuse(text, reference, "concat", keep)
+    assert torch.equal(concat, torch.tensor([[[1.0, 2.0], [5.0, 6.0]], [[3.0, 4.0], [0.0, 0.0]]]))
+    assert torch.equal(fuse(text, None, "concat")[:, 1], torch.zeros(2, 2))
+    assert torch.equal(fuse(text, None, "mean"), text)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "text_tokens"),
+    [("concat", "all"), ("text", "all"), ("mean", "pooled"), ("text", "pooled"), ("concat", "pooled")],
+)
+def test_encode_is_transformers_own_output_fused(clip_folder, fusion, text_tokens):
+    """The context comes from plain CLIPModel outputs; the null is the empty text without reference."""
+    prompts = load_prompts(clip_folder, fusion, text_tokens)
+    images = torch.rand(2, 1, 32, 32) * 2 - 1
+    context, null = prompts.encode(TEXTS[:2], images)
+    assert context.shape == null.shape == (2, num_context_tokens(fusion, text_tokens), 32)
+    clip = CLIPModel.from_pretrained(clip_folder).eval()
+    tokens = prompts.tokenizer(TEXTS[:2], padding="max_length", max_length=77, return_tensors="pt")
+    with torch.no_grad():
+        text = clip.text_model(input_ids=tokens.input_ids)
+        pixels = clip_pixels(images, prompts.feature_extractor)
+        reference = clip.vision_model(pixel_values=pixels).pooler_output
+    expected = text.last_hidden_state if text_tokens == "all" else text.pooler_output[:, None]
+    torch.testing.assert_close(context, fuse(expected, reference, fusion))
+    torch.testing.assert_close(null[:1], prompts.null_context())
+    torch.testing.assert_close(null[:1], prompts.encode([""], None)[0])
+
+
+def test_widths_must_agree(clip_folder, tmp_path):
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(clip_folder)
+    other = build_clip(ClipConfig(width=64, num_layers=1, patch_size=16), tokenizer, 32)
+    other.save_pretrained(tmp_path)
+    parts = load_prompts(clip_folder, "text", "all")
+    wide = VisionEncoder.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="text width 32 and reference width 64 differ"):
+        Prompts(parts.text_encoder, parts.tokenizer, wide, parts.feature_extractor, "concat", "all")
+    with pytest.raises(ValueError, match="needs --text-tokens pooled"):
+        load_prompts(clip_folder, "mean", "all")
+
+
+def test_a_long_prompt_is_named_and_counted(clip_folder):
+    prompts = load_prompts(clip_folder, "concat", "all")
+    prompts.check_length(TEXTS, ["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"--prompt: \d+ tokens \(500 words\).*--truncate-prompts"):
+        prompts.check_length(["effusion " * 500], ["--prompt"])
+    assert prompts.encode_texts(["effusion " * 500]).shape == (1, 77, 32)
+
+
+def test_tokenizer_keeps_unknown_characters_apart_from_the_end(clip_folder):
+    tokenizer = AutoTokenizer.from_pretrained(clip_folder)
+    ids = tokenizer(["épanchement ☃ zq9%"])["input_ids"][0]
+    assert ids[0] == tokenizer.bos_token_id
+    assert ids.index(tokenizer.eos_token_id) == len(ids) - 1
+    assert tokenizer.model_max_length == 77
+
+
+def test_preprocessing_is_the_image_processors(clip_folder):
+    """clip_pixels equals the saved CLIPImageProcessor on a film of the right size."""
+    import numpy as np
+    from PIL import Image
+
+    processor = CLIPImageProcessor.from_pretrained(clip_folder)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    expected = processor(Image.fromarray(pixels).convert("RGB"), return_tensors="pt")["pixel_values"]
+    images = torch.as_tensor(pixels)[None, None] / 127.5 - 1
+    torch.testing.assert_close(clip_pixels(images, processor), expected, atol=1e-4, rtol=0)
+
+
+def test_contrastive_loss_by_hand(clip_folder):
+    """With distinct texts it is transformers' own clip loss; equal texts share the target."""
+    clip = CLIPModel.from_pretrained(clip_folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(clip_folder)
+    tokens = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    pixels = torch.rand(3, 3, 32, 32)
+    plain = clip(**tokens, pixel_values=pixels, return_loss=True).loss
+    ours = ContrastiveLoss(clip)(pixels, tokens.input_ids, tokens.attention_mask)["loss"]
+    torch.testing.assert_close(ours, plain)
+    same = tokenizer([TEXTS[0]] * 3, padding=True, return_tensors="pt")
+    result = ContrastiveLoss(clip)(pixels, same.input_ids, same.attention_mask)
+    assert result["accuracy"] == 1.0
+    # Equal texts have equal logits, so the best a uniform target can reach is log 3 on the text side.
+    assert result["loss"] >= torch.log(torch.tensor(3.0)) - 1e-4
