@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from data_module.film_store import FilmStore
+from data_module.findings import FINDINGS, POSITIVE, UNCERTAIN
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
 from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script
@@ -32,6 +33,8 @@ class Config:
     """Side of the films that a CLIP trained from scratch takes."""
     texts: tuple[str, ...] = ("prompt", "impression_section", "findings_section")
     """Columns to draw an item's text from, with equal chances among those that are not empty."""
+    findings_weight: float = 5.0
+    """Weight of reading the findings off the pooled text and film embeddings; 0 is CLIP's loss alone."""
     model: ClipConfig = field(default_factory=ClipConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     overwrite: bool = False
@@ -42,13 +45,12 @@ class Config:
 
 PRESETS = {
     "demo": Config(
-        train=TrainConfig(
-            num_steps=400, batch_size=64, learning_rate=1e-3, ema_decay=0.99, validate_every=0
-        ),
+        train=TrainConfig(num_steps=350, batch_size=64, learning_rate=1e-3, ema_decay=0.99, validate_every=0),
     ),
     # CXR-IRGen uses OpenAI's ViT-B/32 as it is; this fine-tunes it on the films.
     "paper": Config(
         image_size=224,
+        findings_weight=0.0,
         model=ClipConfig(init_from="openai/clip-vit-base-patch32"),
         train=TrainConfig(num_steps=20_000, batch_size=128, learning_rate=1e-5, weight_decay=0.1),
     ),
@@ -80,6 +82,9 @@ class FilmTexts:
             )
             for column in texts.T
         ]
+        # Present 1, uncertain 1/2, absent or not mentioned 0.
+        labels = pairs.labels
+        self.findings = torch.as_tensor((labels == POSITIVE) + 0.5 * (labels == UNCERTAIN)).float()
         self.input_ids = torch.stack([t.input_ids for t in tokens], dim=1)
         self.attention_mask = torch.stack([t.attention_mask for t in tokens], dim=1)
 
@@ -96,6 +101,7 @@ class FilmTexts:
             "pixel_values": clip_pixels(to_images(self.store[indices]), self.processor),
             "input_ids": input_ids[:, :length],
             "attention_mask": attention_mask[:, :length],
+            "findings": self.findings[rows],
         }
 
 
@@ -132,7 +138,8 @@ def main(argv: list[str] | None = None) -> None:
         tokenizer.save_pretrained(folder)
         processor.save_pretrained(folder)
 
-    fit(ContrastiveLoss(clip), objective, train_data, validation_data, config.train, run, save)
+    model = ContrastiveLoss(clip, len(FINDINGS), config.findings_weight)
+    fit(model, objective, train_data, validation_data, config.train, run, save)
 
 
 if __name__ == "__main__":

@@ -126,12 +126,21 @@ def test_contrastive_loss_by_hand(clip_folder):
     clip = CLIPModel.from_pretrained(clip_folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(clip_folder)
     tokens = tokenizer(TEXTS, padding=True, return_tensors="pt")
-    pixels = torch.rand(3, 3, 32, 32)
+    pixels, findings = torch.rand(3, 3, 32, 32), torch.tensor([[1.0, 0.0], [0.5, 1.0], [0.0, 0.0]])
     plain = clip(**tokens, pixel_values=pixels, return_loss=True).loss
-    ours = ContrastiveLoss(clip)(pixels, tokens.input_ids, tokens.attention_mask)["loss"]
-    torch.testing.assert_close(ours, plain)
+    alone = ContrastiveLoss(clip, 2, findings_weight=0.0)
+    ours = alone(pixels, tokens.input_ids, tokens.attention_mask, findings)
+    torch.testing.assert_close(ours["loss"], plain)
     same = tokenizer([TEXTS[0]] * 3, padding=True, return_tensors="pt")
-    result = ContrastiveLoss(clip)(pixels, same.input_ids, same.attention_mask)
+    result = alone(pixels, same.input_ids, same.attention_mask, findings)
     assert result["accuracy"] == 1.0
     # Equal texts have equal logits, so the best a uniform target can reach is log 3 on the text side.
     assert result["loss"] >= torch.log(torch.tensor(3.0)) - 1e-4
+    reading = ContrastiveLoss(clip, 2, findings_weight=2.0)
+    losses = reading(pixels, tokens.input_ids, tokens.attention_mask, findings)
+    with torch.no_grad():
+        guess = reading.read_text(clip.text_model(**tokens).pooler_output).sigmoid()
+    by_hand = -(findings * guess.log() + (1 - findings) * (1 - guess).log()).mean()
+    torch.testing.assert_close(losses["text_findings"], by_hand)
+    read = losses["text_findings"] + losses["film_findings"]
+    torch.testing.assert_close(losses["loss"], plain + 2.0 * read)

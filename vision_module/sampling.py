@@ -17,7 +17,10 @@ from torch import nn
 SOLVERS = {
     "dpm-solver++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
     "ddim": (DDIMScheduler, {"set_alpha_to_one": False}),
-    "pndm": (PNDMScheduler, {"skip_prk_steps": True, "set_alpha_to_one": False}),
+    "pndm": (
+        PNDMScheduler,
+        {"skip_prk_steps": True, "set_alpha_to_one": False, "timestep_spacing": "leading"},
+    ),
     "unipc": (UniPCMultistepScheduler, {}),
     "euler": (EulerDiscreteScheduler, {}),
 }
@@ -32,7 +35,9 @@ def make_solver(name: str, schedule: DDPMScheduler, num_inference_steps: int):
     if name not in SOLVERS:
         raise ValueError(f"--solver {name!r}: choose one of {', '.join(SOLVERS)}")
     solver_class, options = SOLVERS[name]
-    solver = solver_class.from_config(schedule.config, timestep_spacing="leading", **options)
+    # Trailing steps start at the last noise level, where the noise is pure (Lin et al., 2024, sec. 3.3).
+    options = {"timestep_spacing": "trailing", **options}
+    solver = solver_class.from_config(schedule.config, **options)
     solver.set_timesteps(num_inference_steps)
     return solver
 

@@ -1,0 +1,131 @@
+"""The objective and the solvers against closed forms: a normal distribution has an exact denoiser."""
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
+from torch import nn
+
+from vision_module.diffusion import DiffusionConfig, make_objective, make_scheduler
+from vision_module.sampling import SOLVERS, denoise, draw_noise, make_solver
+
+MEAN, STD = 0.7, 0.4
+
+
+class ExactDenoiser(nn.Module):
+    """The posterior mean of latents ~ N(context, STD^2), as velocity or noise.
+
+    x_t = a x + s e gives E[x | x_t] = m + a STD^2 / (a^2 STD^2 + s^2) (x_t - a m), with m the context.
+    """
+
+    def __init__(self, config: DiffusionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("alphas", make_scheduler(config).alphas_cumprod)
+
+    def forward(self, sample, timestep, encoder_hidden_states):
+        timestep = torch.as_tensor(timestep).long()  # Euler has float timesteps
+        alpha = self.alphas[timestep].sqrt().expand(len(sample))[:, None, None, None]
+        sigma = (1 - alpha.square()).sqrt()
+        mean = encoder_hidden_states[:, :1, :1, None]
+        gain = alpha * STD**2 / (alpha.square() * STD**2 + sigma.square())
+        latents = mean + gain * (sample - alpha * mean)
+        noise = (sample - alpha * latents) / sigma
+        velocity = alpha * noise - sigma * latents
+        return UNet2DConditionOutput(
+            sample=velocity if self.config.prediction_type == "v_prediction" else noise
+        )
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_samples_the_normal_distribution(solver, prediction_type):
+    config = DiffusionConfig(prediction_type=prediction_type)
+    noise = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    context = torch.full((64, 1, 4), MEAN)
+    steps = make_solver(solver, make_scheduler(config), 50)
+    latents = denoise(ExactDenoiser(config), steps, noise, context, context, 1.0)
+    # The schedule's last noise level keeps a trace of signal, hence the tolerance.
+    assert latents.mean().item() == pytest.approx(MEAN, abs=0.05)
+    assert latents.std().item() == pytest.approx(STD, abs=0.05)
+
+
+def test_guidance_moves_the_mean_by_its_scale():
+    """With equal deviations, guidance w samples around null + w (conditional - null)."""
+    config = DiffusionConfig()
+    noise = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    context, null = torch.full((64, 1, 4), 0.5), torch.full((64, 1, 4), 0.1)
+    results = {}
+    for scale in (0.0, 1.0, 3.0):
+        steps = make_solver("dpm-solver++", make_scheduler(config), 30)
+        results[scale] = denoise(ExactDenoiser(config), steps, noise, context, null, scale).mean().item()
+    # The mean follows the context but for the trace of signal at the last noise level.
+    assert results[1.0] == pytest.approx(0.5, abs=0.05)
+    assert results[0.0] == pytest.approx(0.1, abs=0.05)
+    slope = results[1.0] - results[0.0]
+    assert results[3.0] == pytest.approx(results[0.0] + 3 * slope, abs=1e-3)
+
+
+def test_unknown_solver_is_named():
+    with pytest.raises(ValueError, match="--solver 'heun9': choose one of dpm-solver"):
+        make_solver("heun9", make_scheduler(DiffusionConfig()), 10)
+
+
+def test_noise_is_each_items_own():
+    def generators(*seeds):
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    noise = draw_noise(generators(1, 2, 3), (4, 2, 2))
+    assert torch.equal(noise[2], draw_noise(generators(3), (4, 2, 2))[0])
+
+
+def batch_of(size):
+    generator = torch.Generator().manual_seed(5)
+    mean = MEAN + STD * torch.randn(size, 1, 8, 8, generator=generator)
+    text = torch.full((size, 1, 4), MEAN)
+    return {
+        "latents_mean": mean,
+        "latents_std": torch.zeros_like(mean),
+        "text": text,
+        "reference": text[:, 0],
+    }
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_no_denoiser_beats_the_exact_one(prediction_type):
+    """The loss of the exact denoiser is the posterior variance; a shifted one is worse."""
+    config = DiffusionConfig(prediction_type=prediction_type, drop_prompt=0.0, drop_reference=0.0)
+    objective = make_objective(config, torch.zeros(1, 1, 4))
+    exact = ExactDenoiser(config)
+
+    class Shifted(ExactDenoiser):
+        def forward(self, *args, **kwargs):
+            return UNet2DConditionOutput(sample=super().forward(*args, **kwargs).sample + 0.1)
+
+    losses = [
+        objective(model, batch_of(2000), torch.Generator().manual_seed(0))["loss"].item()
+        for model in (exact, Shifted(config))
+    ]
+    alpha = exact.alphas.sqrt()
+    sigma = (1 - alpha.square()).sqrt()
+    variance = STD**2 * sigma.square() / (alpha.square() * STD**2 + sigma.square())
+    factor = alpha / sigma if prediction_type == "epsilon" else 1 / sigma
+    assert losses[0] == pytest.approx((variance * factor.square()).mean().item(), rel=0.03)
+    assert losses[1] == pytest.approx(losses[0] + 0.01, abs=0.003)
+
+
+def test_dropped_prompts_are_the_null_and_in_the_stated_share():
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, sample, timestep, encoder_hidden_states):
+            seen.append(encoder_hidden_states)
+            return UNet2DConditionOutput(sample=sample)
+
+    config = DiffusionConfig(fusion="mean", drop_prompt=0.2, drop_reference=0.25)
+    batch = batch_of(4000)
+    batch["reference"] = torch.full((4000, 4), 2 + MEAN)
+    make_objective(config, torch.full((1, 1, 4), -9.0))(Watching(), batch, torch.Generator().manual_seed(0))
+    values = seen[0][:, 0, 0]
+    # Dropped: the null text alone. Without reference: the text alone. Else the mean of both.
+    shares = [(values - value).abs().lt(1e-5).float().mean().item() for value in (-9.0, MEAN, 1 + MEAN)]
+    assert shares == pytest.approx([0.2, 0.8 * 0.25, 0.8 * 0.75], abs=0.03)

@@ -1,0 +1,106 @@
+"""Every line of every experiment at every scale, every README command and every preset, as dry runs.
+
+The scripts are asked for their lines (PYTHON prints them), and each line then runs in this process.
+"""
+
+import importlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.sh"))
+TRAINERS = sorted(path.stem for path in ROOT.glob("train_*.py"))
+
+
+def lines_of(script, **environment):
+    """The command lines that a script would run, as lists of arguments."""
+    done = subprocess.run(
+        ["bash", str(script)],
+        env={**os.environ, "PYTHON": "echo LINE", "DRY_RUN": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [shlex.split(line)[1:] for line in done.stdout.splitlines() if line.startswith("LINE ")]
+
+
+def run_line(arguments):
+    """Run `script.py ARGS` or `-m evaluation ARGS` through its main."""
+    if arguments[:2] == ["-m", "evaluation"]:
+        importlib.import_module("evaluation.__main__").main(arguments[2:])
+    else:
+        importlib.import_module(arguments[0].removesuffix(".py")).main(arguments[1:])
+
+
+def snapshot():
+    return sorted(str(path) for path in ROOT.iterdir())
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+@pytest.mark.parametrize("script", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_line_of_every_experiment(script, scale, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    lines = lines_of(script, SCALE=scale, ABLATION="1", DATA="no/such/data", OUT="no/such/out")
+    assert len(lines) >= 5
+    for line in lines:
+        assert "--dry-run" in line, line
+        run_line(line)
+        assert '"out": "no/such/' in capsys.readouterr().out, line
+    assert not list(tmp_path.iterdir()), "a dry run wrote something"
+
+
+def test_the_demo_makes_the_promised_folders():
+    lines = [" ".join(line) for line in lines_of(ROOT / "experiments" / "cxr_irgen.sh")]
+    made = re.findall(r"--out (\S+)", "\n".join(lines))
+    for name in ["data", "autoencoder", "clip", "classifier", "uvit", "bart", "prior", "pairs", "results"]:
+        assert f"runs/demo/{name}" in made
+
+
+def test_an_unknown_scale_is_refused():
+    script = ROOT / "experiments" / "cxr_irgen.sh"
+    environment = {**os.environ, "SCALE": "huge", "PYTHON": "echo"}
+    done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "choose demo or paper" in done.stderr
+
+
+def readme_commands():
+    """Command lines of the README's sh blocks, continued lines joined."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line for line in lines if "python " in line]
+
+
+@pytest.mark.parametrize("command", readme_commands())
+def test_every_readme_command(command, capsys):
+    arguments = shlex.split(command, comments=True)
+    assert arguments[0].endswith("python")
+    run_line([*arguments[1:], "--dry-run"])
+    assert '"out"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_every_preset(name, capsys):
+    script = importlib.import_module(name)
+    assert {"demo", "paper"} <= set(script.PRESETS)
+    for preset in script.PRESETS:
+        script.main(["--preset", preset, "--dry-run"])
+        output = capsys.readouterr().out
+        config = json.loads(output[: output.index("\n}\n") + 2])
+        assert config["train"]["num_steps"] == script.PRESETS[preset].train.num_steps
+        assert "memory of weights" in output
+
+
+def test_help_takes_no_models_along():
+    """--help of a script is complete, and names every preset."""
+    command = [sys.executable, "train_diffusion_clipUViT.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    for word in ("demo (default), paper", "--fusion", "--drop-reference", "--embed-dim", "--num-steps"):
+        assert word in done.stdout

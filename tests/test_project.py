@@ -1,0 +1,70 @@
+"""The project's own files: lock, environment, Makefile, and what may never stand in the repository."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tracked():
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def locked():
+    """name -> pinned versions (one for each Python it is pinned for)."""
+    pins: dict[str, list[Version]] = {}
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        if line and not line.startswith("#"):
+            requirement = Requirement(line)
+            (specifier,) = requirement.specifier
+            assert specifier.operator == "==", line
+            pins.setdefault(requirement.name, []).append(Version(specifier.version))
+    return pins
+
+
+def test_the_lock_fits_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = locked()
+    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        requirement = Requirement(text)
+        assert requirement.name in pins, f"{requirement.name} is not locked: run make lock"
+        assert all(requirement.specifier.contains(version) for version in pins[requirement.name]), text
+
+
+def test_the_lock_names_no_index():
+    text = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"--|://|find-links|index", text)
+
+
+def test_conda_users_get_the_same_packages():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (python,) = [d for d in environment["dependencies"] if str(d).startswith("python=")]
+    assert (
+        Version(python.removeprefix("python="))
+        in Requirement(f"python{project['requires-python']}").specifier
+    )
+    (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert pip == ["-r requirements.lock"]
+
+
+def test_ci_is_the_users_commands():
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    for target in ("setup", "demo", "test", "lint"):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_nothing_large_or_pickled_is_tracked():
+    for path in tracked():
+        assert path.suffix not in {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".dcm"}, path
+        assert path.stat().st_size < 2_000_000, path
