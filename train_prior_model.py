@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
+from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder
 from language_module import ReportCodec
 from prior_model import LatentReportSource, PriorLossConfig, ReportPrior, prior_losses
@@ -24,15 +25,21 @@ class PriorSize:
 
     patch_size: int = 2
     """Latent cells to a patch, on each side."""
-    dim: int = 256
-    """Width."""
-    depth: int = 6
-    """Blocks."""
+    dim: int = 128
+    """Width of the transformer."""
+    depth: int = 2
+    """Blocks of the transformer."""
     num_heads: int = 4
     """Attention heads."""
-    dropout: float = 0.1
+    stem_depth: int = 2
+    """Residual convolutions on each side of a halving, in the place of half the patch; 0 = plain patches."""
+    stem_channels: int = 64
+    """Channels of the stem before the halving."""
+    num_findings: int = len(FINDINGS)
+    """14: also predicts the findings, and lets them shift the embeddings; 0 = does not."""
+    dropout: float = 0.0
     """Dropout."""
-    drop_path: float = 0.1
+    drop_path: float = 0.0
     """Stochastic depth of the last block, rising to it linearly."""
 
 
@@ -48,8 +55,8 @@ class Config:
     """Run folder of the report codec."""
     out: Path = Path("runs/demo/prior")
     """Run folder to write."""
-    cache: Path = Path("runs/cache")
-    """Where the latents are kept, encoded once for each autoencoder and data."""
+    cache: Path | None = None
+    """Where the latents are kept, encoded once for each autoencoder and data; None: cache/ beside --out."""
     latent_noise: float = 0.1
     """Noise on the latents (their own scale is 1), so that generated ones read well; 0 = posterior mean."""
     max_shift: int = 1
@@ -71,13 +78,13 @@ class Config:
 
 PRESETS = {
     "demo": Config(
-        loss=PriorLossConfig(decoder_loss_weight=1.0),
+        loss=PriorLossConfig(decoder_loss_weight=0.5, decoder_items=4, findings_weight=2.0),
         train=TrainConfig(
-            num_steps=400,
-            batch_size=32,
+            num_steps=2000,
+            batch_size=16,
             learning_rate=1e-3,
-            weight_decay=0.1,
-            warmup_steps=40,
+            weight_decay=0.05,
+            warmup_steps=50,
             ema_decay=0.99,
         ),
     ),
@@ -92,7 +99,7 @@ PRESETS = {
         num_epochs=20.0,
         dry_run_latents=(4, 32, 32),
         dry_run_embeddings=(1, 768),
-        size=PriorSize(patch_size=2, dim=768, depth=12, num_heads=12, dropout=0.0, drop_path=0.0),
+        size=PriorSize(patch_size=2, dim=768, depth=12, num_heads=12, stem_depth=0, num_findings=0),
         train=TrainConfig(
             batch_size=16, learning_rate=5e-5, weight_decay=0.01, betas=(0.9, 0.999), warmup_steps=0
         ),
@@ -113,6 +120,8 @@ def main(argv: list[str] | None = None) -> None:
             sizes={"latents": f"(B, {latents})", "report_embeddings": f"(B, {embeddings})"},
         )
         return
+    if config.loss.findings_weight and config.size.num_findings != len(FINDINGS):
+        raise ValueError(f"--findings-weight needs --num-findings {len(FINDINGS)} (or 0 for both)")
     pairs = PairsFolder.open(config.data)
     if not pairs.has_films:
         raise ValueError(f"--data {config.data} has rows with no film: a prior reads films")
@@ -123,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
     if not torch.accelerator.is_available():
         codec.bart.set_attn_implementation("eager")  # faster backward on a CPU, see train_bart.py
 
-    cache = load_latents(pairs, autoencoder.model_dir, config.cache)
+    cache = load_latents(pairs, autoencoder.model_dir, config.cache or config.out.parent / "cache")
     noise = {"latent_noise": config.latent_noise, "max_shift": config.max_shift}
     train_data = make_source(pairs, "train", cache, codec, **noise)
     validation_data = make_source(pairs, "validation", cache, codec)
@@ -136,9 +145,14 @@ def main(argv: list[str] | None = None) -> None:
     )
 
     def objective(model, batch, generator):
-        predicted = model(batch["latents"])
+        predicted, logits = model(batch["latents"], return_findings=True)
         return prior_losses(
-            predicted, batch["report_embeddings"], config.loss, codec.loss, batch["token_ids"]
+            predicted,
+            batch["report_embeddings"],
+            config.loss,
+            codec.loss,
+            batch["token_ids"],
+            findings=(logits, batch["labels"]),
         )
 
     items_per_step = config.train.batch_size * config.train.gradient_accumulation_steps
@@ -186,13 +200,14 @@ def make_source(
 ) -> LatentReportSource:
     """One split's latents, with the embeddings and tokens of its reports."""
     rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
-    reports = pairs.split(split).table["report"].tolist()
+    part = pairs.split(split)
+    reports, labels = part.table["report"].tolist(), part.labels
     batches = [reports[start : start + 64] for start in range(0, len(reports), 64)]
     embeddings = torch.cat([codec.encode(batch).cpu() for batch in batches])
     token_ids, _ = codec.tokenize(reports)
     pad = codec.tokenizer.pad_token_id
     return LatentReportSource(
-        cache["latents_mean"], cache["latents_std"], rows, embeddings, token_ids, pad, **noise
+        cache["latents_mean"], cache["latents_std"], rows, embeddings, token_ids, pad, labels, **noise
     )
 
 

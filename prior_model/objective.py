@@ -20,6 +20,10 @@ class PriorLossConfig:
     """1 - cosine similarity, as the paper weights it."""
     decoder_loss_weight: float = 0.0
     """Cross-entropy of the report through the frozen codec's decoder: what counts in the end."""
+    decoder_items: int = 0
+    """Items of each batch that the decoder's loss is taken on, to save time; 0 takes all."""
+    findings_weight: float = 0.0
+    """Binary cross-entropy of the findings that the prior also predicts; needs --num-findings 14."""
 
 
 def prior_losses(
@@ -28,13 +32,16 @@ def prior_losses(
     config: PriorLossConfig,
     decoder_loss: DecoderLoss | None = None,
     token_ids: torch.Tensor | None = None,
+    findings: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """CXR-IRGen's MSE + 0.01 (1 - cosine), plus the decoder's loss by weight.
+    """CXR-IRGen's MSE + 0.01 (1 - cosine), plus, by weight, the decoder's loss and the findings'.
 
     Args:
         predicted, target: report embeddings (B, K, D).
         decoder_loss: (embeddings, token_ids) -> scalar; needed where its weight is not 0.
         token_ids: (B, T) of the reports.
+        findings: logits and labels (B, F); a label is 1, 0, NaN (not mentioned, so taken as absent) or
+            -1 (uncertain, left out).
     """
     predicted = predicted.float()
     mse = functional.mse_loss(predicted, target)
@@ -43,8 +50,18 @@ def prior_losses(
     loss = config.mse_weight * mse + config.cosine_weight * (1.0 - cosine)
     if config.decoder_loss_weight:
         assert decoder_loss is not None
-        losses["decoder"] = decoder_loss(predicted, token_ids)
+        items = config.decoder_items or len(predicted)
+        losses["decoder"] = decoder_loss(predicted[:items], token_ids[:items])
         loss = loss + config.decoder_loss_weight * losses["decoder"]
+    if config.findings_weight:
+        assert findings is not None
+        logits, labels = findings
+        bce = functional.binary_cross_entropy_with_logits(
+            logits.float(), (labels == 1).float(), reduction="none"
+        )
+        certain = labels != -1
+        losses["findings"] = (bce * certain).sum() / certain.sum().clamp(min=1)
+        loss = loss + config.findings_weight * losses["findings"]
     return {"loss": loss, **losses}
 
 
@@ -56,6 +73,7 @@ class LatentReportSource:
         rows: rows of the arrays that belong to this split.
         report_embeddings: (len(rows), K, D) targets.
         token_ids: (len(rows), T) of the reports, padded with `pad_token_id`.
+        labels: (len(rows), F) certainties of the findings, or None.
         latent_noise: deviation of extra noise on the latents, so that generated ones, which are less
             exact than encoded ones, still read well. 0 also switches the posterior's own sampling off.
         max_shift: films are moved by up to this many latent cells each way, with the edge repeated.
@@ -69,18 +87,20 @@ class LatentReportSource:
         report_embeddings: torch.Tensor,
         token_ids: torch.Tensor,
         pad_token_id: int,
+        labels: np.ndarray | None = None,
         latent_noise: float = 0.0,
         max_shift: int = 0,
     ) -> None:
         self.mean, self.std, self.rows = latents_mean, latents_std, np.asarray(rows)
         self.report_embeddings, self.token_ids = report_embeddings, token_ids
+        self.labels = None if labels is None else torch.from_numpy(labels)
         self.pad_token_id, self.latent_noise, self.max_shift = pad_token_id, latent_noise, max_shift
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """latents (B, C, H, W), report_embeddings (B, K, D), token_ids (B, T)."""
+        """latents (B, C, H, W), report_embeddings (B, K, D), token_ids (B, T), labels (B, F)."""
         rows = self.rows[indices]
         latents = torch.from_numpy(self.mean[rows].astype(np.float32))
         if self.latent_noise:
@@ -91,11 +111,12 @@ class LatentReportSource:
             latents = _shift(latents, self.max_shift, generator)
         token_ids = self.token_ids[indices]
         width = int((token_ids != self.pad_token_id).sum(dim=1).max())
-        return {
+        batch = {
             "latents": latents,
             "report_embeddings": self.report_embeddings[indices],
             "token_ids": token_ids[:, : -(-width // 16) * 16],
         }
+        return batch if self.labels is None else {**batch, "labels": self.labels[indices]}
 
 
 def _shift(latents: torch.Tensor, max_shift: int, generator: torch.Generator) -> torch.Tensor:

@@ -3,6 +3,7 @@
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.resnet import Downsample2D, ResnetBlock2D
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -16,6 +17,11 @@ class ReportPrior(ModelMixin, ConfigMixin):
     Args:
         latent_channels, latent_size: C, and H = W of the latents.
         patch_size: latents to a patch, on each side.
+        stem_depth, stem_channels: residual convolutions before and after a halving of the latents, in the
+            place of half the patch size; 0 = none, as the paper. From scratch on thousands of films, a ViT
+            without them barely learns to see (Xiao et al., "Early convolutions", NeurIPS 2021).
+        num_findings: findings that the stem's features are also asked for (`return_findings`). Their
+            probabilities then shift the embeddings, so that a report says what was seen; 0 = none.
         num_embeddings, embedding_dim: K and D of the codec.
         codec_fingerprint: `ReportCodec.fingerprint()` of the codec it was trained for; empty = unknown.
     """
@@ -29,6 +35,9 @@ class ReportPrior(ModelMixin, ConfigMixin):
         dim: int = 768,
         depth: int = 12,
         num_heads: int = 12,
+        stem_depth: int = 0,
+        stem_channels: int = 64,
+        num_findings: int = 0,
         dropout: float = 0.0,
         drop_path: float = 0.0,
         num_embeddings: int = 1,
@@ -40,10 +49,16 @@ class ReportPrior(ModelMixin, ConfigMixin):
             raise ValueError(f"--patch-size {patch_size}: latents of {latent_size} are not a multiple of it")
         if dim % num_heads:
             raise ValueError(f"--dim {dim}: must be a multiple of --num-heads {num_heads}")
+        self.stem, size, channels = nn.Identity(), latent_size, latent_channels
+        if stem_depth:
+            if patch_size % 2:
+                raise ValueError(f"--patch-size {patch_size}: must be even with --stem-depth {stem_depth}")
+            self.stem = conv_stem(latent_channels, stem_channels, stem_depth, dropout)
+            size, patch_size, channels = latent_size // 2, patch_size // 2, 2 * stem_channels
         self.vit = VisionTransformer(
-            img_size=latent_size,
+            img_size=size,
             patch_size=patch_size,
-            in_chans=latent_channels,
+            in_chans=channels,
             num_classes=0,
             global_pool="",
             embed_dim=dim,
@@ -54,9 +69,23 @@ class ReportPrior(ModelMixin, ConfigMixin):
             drop_path_rate=drop_path,
         )
         self.head = nn.Linear(dim, embedding_dim)
+        if num_findings:
+            if not stem_depth:
+                raise ValueError(
+                    "--num-findings needs --stem-depth 1 or more: the stem's features predict them"
+                )
+            self.findings_head = nn.Linear(channels, num_findings)
+            self.findings_shift = nn.Sequential(
+                nn.Linear(num_findings, dim), nn.GELU(), nn.Linear(dim, num_embeddings * embedding_dim)
+            )
 
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        """
+    def forward(
+        self, latents: torch.Tensor, return_findings: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor | None]:
+        """Latents (B, C, H, W) -> report embeddings (B, K, D), and with `return_findings` a pair.
+
+        Its second is the findings' logits (B, num_findings), None for a prior that has none.
+
         Raises:
             ValueError: latents of another shape than the prior was built for.
         """
@@ -67,8 +96,13 @@ class ReportPrior(ModelMixin, ConfigMixin):
                 f"latents of shape {tuple(latents.shape)} do not fit this prior, which takes (B, "
                 f"{', '.join(map(str, wanted))}): it was trained on another autoencoder or film size"
             )
-        tokens = self.vit.forward_features(latents.to(self.dtype))
-        return self.head(tokens[:, : config.num_embeddings])
+        features = self.stem(latents.to(self.dtype))
+        embeddings = self.head(self.vit.forward_features(features)[:, : config.num_embeddings])
+        logits = None
+        if config.num_findings:
+            logits = self.findings_head(features.mean(dim=(2, 3)))
+            embeddings = embeddings + self.findings_shift(logits.sigmoid()).view_as(embeddings)
+        return (embeddings, logits) if return_findings else embeddings
 
     def check_codec(self, num_embeddings: int, embedding_dim: int, fingerprint: str = "") -> None:
         """Raise ValueError unless this prior speaks to a codec of this K, D and, where known, weights."""
@@ -84,3 +118,25 @@ class ReportPrior(ModelMixin, ConfigMixin):
                 f"the prior was trained for codec {config.codec_fingerprint}, this one is {fingerprint}: "
                 "use the --language run it was trained on, or train it anew"
             )
+
+
+def conv_stem(in_channels: int, channels: int, depth: int, dropout: float) -> nn.Sequential:
+    """(B, C, H, W) -> (B, 2 channels, H/2, W/2) by diffusers' residual blocks, `depth` on each side."""
+
+    def blocks(width: int) -> list[nn.Module]:
+        settings = {"temb_channels": None, "groups": 8, "dropout": dropout}
+        return [_PlainBlock(in_channels=width, out_channels=width, **settings) for _ in range(depth)]
+
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, 3, padding=1),
+        *blocks(channels),
+        Downsample2D(channels, use_conv=True, out_channels=2 * channels),
+        *blocks(2 * channels),
+    )
+
+
+class _PlainBlock(ResnetBlock2D):
+    """A residual block without a time embedding."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return super().forward(hidden, None)

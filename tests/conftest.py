@@ -67,6 +67,6 @@ def chain(tmp_path_factory) -> Chain:
     train(train_diffusion_clipSD, "sd", *encoders, *unet)
     bart = ["--d-model", "32", "--ffn-dim", "64", "--num-heads", "2", "--num-embeddings", "2"]
     train(train_bart, "bart", *bart, "--max-tokens", "48")
-    prior = ["--dim", "32", "--depth", "1", "--num-heads", "2", "--cache", chain.run("cache")]
+    prior = ["--dim", "32", "--depth", "1", "--num-heads", "2"]
     train(train_prior_model, "prior", *autoencoder, "--language", chain.run("bart"), *prior)
     return chain

@@ -35,7 +35,7 @@ class DenoiserConfig:
     out: Path = Path("runs/demo/denoiser")
     """Run folder."""
     cache: Path | None = None
-    """Folder of the latent cache; by default .cache in the pairs folder."""
+    """Where latents and prompts are kept, encoded once for each model and data; None: cache/ beside --out."""
     texts: tuple[str, ...] = ("prompt", "impression_section")
     """Columns to draw an item's text from, with equal chances among those that are not empty."""
     image_size: int = 64
@@ -90,9 +90,9 @@ def train_denoiser(
         reference_dir = model_source(config.reference_encoder, "clip", "--reference-encoder")
     prompts = load_prompts(clip_dir, reference_dir, config.diffusion)
     run = RunFolder.create(config.out, kind, config, config.overwrite)
-    cache_root = config.cache or config.data / ".cache"
-    latents = encode_latents(pairs, autoencoder_dir, cache_root, config.image_size)
-    encoded = encode_prompts(pairs, prompts, f"{clip_dir}+{reference_dir}", config.texts, cache_root)
+    cache = config.cache or config.out.parent / "cache"
+    latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)
+    encoded = encode_prompts(pairs, prompts, f"{clip_dir}+{reference_dir}", config.texts, cache)
 
     def rows_of(split: str) -> LatentPairs:
         rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.embeddings import get_timestep_embedding
+from diffusers.models.embeddings import get_2d_sincos_pos_embed, get_timestep_embedding
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from timm.layers import Mlp, PatchEmbed
 from torch import nn
@@ -114,7 +114,16 @@ class UViT(ModelMixin, ConfigMixin):
         # The 3x3 convolution after the patches are put back removes their seams (Bao et al., sec. 3.1).
         self.final_layer = nn.Conv2d(in_channels, in_channels, 3, padding=1)
         self.apply(_init_weights)
+        self._init_positions()
+
+    def _init_positions(self) -> None:
+        """Positions are learned, but start as 2-D sines and cosines, from which small data learns sooner."""
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        side = self.config.sample_size // self.config.patch_size
+        grid = get_2d_sincos_pos_embed(self.config.embed_dim, side, output_type="pt")
+        if not self.pos_embed.is_meta:
+            with torch.no_grad():
+                self.pos_embed[0, self.num_extra_tokens :] = grid.to(self.pos_embed)
 
     def forward(
         self,
