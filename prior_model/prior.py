@@ -3,7 +3,7 @@
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.resnet import Downsample2D, ResnetBlock2D
+from diffusers.models.resnet import ResnetBlock2D
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -130,7 +130,7 @@ def conv_stem(in_channels: int, channels: int, depth: int, dropout: float) -> nn
     return nn.Sequential(
         nn.Conv2d(in_channels, channels, 3, padding=1),
         *blocks(channels),
-        Downsample2D(channels, use_conv=True, out_channels=2 * channels),
+        nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1),
         *blocks(2 * channels),
     )
 

@@ -1,5 +1,7 @@
 """The report prior: shapes, saving, losses, training batches."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -29,8 +31,9 @@ def test_paper_preset_is_vit_b():
     assert 85e6 < sum(p.numel() for p in prior.parameters()) < 87e6
 
 
-def test_items_do_not_mix():
-    prior, latents = make_prior(), torch.randn(3, 4, 8, 8)
+@pytest.mark.parametrize("stem", [{}, {"stem_depth": 1, "stem_channels": 8, "num_findings": 14}])
+def test_items_do_not_mix(stem):
+    prior, latents = make_prior(**stem), torch.randn(3, 4, 8, 8)
     other = latents.clone()
     other[0] = 0.0
     assert torch.equal(prior(latents)[1:], prior(other)[1:])
@@ -50,8 +53,41 @@ def test_output_is_unbounded():
     assert prior(latents).mean().item() == pytest.approx(3.0, abs=0.1)
 
 
-def test_save_and_load(tmp_path):
-    prior, latents = make_prior(codec_fingerprint="abc"), torch.randn(2, 4, 8, 8)
+def test_findings_shift_the_embeddings():
+    prior = make_prior(stem_depth=1, stem_channels=8, num_findings=14)
+    latents = torch.randn(2, 4, 8, 8)
+    before, logits = prior(latents, return_findings=True)
+    assert before.shape == (2, 3, 16)
+    assert logits.shape == (2, 14)
+    prior.findings_head.bias.data += 5.0
+    assert not torch.allclose(prior(latents), before)
+    assert make_prior()(latents, return_findings=True)[1] is None
+    with pytest.raises(ValueError, match="--stem-depth"):
+        make_prior(num_findings=14)
+
+
+def test_findings_loss_leaves_uncertain_out():
+    logits = torch.tensor([[0.0, 0.0, 0.0, 100.0]])
+    labels = torch.tensor(
+        [[1.0, 0.0, float("nan"), -1.0]]
+    )  # the wrong, certain guess of the last is uncertain
+    ones = torch.ones(1, 2, 4)
+    config = PriorLossConfig(findings_weight=2.0)
+    losses = prior_losses(ones, ones, config, findings=(logits, labels))
+    assert losses["findings"].item() == pytest.approx(math.log(2.0))
+    assert losses["loss"].item() == pytest.approx(2.0 * math.log(2.0), abs=1e-6)
+
+
+def test_decoder_loss_on_a_part_of_the_batch():
+    ones, ids = torch.ones(5, 2, 4), torch.zeros(5, 3)
+    config = PriorLossConfig(0.0, 0.0, decoder_loss_weight=1.0, decoder_items=2)
+    losses = prior_losses(ones, ones, config, lambda e, t: torch.tensor(float(len(e) + len(t))), ids)
+    assert losses["loss"].item() == 4.0
+
+
+@pytest.mark.parametrize("stem", [{}, {"stem_depth": 1, "stem_channels": 8, "num_findings": 14}])
+def test_save_and_load(tmp_path, stem):
+    prior, latents = make_prior(codec_fingerprint="abc", **stem), torch.randn(2, 4, 8, 8)
     prior.save_pretrained(tmp_path)
     loaded = ReportPrior.from_pretrained(tmp_path)
     assert torch.equal(loaded(latents), prior(latents))

@@ -23,7 +23,7 @@ TRAIN = ["--num-steps", "6", "--batch-size", "4", "--warmup-steps", "2", "--chec
 TRAIN += ["--num-validation-batches", "1", "--ema-decay", "0.9"]
 BART = ["--vocab-size", "400", "--d-model", "32", "--encoder-layers", "1", "--decoder-layers", "1"]
 BART += ["--num-heads", "2", "--ffn-dim", "32", "--num-embeddings", "2", *TRAIN]
-PRIOR = ["--dim", "32", "--depth", "1", "--num-heads", "2", *TRAIN]
+PRIOR = ["--dim", "32", "--depth", "1", "--num-heads", "2", "--stem-channels", "8", *TRAIN]
 
 
 def weights(run, name):
@@ -107,7 +107,7 @@ def test_prior_resumes_bit_for_bit(folder, tmp_path):
 
 
 def test_metrics_are_logged(folder):
-    for run, losses in (("bart", {"loss"}), ("prior", {"loss", "mse", "cosine", "decoder"})):
+    for run, losses in (("bart", {"loss"}), ("prior", {"loss", "mse", "cosine", "decoder", "findings"})):
         lines = [json.loads(line) for line in (folder / run / "metrics.jsonl").read_text().splitlines()]
         assert {f"validation_{name}" for name in losses} <= set(lines[-1])
 
@@ -187,6 +187,12 @@ def test_wrong_folders_are_named(folder, tmp_path):
     with pytest.raises(ValueError, match="not a run folder"):
         generate_reports.main(report_flags(folder, tmp_path / "o.csv", "--prior", str(tmp_path)))
     assert not (tmp_path / "p").exists()
+
+
+def test_findings_need_their_outputs(folder, tmp_path):
+    flags = [*prior_flags(folder), "--out", f"{tmp_path}/p", "--num-findings", "0"]
+    with pytest.raises(ValueError, match="--findings-weight needs --num-findings 14"):
+        train_prior_model.main(flags)
 
 
 def test_prior_of_another_codec_is_refused(folder, tmp_path):
