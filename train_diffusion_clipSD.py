@@ -40,8 +40,14 @@ class Config(DenoiserConfig):
 
 PRESETS = {
     "demo": Config(
+        # Small batches: at equal films seen, 16 reaches a far lower loss than 64 within minutes.
         train=TrainConfig(
-            num_steps=1500, batch_size=64, learning_rate=1e-3, ema_decay=0.995, validate_every=500
+            num_steps=3600,
+            batch_size=16,
+            learning_rate=2e-3,
+            ema_decay=0.997,
+            validate_every=1200,
+            num_validation_batches=25,
         ),
     ),
     # CXR-IRGen (WACV 2024), sec. 4.1: SD 1.4 on 256x256 films, reference appended as one more token,
