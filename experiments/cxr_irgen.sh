@@ -42,12 +42,14 @@ $PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --classifier "
 
 if [ -n "${ABLATION:-}" ]; then
   # The reference film against text alone, on both backbones; one training run and one sample for each seed.
+  # ABLATION_STEPS=800 shortens the training runs.
+  STEPS=${ABLATION_STEPS:+--num-steps $ABLATION_STEPS}
   for SEED in 0 1 2; do
     for FUSION in reference text; do
       UVIT_FUSION=mean SD_FUSION=concat
       if [ $FUSION = text ]; then UVIT_FUSION=text SD_FUSION=text; fi
-      $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $UVIT_FUSION --seed $SEED --out "$OUT/ablation/uvit_${FUSION}_$SEED" $DRY
-      $PYTHON train_diffusion_clipSD.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $SD_FUSION --seed $SEED --out "$OUT/ablation/sd_${FUSION}_$SEED" $DRY
+      $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $UVIT_FUSION --seed $SEED $STEPS --out "$OUT/ablation/uvit_${FUSION}_$SEED" $DRY
+      $PYTHON train_diffusion_clipSD.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $SD_FUSION --seed $SEED $STEPS --out "$OUT/ablation/sd_${FUSION}_$SEED" $DRY
       for BACKBONE in uvit sd; do
         NAME=${BACKBONE}_${FUSION}_$SEED
         $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/ablation/$NAME" --films-only --data "$DATA" --seed $SEED --num-pairs "$PAIRS" --mixed-precision bf16 --out "$OUT/ablation/pairs_$NAME" $DRY
