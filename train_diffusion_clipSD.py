@@ -10,8 +10,8 @@ from pathlib import Path
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from training import TrainConfig, describe_run, parse_config, run_script
-from vision_module.denoiser_run import DenoiserConfig, train_denoiser
+from training import describe_run, parse_config, run_script
+from vision_module.denoiser_run import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig, train_denoiser
 from vision_module.diffusion import DiffusionConfig
 from vision_module.prompting import num_context_tokens
 
@@ -39,17 +39,7 @@ class Config(DenoiserConfig):
 
 
 PRESETS = {
-    "demo": Config(
-        # Small batches: at equal films seen, 16 reaches a far lower loss than 64 within minutes.
-        train=TrainConfig(
-            num_steps=3600,
-            batch_size=16,
-            learning_rate=2e-3,
-            ema_decay=0.997,
-            validate_every=1200,
-            num_validation_batches=25,
-        ),
-    ),
+    "demo": Config(train=DEMO_TRAIN),
     # CXR-IRGen (WACV 2024), sec. 4.1: SD 1.4 on 256x256 films, reference appended as one more token,
     # AdamW 5e-5, batch 32, 10 epochs; no condition is ever dropped.
     "paper": Config(
@@ -62,15 +52,7 @@ PRESETS = {
             prediction_type="epsilon", fusion="concat", text_tokens="all", drop_prompt=0.0, drop_reference=0.0
         ),
         model=UNetConfig(init_from="CompVis/stable-diffusion-v1-4"),
-        train=TrainConfig(
-            num_steps=25_000,
-            batch_size=32,
-            learning_rate=5e-5,
-            betas=(0.9, 0.999),
-            schedule="constant",
-            warmup_steps=0,
-            checkpoint_every=1000,
-        ),
+        train=PAPER_TRAIN,
     ),
 }
 # Stable Diffusion 1.x, for --dry-run without its weights (its published unet/config.json).

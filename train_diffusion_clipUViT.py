@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import nn
 
-from training import TrainConfig, describe_run, parse_config, run_script
-from vision_module.denoiser_run import DenoiserConfig, train_denoiser
+from training import describe_run, parse_config, run_script
+from vision_module.denoiser_run import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig, train_denoiser
 from vision_module.diffusion import DiffusionConfig
 from vision_module.prompting import num_context_tokens
 from vision_module.uvit import UVIT_SIZES, UViT
@@ -36,18 +36,8 @@ class Config(DenoiserConfig):
 
 
 PRESETS = {
-    "demo": Config(
-        # Small batches: at equal films seen, 16 reaches a far lower loss than 64 within minutes.
-        train=TrainConfig(
-            num_steps=3600,
-            batch_size=16,
-            learning_rate=2e-3,
-            ema_decay=0.997,
-            validate_every=1200,
-            num_validation_batches=25,
-        ),
-    ),
-    # CXR-IRGen (WACV 2024), sec. 4.1: U-ViT-L/2 on 256x256 PA films, AdamW 5e-5, batch 32, 10 epochs.
+    "demo": Config(train=DEMO_TRAIN),
+    # CXR-IRGen (WACV 2024), sec. 4.1: U-ViT-L/2 on 256x256 PA films.
     "paper": Config(
         autoencoder="stabilityai/sd-vae-ft-mse",
         clip="openai/clip-vit-large-patch14",
@@ -56,15 +46,7 @@ PRESETS = {
         texts=("prompt",),
         diffusion=DiffusionConfig(prediction_type="epsilon", drop_prompt=0.0, drop_reference=0.0),
         model=UViTConfig(size="L"),
-        train=TrainConfig(
-            num_steps=25_000,
-            batch_size=32,
-            learning_rate=5e-5,
-            betas=(0.9, 0.999),
-            schedule="constant",
-            warmup_steps=0,
-            checkpoint_every=1000,
-        ),
+        train=PAPER_TRAIN,
     ),
 }
 

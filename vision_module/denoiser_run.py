@@ -48,6 +48,27 @@ class DenoiserConfig:
     """Print the resolved config, sizes and memory, and stop."""
 
 
+# Small batches: at equal films seen, 16 reaches a far lower loss than 64 within minutes.
+DEMO_TRAIN = TrainConfig(
+    num_steps=3600,
+    batch_size=16,
+    learning_rate=2e-3,
+    ema_decay=0.997,
+    validate_every=1200,
+    num_validation_batches=25,
+)
+# CXR-IRGen (WACV 2024), sec. 4.1: AdamW 5e-5, weight decay 0.01, batch 32, 10 epochs of its PA films.
+PAPER_TRAIN = TrainConfig(
+    num_steps=25_000,
+    batch_size=32,
+    learning_rate=5e-5,
+    betas=(0.9, 0.999),
+    schedule="constant",
+    warmup_steps=0,
+    checkpoint_every=1000,
+)
+
+
 class LatentPairs:
     """Items of the cache: latents, one of the texts, and a reference of another patient."""
 
