@@ -46,7 +46,7 @@ class Config:
     """LayerNorm without affine on each embedding."""
     max_tokens: int = 128
     """Tokens of a report; the rest of a longer one is cut."""
-    bag_of_words_weight: float = 0.3
+    bag_of_words_weight: float = 1.0
     """Weight of the loss that asks the embeddings for the report's words in any order; 0 = off."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
@@ -82,7 +82,6 @@ PRESETS = {
         out=Path("runs/open_i/bart"),
         num_embeddings=16,
         max_tokens=160,
-        bag_of_words_weight=1.0,
         size=BartSize(vocab_size=3000),
         denoising=Denoising(embedding_noise=0.1),
         train=dataclasses.replace(DEMO.train, num_steps=1200),

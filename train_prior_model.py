@@ -27,7 +27,7 @@ class PriorSize:
     """Latent cells to a patch, on each side."""
     dim: int = 128
     """Width of the transformer."""
-    depth: int = 2
+    depth: int = 1
     """Blocks of the transformer."""
     num_heads: int = 4
     """Attention heads."""
@@ -78,11 +78,11 @@ class Config:
 
 PRESETS = {
     "demo": Config(
-        loss=PriorLossConfig(decoder_loss_weight=0.5, decoder_items=4, findings_weight=2.0),
+        loss=PriorLossConfig(decoder_loss_weight=2.0, decoder_items=8, findings_weight=4.0),
         train=TrainConfig(
-            num_steps=2000,
+            num_steps=3000,
             batch_size=16,
-            learning_rate=1e-3,
+            learning_rate=2e-3,
             weight_decay=0.05,
             warmup_steps=50,
             ema_decay=0.99,
