@@ -41,7 +41,14 @@ class Config:
 
 PRESETS = {
     "demo": Config(
-        train=TrainConfig(num_steps=700, batch_size=32, learning_rate=2e-3, ema_decay=0.99, validate_every=0),
+        train=TrainConfig(
+            num_steps=1500,
+            batch_size=8,
+            learning_rate=2e-3,
+            ema_decay=0.995,
+            validate_every=0,
+            num_validation_batches=60,
+        ),
     ),
     # CXR-IRGen fine-tunes Stable Diffusion 1.4 at 256x256; its autoencoder is fine-tuned here.
     "paper": Config(
