@@ -34,7 +34,7 @@ class Config:
     texts: tuple[str, ...] = ("prompt", "impression_section", "findings_section")
     """Columns to draw an item's text from, with equal chances among those that are not empty."""
     findings_weight: float = 5.0
-    """Weight of reading the findings off the pooled text and film embeddings; 0 is CLIP's loss alone."""
+    """Weight of reading the findings off the text and film embeddings; 0 is CLIP's loss alone."""
     model: ClipConfig = field(default_factory=ClipConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     overwrite: bool = False

@@ -9,6 +9,7 @@ looked up), each over the distinct reports only.
 import argparse
 import importlib.util
 import json
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from evaluation.labeler import label_reports
 from evaluation.labeler.assertion import read_sentence
 

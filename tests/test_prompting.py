@@ -139,7 +139,8 @@ def test_contrastive_loss_by_hand(clip_folder):
     reading = ContrastiveLoss(clip, 2, findings_weight=2.0)
     losses = reading(pixels, tokens.input_ids, tokens.attention_mask, findings)
     with torch.no_grad():
-        guess = reading.read_text(clip.text_model(**tokens).pooler_output).sigmoid()
+        pooled = clip.text_model(**tokens).pooler_output
+        guess = reading.read_text(clip.text_projection(pooled)).sigmoid()
     by_hand = -(findings * guess.log() + (1 - findings) * (1 - guess).log()).mean()
     torch.testing.assert_close(losses["text_findings"], by_hand)
     read = losses["text_findings"] + losses["film_findings"]

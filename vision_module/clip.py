@@ -99,13 +99,13 @@ def clip_pixels(images: torch.Tensor, processor: CLIPImageProcessor) -> torch.Te
 
 
 class ContrastiveLoss(nn.Module):
-    """CLIP's symmetric cross-entropy, and the findings read off each pooled embedding.
+    """CLIP's symmetric cross-entropy, and the findings read off each embedding.
 
     Prompt sentences repeat (one for each set of findings), so the plain loss would push a film away from
     its own text; equal texts of a batch share the target, as in UniCL (Yang et al., CVPR 2022). On a few
-    thousand films the contrast alone learns slowly; a linear read-out of the findings from both pooled
-    embeddings, the ones that prompts use, makes them say what is on the film (labels as supervision of a
-    medical CLIP: Wang et al., MedCLIP, EMNLP 2022).
+    thousand films the contrast alone learns slowly; a linear read-out of the findings from both projected
+    embeddings makes them say what is on the film (labels as supervision of a medical CLIP: Wang et al.,
+    MedCLIP, EMNLP 2022). The projection is linear, so the pooled states that prompts use say it as well.
 
     Args:
         findings_weight: on the read-outs' cross-entropy; 0 is CLIP alone. The read-outs are not saved.
@@ -115,8 +115,8 @@ class ContrastiveLoss(nn.Module):
         super().__init__()
         self.clip, self.findings_weight = clip, findings_weight
         if findings_weight:
-            self.read_text = nn.Linear(clip.config.text_config.hidden_size, num_findings)
-            self.read_film = nn.Linear(clip.config.vision_config.hidden_size, num_findings)
+            self.read_text = nn.Linear(clip.config.projection_dim, num_findings)
+            self.read_film = nn.Linear(clip.config.projection_dim, num_findings)
 
     def forward(
         self,
@@ -143,6 +143,7 @@ class ContrastiveLoss(nn.Module):
             read = {"text": (self.read_text, output.text_model_output)}
             read["film"] = (self.read_film, output.vision_model_output)
             for name, (head, tower) in read.items():
+                # transformers puts the projected embedding in the place of the pooled state here.
                 guess = head(tower.pooler_output).float()
                 losses[f"{name}_findings"] = F.binary_cross_entropy_with_logits(guess, findings)
                 losses["loss"] = losses["loss"] + self.findings_weight * losses[f"{name}_findings"]
