@@ -16,7 +16,7 @@ $(VENV)/.installed: requirements.lock
 	touch $@
 
 demo: setup
-	bash experiments/cxr_irgen.sh
+	PYTHON=$(BIN)/python bash experiments/cxr_irgen.sh
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
