@@ -68,7 +68,7 @@ class Config:
     """dpm-solver++, ddim, pndm, unipc or euler."""
     num_inference_steps: int = 15
     """Steps of the solver."""
-    guidance_scale: float = 2.0
+    guidance_scale: float = 3.0
     """Classifier-free guidance; 1 is the conditional model alone."""
     mixed_precision: Literal["no", "bf16"] = "no"
     """Precision of the denoiser, the autoencoder and the prior."""

@@ -42,7 +42,7 @@ class Config:
 PRESETS = {
     "demo": Config(
         train=TrainConfig(
-            num_steps=1500,
+            num_steps=1300,
             batch_size=8,
             learning_rate=2e-3,
             ema_decay=0.995,

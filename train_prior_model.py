@@ -80,7 +80,7 @@ PRESETS = {
     "demo": Config(
         loss=PriorLossConfig(decoder_loss_weight=2.0, decoder_items=8, findings_weight=4.0),
         train=TrainConfig(
-            num_steps=3000,
+            num_steps=2400,
             batch_size=16,
             learning_rate=2e-3,
             weight_decay=0.05,

@@ -108,8 +108,8 @@ def test_more_pairs_extend_the_folder(chain, whole, tmp_path):
 
 
 def test_other_settings_are_refused(chain, whole):
-    with pytest.raises(ValueError, match=r"guidance_scale = 2.0, now 3.0.*--overwrite"):
-        sample_pairs.main(chain.sample_flags(whole.root, num_pairs=12, guidance_scale=3.0))
+    with pytest.raises(ValueError, match=r"guidance_scale = 3.0, now 4.0.*--overwrite"):
+        sample_pairs.main(chain.sample_flags(whole.root, num_pairs=12, guidance_scale=4.0))
     assert len(PairsFolder.open(whole.root)) == 12
 
 
