@@ -17,7 +17,11 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
     shown = min(len(pairs), num_rows * num_columns)
     num_rows = -(-shown // num_columns)
     figure, axes = plt.subplots(
-        num_rows, 2 * num_columns, figsize=(5.2 * num_columns, 2.6 * num_rows), squeeze=False
+        num_rows,
+        2 * num_columns,
+        figsize=(5.2 * num_columns, 2.2 * num_rows),
+        squeeze=False,
+        gridspec_kw={"width_ratios": [1, 1.5] * num_columns},
     )
     for axis in axes.flat:
         axis.axis("off")
@@ -25,10 +29,10 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
         row = pairs.table.iloc[place]
         film, text = axes[place // num_columns, 2 * (place % num_columns) :][:2]
         film.imshow(read_pixels(pairs.root / row["file_name"]), cmap="gray", vmin=0, vmax=255)
-        prompt = "" if row.isna()["prompt"] else textwrap.fill(row["prompt"], 46)
-        report = textwrap.fill(str(row["report"]), 56)
+        prompt = "" if row.isna()["prompt"] else textwrap.fill(row["prompt"], 52)
+        report = textwrap.fill(str(row["report"]), 62)
         text.text(0, 1, prompt, va="top", fontsize=6.5, fontweight="bold", transform=text.transAxes)
-        below = 1 - 0.085 * (prompt.count("\n") + 1.4)
+        below = 1 - 0.062 * (prompt.count("\n") + 1.8)
         text.text(0, below, report, va="top", fontsize=5.5, transform=text.transAxes)
     figure.tight_layout(pad=0.4)
     figure.savefig(path, dpi=110)
