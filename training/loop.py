@@ -257,7 +257,7 @@ class _Trainer:
 def _attention_kernel(device: torch.device) -> AbstractContextManager:
     """torch's own choice, but the plain kernel on a CPU.
 
-    The fused CPU kernel's backward is slow in bfloat16: a U-ViT step at 66 tokens takes 2.5 times as long
+    The fused CPU kernel's backward is slow in bfloat16: a step of the demo's U-ViT takes 1.3 times as long
     (benchmarks/attention_kernel.py).
     """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
