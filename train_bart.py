@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from data_module.pairs import PairsFolder
 from language_module import (
@@ -25,7 +24,7 @@ from language_module import (
     truncated_share,
 )
 from language_module.pooling import check_pooling
-from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script
+from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script, with_epochs
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def main(argv: list[str] | None = None) -> None:
         objective,
         ReportSource(codec, train_reports),
         ReportSource(codec, validation_reports),
-        _with_epochs(config.train, config.num_epochs, len(train_reports)),
+        with_epochs(config.train, config.num_epochs, len(train_reports)),
         run,
         save=lambda model, folder: model.save_pretrained(folder),
     )
@@ -157,14 +156,6 @@ def _new_codec(config: Config, reports: list[str]) -> ReportCodec:
         return ReportCodec(bart, tokenizer, config.codec)
     tokenizer = train_tokenizer(reports, config.size.vocab_size, config.max_tokens)
     return build_codec(config.size, tokenizer, config.codec)
-
-
-def _with_epochs(train: TrainConfig, num_epochs: float, num_items: int) -> TrainConfig:
-    """`train` with as many steps as `num_epochs` passes take, where they are asked for."""
-    if num_epochs <= 0:
-        return train
-    items_per_step = train.batch_size * train.gradient_accumulation_steps * PartialState().num_processes
-    return dataclasses.replace(train, num_steps=max(1, round(num_epochs * num_items / items_per_step)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder
 from language_module import ReportCodec
 from prior_model import LatentReportSource, PriorLossConfig, ReportPrior, prior_losses
-from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script
+from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script, with_epochs
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,12 @@ def main(argv: list[str] | None = None) -> None:
     if not torch.accelerator.is_available():
         codec.bart.set_attn_implementation("eager")  # faster backward on a CPU, see train_bart.py
 
-    cache = load_latents(pairs, autoencoder.model_dir, config.cache or config.out.parent / "cache")
+    # Imported late: --help and --dry-run need not wait for it.
+    from vision_module import encode_latents
+
+    cache = encode_latents(
+        pairs, autoencoder.model_dir, config.cache or config.out.parent / "cache", batch_size=32
+    )
     noise = {"latent_noise": config.latent_noise, "max_shift": config.max_shift}
     train_data = make_source(pairs, "train", cache, codec, **noise)
     validation_data = make_source(pairs, "validation", cache, codec)
@@ -155,17 +160,12 @@ def main(argv: list[str] | None = None) -> None:
             findings=(logits, batch["labels"]),
         )
 
-    items_per_step = config.train.batch_size * config.train.gradient_accumulation_steps
-    num_steps = config.train.num_steps
-    if config.num_epochs > 0:
-        items_per_step *= PartialState().num_processes
-        num_steps = max(1, round(config.num_epochs * len(train_data) / items_per_step))
     fit(
         prior,
         objective,
         train_data,
         validation_data,
-        dataclasses.replace(config.train, num_steps=num_steps),
+        with_epochs(config.train, config.num_epochs, len(train_data)),
         run,
         save=lambda model, folder: model.save_pretrained(folder),
     )
@@ -186,13 +186,6 @@ def build_prior(
         codec_fingerprint=codec_fingerprint,
         **dataclasses.asdict(size),
     )
-
-
-def load_latents(pairs: PairsFolder, model_dir: Path, cache_root: Path) -> dict[str, np.ndarray]:
-    """latents_mean and latents_std, (N, C, H, W) scaled, in the order of the table, from the cache."""
-    from vision_module import encode_latents
-
-    return encode_latents(pairs, model_dir=model_dir, cache_root=cache_root, batch_size=32)
 
 
 def make_source(

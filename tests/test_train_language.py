@@ -16,7 +16,7 @@ from data_module.demo import write_demo
 from data_module.pairs import PairsFolder
 from language_module import ReportCodec
 from prior_model import ReportPrior
-from training import RunFolder
+from training import RunFolder, with_epochs
 from training.loop import _Trainer
 
 TRAIN = ["--num-steps", "6", "--batch-size", "4", "--warmup-steps", "2", "--checkpoint-every", "3"]
@@ -122,8 +122,8 @@ def test_prior_fits_its_codec(folder):
 
 def test_epochs_set_the_steps():
     train = train_bart.PRESETS["paper"].train
-    assert train_bart._with_epochs(train, 20.0, 160).num_steps == 400  # 20 epochs of 20 batches of 8
-    assert train_bart._with_epochs(train, 0.0, 160).num_steps == train.num_steps
+    assert with_epochs(train, 20.0, 160).num_steps == 400  # 20 epochs of 20 batches of 8
+    assert with_epochs(train, 0.0, 160).num_steps == train.num_steps
 
 
 def test_generated_table(folder, tmp_path):

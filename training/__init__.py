@@ -1,7 +1,7 @@
 """One training loop for every model: presets, run folders, exact resume."""
 
 from training.cli import parse_config, run_script
-from training.config import TrainConfig
+from training.config import TrainConfig, with_epochs
 from training.dry_run import describe_run
 from training.loader import make_generator
 from training.loop import fit
@@ -16,4 +16,5 @@ __all__ = [
     "model_source",
     "parse_config",
     "run_script",
+    "with_epochs",
 ]

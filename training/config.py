@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from accelerate import PartialState
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -48,6 +50,14 @@ class TrainConfig:
     """Loader processes. 0 is right where the data lies in memory or in the latent cache."""
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
     """Also log there; metrics.jsonl is always written."""
+
+
+def with_epochs(train: TrainConfig, num_epochs: float, num_items: int) -> TrainConfig:
+    """`train` with as many steps as `num_epochs` passes over `num_items` take; as it is where that is 0."""
+    if num_epochs <= 0:
+        return train
+    items_per_step = train.batch_size * train.gradient_accumulation_steps * PartialState().num_processes
+    return dataclasses.replace(train, num_steps=max(1, round(num_epochs * num_items / items_per_step)))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
