@@ -18,6 +18,7 @@ from torch import nn
 from training import RunFolder, TrainConfig, fit, make_generator, model_source, parse_config
 from training.config import from_dict, to_dict
 from training.loader import StepDataset
+from training.optimizer import make_optimizers
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,12 @@ def weights(run):
     return load_file(run.model_dir / "model.safetensors")
 
 
-@pytest.mark.parametrize(("precision", "ways"), [("no", 1), ("bf16", 2)])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, precision, ways):
+@pytest.mark.parametrize(
+    ("precision", "ways", "optimizer"), [("no", 1, "adamw"), ("bf16", 2, "adamw"), ("bf16", 2, "muon")]
+)
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, precision, ways, optimizer):
     """A process is killed between checkpoints by SIGKILL; the same command then ends with the same bits."""
-    changes = {"mixed_precision": precision, "gradient_accumulation_steps": ways}
+    changes = {"mixed_precision": precision, "gradient_accumulation_steps": ways, "optimizer": optimizer}
     whole, _ = train(tmp_path / "whole", **changes)
     script = textwrap.dedent(f"""
         import os, signal, sys
@@ -238,3 +241,23 @@ def test_presets_flags_and_replay(tmp_path):
         from_dict(Config(), {"wdths": [1]}, "file")
     with pytest.raises(SystemExit):
         parse_config(presets, ["--bach-size", "3"], "doc")
+
+
+def test_muon_takes_the_linear_layers_and_adamw_the_rest():
+    """A head that shares its weight with an embedding is an embedding; convolutions are no matrices."""
+    model = nn.ModuleDict(
+        {
+            "embedding": nn.Embedding(7, 4),
+            "linear": nn.Linear(4, 6),
+            "conv": nn.Conv2d(1, 2, 3),
+            "head": nn.Linear(4, 7, bias=False),
+        }
+    )
+    model["head"].weight = model["embedding"].weight
+    names = {id(p): name for name, p in model.named_parameters()}
+    adamw, muon = make_optimizers(model, TrainConfig(optimizer="muon", weight_decay=0.1))
+    groups = [{names[id(p)] for p in group["params"]} for group in adamw.param_groups + muon.param_groups]
+    assert groups == [{"conv.weight"}, {"embedding.weight", "linear.bias", "conv.bias"}, {"linear.weight"}]
+    assert [group["weight_decay"] for group in adamw.param_groups + muon.param_groups] == [0.1, 0.0, 0.1]
+    (alone,) = make_optimizers(model, TrainConfig())
+    assert sum(len(group["params"]) for group in alone.param_groups) == len(names)

@@ -19,7 +19,9 @@ class TrainConfig:
     gradient_accumulation_steps: int = 1
     """Micro-steps per optimiser step."""
     learning_rate: float = 1e-3
-    """Peak learning rate (AdamW)."""
+    """Peak learning rate."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon: Muon for the weights of linear layers and AdamW for the rest."""
     weight_decay: float = 0.01
     """On weight matrices only; biases, norms and embeddings have none."""
     betas: tuple[float, float] = (0.9, 0.99)

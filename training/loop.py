@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from training.config import TrainConfig
 from training.loader import Batch, BatchSource, iterate_steps, make_generator, validation_batches
-from training.optimizer import make_optimizer, make_schedule
+from training.optimizer import make_optimizers, make_schedule
 from training.runs import RunFolder
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
@@ -71,10 +71,10 @@ class _Trainer:
         )
         if trackers:
             self.accelerator.init_trackers("paircxr")
-        optimizer = make_optimizer(model, config)
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.schedule = make_schedule(optimizer, config)
-        self.accelerator.register_for_checkpointing(self.schedule)
+        optimizers = make_optimizers(model, config)
+        self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
+        self.schedules = [make_schedule(optimizer, config) for optimizer in optimizers]
+        self.accelerator.register_for_checkpointing(*self.schedules)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.ema = None
         if config.ema_decay:
@@ -133,7 +133,7 @@ class _Trainer:
                     rate = (self.step - since) * config.batch_size * ways * world
                     rate /= max(time.perf_counter() - started_s, 1e-9)
                     bar.set_postfix(loss=f"{values['loss']:.4f}", items_per_s=f"{rate:.0f}")
-                    lr = self.schedule.get_last_lr()[0]
+                    lr = self.schedules[0].get_last_lr()[0]
                     self._log({**values, "learning_rate": lr, "items_per_s": round(rate, 1)})
                 if config.validate_every and self.step % config.validate_every == 0 and not last:
                     self.validate(validation_data, self.step)
@@ -164,10 +164,12 @@ class _Trainer:
             accelerator.backward(losses["loss"])
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            for optimizer in self.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
         if accelerator.sync_gradients:
-            self.schedule.step()
+            for schedule in self.schedules:
+                schedule.step()
             if self.ema:
                 self.ema.step(self.parameters)
         return losses
