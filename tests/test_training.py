@@ -57,7 +57,8 @@ def save(model, folder):
 
 def new_model():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 1))
+    hidden = [nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(2)]
+    return nn.Sequential(nn.Linear(1, 8), *hidden, nn.Dropout(0.2), nn.Linear(8, 1))
 
 
 def train(out, **changes):
@@ -243,21 +244,29 @@ def test_presets_flags_and_replay(tmp_path):
         parse_config(presets, ["--bach-size", "3"], "doc")
 
 
-def test_muon_takes_the_linear_layers_and_adamw_the_rest():
-    """A head that shares its weight with an embedding is an embedding; convolutions are no matrices."""
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.conv = nn.Linear(4, 4), nn.Conv1d(4, 4, 1)
+
+
+def test_muon_takes_the_matrices_of_repeated_blocks_and_adamw_the_rest():
     model = nn.ModuleDict(
         {
             "embedding": nn.Embedding(7, 4),
-            "linear": nn.Linear(4, 6),
-            "conv": nn.Conv2d(1, 2, 3),
-            "head": nn.Linear(4, 7, bias=False),
+            "blocks": nn.ModuleList([Block(), Block()]),
+            "head": nn.Linear(4, 7),
         }
     )
     model["head"].weight = model["embedding"].weight
     names = {id(p): name for name, p in model.named_parameters()}
     adamw, muon = make_optimizers(model, TrainConfig(optimizer="muon", weight_decay=0.1))
-    groups = [{names[id(p)] for p in group["params"]} for group in adamw.param_groups + muon.param_groups]
-    assert groups == [{"conv.weight"}, {"embedding.weight", "linear.bias", "conv.bias"}, {"linear.weight"}]
+    decayed, kept, matrices = (
+        {names[id(p)] for p in group["params"]} for group in adamw.param_groups + muon.param_groups
+    )
+    assert matrices == {"blocks.0.linear.weight", "blocks.1.linear.weight"}
+    assert decayed == {"blocks.0.conv.weight", "blocks.1.conv.weight"}
+    assert kept == set(names.values()) - matrices - decayed
     assert [group["weight_decay"] for group in adamw.param_groups + muon.param_groups] == [0.1, 0.0, 0.1]
     (alone,) = make_optimizers(model, TrainConfig())
     assert sum(len(group["params"]) for group in alone.param_groups) == len(names)

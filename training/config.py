@@ -21,7 +21,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     """Peak learning rate."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """adamw, or muon: Muon for the weights of linear layers and AdamW for the rest."""
+    """adamw, or muon: Muon for the matrices of repeated blocks and AdamW for the rest."""
     weight_decay: float = 0.01
     """On weight matrices only; biases, norms and embeddings have none."""
     betas: tuple[float, float] = (0.9, 0.99)

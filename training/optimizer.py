@@ -1,5 +1,7 @@
 """The optimisers (AdamW, or Muon beside it) and the learning-rate schedules."""
 
+from collections import Counter
+
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -8,7 +10,7 @@ from training.config import TrainConfig
 
 
 def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW over the trainable parameters; with `muon`, Muon over the linear layers and AdamW over the rest.
+    """AdamW over the trainable parameters; with `muon`, Muon over the matrices of repeated blocks.
 
     Muon (Jordan et al., 2024) orthogonalises the update of a weight matrix; scaled to the root mean square
     of AdamW's updates (Liu et al., 2025, eq. 4), both take the same learning rate and weight decay. Biases,
@@ -18,9 +20,8 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     if not trainable:
         raise ValueError("the model has no trainable parameter")
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    # A linear layer may share its weight with an embedding (the head of a language model).
-    linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)} - embeddings
-    matrices = [p for p in trainable if config.optimizer == "muon" and id(p) in linear]
+    hidden = _hidden_matrices(model) if config.optimizer == "muon" else set()
+    matrices = [p for p in trainable if id(p) in hidden]
     taken = {id(p) for p in matrices}
     others = [p for p in trainable if id(p) not in taken]
     decayed = [p for p in others if p.ndim >= 2 and id(p) not in embeddings]
@@ -38,6 +39,13 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
         settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
         optimizers.append(torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **settings))
     return optimizers
+
+
+def _hidden_matrices(model: nn.Module) -> set[int]:
+    """Ids of the linear layers' weights in repeated blocks: Muon is not for the first and the last layer."""
+    counts = Counter(type(module) for module in model.modules())
+    blocks = (module for module in model.modules() if counts[type(module)] > 1)
+    return {id(m.weight) for block in blocks for m in block.children() if isinstance(m, nn.Linear)}
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> LambdaLR:
