@@ -70,7 +70,9 @@ class Config:
 # Small batches: from scratch, the number of updates counts for more than their size.
 DEMO = Config(
     size=BartSize(vocab_size=1024),
-    train=TrainConfig(num_steps=1000, batch_size=16, learning_rate=2e-3, warmup_steps=60, ema_decay=0.99),
+    train=TrainConfig(
+        num_steps=600, batch_size=16, optimizer="muon", learning_rate=2e-3, warmup_steps=60, ema_decay=0.99
+    ),
 )
 PRESETS = {
     "demo": DEMO,

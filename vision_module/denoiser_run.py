@@ -48,10 +48,12 @@ class DenoiserConfig:
     """Print the resolved config, sizes and memory, and stop."""
 
 
-# Small batches: at equal films seen, 16 reaches a far lower loss than 64 within minutes.
+# Small batches: at equal films seen, 16 reaches a far lower loss than 64 within minutes. Muon needs a third
+# of AdamW's steps to the same loss.
 DEMO_TRAIN = TrainConfig(
-    num_steps=3400,
+    num_steps=3000,
     batch_size=16,
+    optimizer="muon",
     learning_rate=2e-3,
     ema_decay=0.997,
     validate_every=1200,
