@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> None:
             standardise_latents(autoencoder, images)
         autoencoder.save_pretrained(folder)
 
-    fit(model, objective, train_films, validation_films, config.train, run, save, model.parts)
+    fit(model, objective, train_films, validation_films, config.train, run, save, model.groups)
 
 
 def _describe(config: Config) -> None:

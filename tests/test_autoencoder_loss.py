@@ -50,7 +50,7 @@ def test_losses_by_hand(images):
     torch.testing.assert_close(losses["mse"], torch.nn.functional.mse_loss(output, images))
     total = 0.7 * losses["l1"] + 0.2 * losses["mse"] + 0.5 * losses["edges"] + 0.01 * losses["kl"]
     torch.testing.assert_close(losses["loss"], total)
-    assert module.parts == ()
+    assert module.groups == ()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def train(out, loss=ADVERSARIAL, adversarial_from=0, validation=None, **changes)
     def save(model, folder):
         model.autoencoder.save_pretrained(folder)
 
-    fit(module, train_autoencoder.objective, Films(), validation, config, run, save, module.parts)
+    fit(module, train_autoencoder.objective, Films(), validation, config, run, save, module.groups)
     return run, module, start
 
 
@@ -147,7 +147,8 @@ def log(run):
 
 def test_one_backward_equals_two_optimisers_in_turn(tmp_path):
     """Plain torch, as VQGAN and MONAI step: the autoencoder first, then the discriminator, two AdamWs."""
-    _, trained, _ = train(tmp_path / "run", max_grad_norm=0.05)
+    run, trained, _ = train(tmp_path / "run", max_grad_norm=0.05)
+    assert log(run)[-1]["learning_rate"] == 3e-3
     module = new_loss(ADVERSARIAL)
     autoencoder, discriminator = module.autoencoder, module.discriminator
     settings = {"betas": (0.9, 0.99), "weight_decay": 0.01}

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from training.config import TrainConfig
 from training.loader import Batch, BatchSource, iterate_steps, make_generator, validation_batches
-from training.optimizer import ModelPart, make_optimizer, make_schedule, split_parameters
+from training.optimizer import ParameterGroup, make_optimizer, make_schedule, split_apart
 from training.runs import RunFolder
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
@@ -33,7 +33,7 @@ def fit(
     config: TrainConfig,
     run: RunFolder,
     save: Callable[[nn.Module, Path], None],
-    parts: Sequence[ModelPart] = (),
+    groups: Sequence[ParameterGroup] = (),
 ) -> dict[str, float]:
     """Train `model` and save it into `run.model_dir`; a killed run goes on from its last checkpoint.
 
@@ -43,7 +43,7 @@ def fit(
     Args:
         objective: (model, batch, generator) -> losses with the key "loss"; also used for validation.
         save: writes the (averaged) model into a folder.
-        parts: parts of the model with a learning rate and a gradient norm of their own.
+        groups: parameters with a learning rate, a decay or a clipping of their own.
 
     Returns:
         The final validation losses, empty without validation data.
@@ -51,7 +51,7 @@ def fit(
     if run.finished:
         print(f"{run.root} is finished; --overwrite trains it anew")
         return {}
-    trainer = _Trainer(model, objective, config, run, parts)
+    trainer = _Trainer(model, objective, config, run, groups)
     trainer.resume()
     trainer.train(train_data, validation_data)
     losses = trainer.validate(validation_data, config.num_steps)
@@ -66,7 +66,7 @@ class _Trainer:
         objective: Objective,
         config: TrainConfig,
         run: RunFolder,
-        parts: Sequence[ModelPart],
+        groups: Sequence[ParameterGroup],
     ) -> None:
         self.objective, self.config, self.run = objective, config, run
         # accelerate keeps its first settings for the whole process; each run has its own.
@@ -77,17 +77,19 @@ class _Trainer:
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=trackers,
             project_dir=str(run.root),
-            # A part that rests has no gradient, which DistributedDataParallel must look for.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=bool(parts))],
+            # What rests has no gradient, which DistributedDataParallel must then look for.
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(find_unused_parameters=any(group.apart for group in groups))
+            ],
         )
         if trackers:
             self.accelerator.init_trackers("paircxr")
-        optimizer = make_optimizer(model, config, parts)
+        optimizer = make_optimizer(model, config, groups)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.schedule = make_schedule(optimizer, config)
         self.accelerator.register_for_checkpointing(self.schedule)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.clipped = split_parameters(self.accelerator.unwrap_model(self.model), parts)
+        self.clipped = split_apart(self.accelerator.unwrap_model(self.model), groups)
         self.ema = None
         if config.ema_decay:
             # Imported late: it takes seconds, which --help and --dry-run need not pay.
@@ -175,9 +177,9 @@ class _Trainer:
                 losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
             accelerator.backward(losses["loss"])
             if accelerator.sync_gradients:
-                first, *others = self.clipped
-                accelerator.clip_grad_norm_(first, config.max_grad_norm)
-                for parameters in others:  # the call above unscaled float16's gradients for all
+                together, *apart = self.clipped
+                accelerator.clip_grad_norm_(together, config.max_grad_norm)
+                for parameters in apart:  # the call above took float16's scale off all gradients
                     nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()

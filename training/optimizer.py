@@ -1,4 +1,4 @@
-"""AdamW with decay on weight matrices only, and the learning-rate schedules."""
+"""AdamW with decay on weight matrices only, groups with settings of their own, and the schedules."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,47 +11,59 @@ from training.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class ModelPart:
-    """A part of a model that is trained as by an optimiser of its own (AdamW treats each weight by itself).
-
-    Its gradients are clipped to their own norm, and it may rest, that is have no gradient, in some steps.
-    """
+class ParameterGroup:
+    """Settings of the parameters whose names begin with `prefix`."""
 
     prefix: str
-    """Its parameters' names start so."""
     learning_rate_factor: float = 1.0
-    """On the run's learning rate."""
-
-
-def split_parameters(model: nn.Module, parts: Sequence[ModelPart]) -> list[list[nn.Parameter]]:
-    """The trainable parameters outside of all parts, then those of each part."""
-    found: list[list[nn.Parameter]] = [[] for _ in range(len(parts) + 1)]
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            places = [place for place, part in enumerate(parts, 1) if name.startswith(part.prefix)]
-            found[places[0] if places else 0].append(parameter)
-    return found
+    weight_decay: float | None = None  # None: that of TrainConfig
+    apart: bool = False  # an adversary: gradients clipped to their own norm; may rest, that is have none
 
 
 def make_optimizer(
-    model: nn.Module, config: TrainConfig, parts: Sequence[ModelPart] = ()
+    model: nn.Module, config: TrainConfig, groups: Sequence[ParameterGroup] = ()
 ) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; those of fewer than two dimensions and embeddings do not decay."""
+    """AdamW over the trainable parameters; those of fewer than two dimensions and embeddings do not decay.
+
+    Args:
+        groups: a parameter belongs to the first whose prefix fits, else it has TrainConfig's settings.
+
+    Raises:
+        ValueError: nothing to train, in all or in a group.
+    """
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    groups = []
-    factors = [1.0, *(part.learning_rate_factor for part in parts)]
-    for factor, trainable in zip(factors, split_parameters(model, parts), strict=True):
-        decayed = [p for p in trainable if p.ndim >= 2 and id(p) not in embeddings]
-        kept = {id(p) for p in decayed}
-        rest = [p for p in trainable if id(p) not in kept]
-        rate = config.learning_rate * factor
-        groups.append({"params": decayed, "weight_decay": config.weight_decay, "lr": rate})
-        groups.append({"params": rest, "weight_decay": 0.0, "lr": rate})
-    groups = [group for group in groups if group["params"]]
-    if not groups:
+    rest = ParameterGroup("")  # first: its learning rate is the one that is logged
+    members: dict[ParameterGroup, tuple[list, list]] = {group: ([], []) for group in (rest, *groups)}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            group = next((group for group in groups if name.startswith(group.prefix)), rest)
+            kept = parameter.ndim < 2 or id(parameter) in embeddings
+            members[group][kept].append(parameter)
+    empty = [group.prefix for group, (decayed, kept) in members.items() if not decayed and not kept]
+    if len(empty) == len(members):
         raise ValueError("the model has no trainable parameter")
+    if any(empty):
+        raise ValueError(f"the model has no trainable parameter {', '.join(filter(None, empty))}*")
+    settings = []
+    for group, (decayed, kept) in members.items():
+        rate = config.learning_rate * group.learning_rate_factor
+        decay = config.weight_decay if group.weight_decay is None else group.weight_decay
+        settings += [{"params": decayed, "lr": rate, "weight_decay": decay}]
+        settings += [{"params": kept, "lr": rate, "weight_decay": 0.0}]
+    settings = [setting for setting in settings if setting["params"]]
     # One fused pass over the weights took the demo's U-ViT from about 9 to 11.6 steps a second on 2 cores.
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    return torch.optim.AdamW(settings, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def split_apart(model: nn.Module, groups: Sequence[ParameterGroup]) -> list[list[nn.Parameter]]:
+    """The trainable parameters that are clipped together, then those of each group that is apart."""
+    apart = [group.prefix for group in groups if group.apart]
+    found: list[list[nn.Parameter]] = [[] for _ in range(len(apart) + 1)]
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            place = next((place for place, prefix in enumerate(apart, 1) if name.startswith(prefix)), 0)
+            found[place].append(parameter)
+    return found
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> LambdaLR:

@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from training import ModelPart
+from training import ParameterGroup
 from vision_module.adversary import (
     Criterion,
     PatchDiscriminator,
@@ -93,11 +93,11 @@ class AutoencoderLoss(nn.Module):
         self.register_buffer("num_forwards", torch.zeros((), dtype=torch.long))
 
     @property
-    def parts(self) -> tuple[ModelPart, ...]:
-        """The discriminator, as a part with a learning rate and a gradient norm of its own."""
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        """The discriminator, with a learning rate and a gradient norm of its own."""
         if self.discriminator is None:
             return ()
-        return (ModelPart("discriminator.", self.config.discriminator_rate),)
+        return (ParameterGroup("discriminator.", self.config.discriminator_rate, apart=True),)
 
     def forward(self, images: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Losses of a batch of images (B, 1, S, S) in [-1, 1].
