@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Train the KL autoencoder between films and latents (a stock diffusers AutoencoderKL)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +33,27 @@ class Config:
     """Print the resolved config, sizes and memory, and stop."""
 
 
+DEMO_TRAIN = TrainConfig(
+    num_steps=1300,
+    batch_size=8,
+    learning_rate=2e-3,
+    ema_decay=0.995,
+    validate_every=0,
+    num_validation_batches=60,
+)
+# Adam at one rate, as both published systems that train their own autoencoder have it.
+ADAM_TRAIN = TrainConfig(
+    batch_size=16,
+    weight_decay=0.0,
+    betas=(0.9, 0.999),
+    warmup_steps=0,
+    schedule="constant",
+    validate_every=5000,
+    checkpoint_every=1000,
+    num_workers=12,
+)
 PRESETS = {
-    "demo": Config(
-        train=TrainConfig(
-            num_steps=1300,
-            batch_size=8,
-            learning_rate=2e-3,
-            ema_decay=0.995,
-            validate_every=0,
-            num_validation_batches=60,
-        ),
-    ),
+    "demo": Config(train=DEMO_TRAIN),
     # CXR-IRGen fine-tunes Stable Diffusion 1.4 at 256x256; its autoencoder is fine-tuned here.
     "paper": Config(
         image_size=256,
@@ -71,40 +81,34 @@ PRESETS = {
             discriminator_channels=128,
             discriminator_rate=2.0,
         ),
-        train=TrainConfig(
-            num_steps=200_000,
-            batch_size=16,
-            gradient_accumulation_steps=6,
-            learning_rate=5e-5,
-            weight_decay=0.0,
-            betas=(0.9, 0.999),
-            warmup_steps=0,
-            schedule="constant",
-            validate_every=5000,
-            checkpoint_every=1000,
-            num_workers=12,
+        train=replace(ADAM_TRAIN, num_steps=200_000, gradient_accumulation_steps=6, learning_rate=5e-5),
+    ),
+    # The same losses at demo scale, where the features are those of the demo's classifier.
+    "monai-demo": Config(
+        model=AutoencoderConfig(latent_channels=3),
+        loss=AutoencoderLossConfig(
+            edge_weight=0.0,
+            perceptual_weight=0.1,
+            perceptual="runs/demo/classifier",
+            adversarial_weight=0.02,
+            adversarial_from=400,
+            discriminator_channels=16,
         ),
+        train=DEMO_TRAIN,
     ),
     # Text-to-X-ray: 256x256, 32/64/128 channels down to 32x32, mean squared error + 1e-4 KL, Adam 1e-4, batch
     # 64. Its films are in [0, 1], so their error is a quarter of ours; its KL is a mean over the latents.
     "text-to-xray": Config(
         image_size=256,
-        model=AutoencoderConfig(latent_channels=4, block_out_channels=(32, 64, 128, 128)),
+        model=AutoencoderConfig(block_out_channels=(32, 64, 128, 128)),
         loss=AutoencoderLossConfig(
             l1_weight=0.0, mse_weight=0.25, edge_weight=0.0, kl_weight=1e-4 * 256**2 / (4 * 32**2)
         ),
-        train=TrainConfig(
-            num_steps=50_000,
-            batch_size=64,
-            learning_rate=1e-4,
-            weight_decay=0.0,
-            betas=(0.9, 0.999),
-            warmup_steps=0,
-            schedule="constant",
-            validate_every=5000,
-            checkpoint_every=1000,
-            num_workers=12,
-        ),
+        train=replace(ADAM_TRAIN, num_steps=50_000, gradient_accumulation_steps=4, learning_rate=1e-4),
+    ),
+    "text-to-xray-demo": Config(
+        loss=AutoencoderLossConfig(l1_weight=0.0, mse_weight=1.0, edge_weight=0.0),
+        train=DEMO_TRAIN,
     ),
 }
 

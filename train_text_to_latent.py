@@ -36,7 +36,7 @@ class MlpSize:
     """Width of the hidden layers."""
     num_hidden_layers: int = 2
     """Hidden layers."""
-    dropout: float = 0.1
+    dropout: float = 0.3
     """Dropout after each hidden layer."""
     bounded: bool = False
     """End in a tanh, as Text-to-X-ray does: latents beyond 1 are then out of reach."""
@@ -75,7 +75,7 @@ class Config:
 
 
 PRESETS = {
-    "demo": Config(train=TrainConfig(num_steps=2000, ema_decay=0.99, weight_decay=0.05)),
+    "demo": Config(train=TrainConfig(num_steps=500, ema_decay=0.99, weight_decay=0.05)),
     # Text-to-X-ray: reports through ClinicalBERT, 3 layers of 1024, dropout 0.3, tanh; Adam 1e-4, batch 64.
     "paper": Config(
         data=Path("data/mimic-cxr"),
