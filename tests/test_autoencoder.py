@@ -3,10 +3,10 @@
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import Attention
 
 from vision_module.autoencoder import (
     AutoencoderConfig,
-    AutoencoderLoss,
     build_autoencoder,
     decode_latents,
     encode_films,
@@ -67,20 +67,36 @@ def test_three_channel_autoencoders_take_grey_films(images):
     assert decode_latents(colour, mean).shape == images.shape
 
 
-def test_losses_by_hand(autoencoder, images):
-    """KL as torch.distributions has it, L1 as written, and their weighted sum."""
-    module = AutoencoderLoss(autoencoder, kl_weight=0.01, edge_weight=0.5)
-    losses = module(images, torch.Generator().manual_seed(3))
-    posterior = autoencoder.encode(images).latent_dist
-    normal = torch.distributions.Normal(posterior.mean, posterior.std)
-    kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0))
-    torch.testing.assert_close(losses["kl"], kl.sum() / images.numel())
-    output = autoencoder.decode(posterior.sample(torch.Generator().manual_seed(3))).sample
-    torch.testing.assert_close(losses["l1"], (output - images).abs().mean())
-    total = losses["l1"] + 0.5 * losses["edges"] + 0.01 * losses["kl"]
-    torch.testing.assert_close(losses["loss"], total)
-
-
-def test_wrong_size_is_named():
+def test_wrong_size_is_named(autoencoder, tmp_path):
     with pytest.raises(ValueError, match="--image-size 30 is not a multiple of 4"):
         build_autoencoder(AutoencoderConfig(), 30)
+    autoencoder.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="--image-size 31 is not a multiple of 2"):
+        build_autoencoder(AutoencoderConfig(init_from=str(tmp_path)), 31)
+    with pytest.raises(ValueError, match=r"--init-from .*nowhere: no such folder"):
+        build_autoencoder(AutoencoderConfig(init_from=str(tmp_path / "nowhere")), 16)
+
+
+def test_fine_tuning_keeps_shape_and_scale_at_another_size(autoencoder, images, tmp_path):
+    """A run, another film size: the weights and the scale are those of the start, the size is the new one."""
+    standardise_latents(autoencoder, images)
+    autoencoder.save_pretrained(tmp_path)
+    tuned = build_autoencoder(AutoencoderConfig(init_from=str(tmp_path), latent_channels=4), 32)
+    assert tuned.config.sample_size == 32
+    assert tuned.config.latent_channels == 3
+    assert tuned.config.scaling_factor == autoencoder.config.scaling_factor
+    for name, weight in autoencoder.state_dict().items():
+        assert torch.equal(weight, tuned.state_dict()[name]), name
+
+
+def test_monai_preset_is_the_published_shape():
+    """512x512 films, 3x64x64 latents, 32 groups, no attention; built on the meta device."""
+    from train_autoencoder import PRESETS
+
+    preset = PRESETS["monai"]
+    with torch.device("meta"):
+        model = build_autoencoder(preset.model, preset.image_size)
+        latents = model.encode(torch.empty(1, 1, 512, 512)).latent_dist.mean
+    assert latents.shape == (1, 3, 64, 64)
+    assert model.config.norm_num_groups == 32
+    assert not [module for module in model.modules() if isinstance(module, Attention)]

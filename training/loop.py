@@ -5,21 +5,21 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import send_to_device
+from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from training.config import TrainConfig
 from training.loader import Batch, BatchSource, iterate_steps, make_generator, validation_batches
-from training.optimizer import make_optimizers, make_schedule
+from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_apart
 from training.runs import RunFolder
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
@@ -33,6 +33,7 @@ def fit(
     config: TrainConfig,
     run: RunFolder,
     save: Callable[[nn.Module, Path], None],
+    groups: Sequence[ParameterGroup] = (),
 ) -> dict[str, float]:
     """Train `model` and save it into `run.model_dir`; a killed run goes on from its last checkpoint.
 
@@ -42,6 +43,7 @@ def fit(
     Args:
         objective: (model, batch, generator) -> losses with the key "loss"; also used for validation.
         save: writes the (averaged) model into a folder.
+        groups: parameters with a learning rate, a decay or a clipping of their own.
 
     Returns:
         The final validation losses, empty without validation data.
@@ -49,7 +51,7 @@ def fit(
     if run.finished:
         print(f"{run.root} is finished; --overwrite trains it anew")
         return {}
-    trainer = _Trainer(model, objective, config, run)
+    trainer = _Trainer(model, objective, config, run, groups)
     trainer.resume()
     trainer.train(train_data, validation_data)
     losses = trainer.validate(validation_data, config.num_steps)
@@ -58,7 +60,14 @@ def fit(
 
 
 class _Trainer:
-    def __init__(self, model: nn.Module, objective: Objective, config: TrainConfig, run: RunFolder) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        config: TrainConfig,
+        run: RunFolder,
+        groups: Sequence[ParameterGroup],
+    ) -> None:
         self.objective, self.config, self.run = objective, config, run
         # accelerate keeps its first settings for the whole process; each run has its own.
         AcceleratorState._reset_state()
@@ -68,14 +77,19 @@ class _Trainer:
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=trackers,
             project_dir=str(run.root),
+            # What rests has no gradient, which DistributedDataParallel must then look for.
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(find_unused_parameters=any(group.apart for group in groups))
+            ],
         )
         if trackers:
             self.accelerator.init_trackers("paircxr")
-        optimizers = make_optimizers(model, config)
+        optimizers = make_optimizers(model, config, groups)
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
         self.schedules = [make_schedule(optimizer, config) for optimizer in optimizers]
         self.accelerator.register_for_checkpointing(*self.schedules)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.clipped = split_apart(self.accelerator.unwrap_model(self.model), groups)
         self.ema = None
         if config.ema_decay:
             # Imported late: it takes seconds, which --help and --dry-run need not pay.
@@ -163,7 +177,10 @@ class _Trainer:
                 losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
             accelerator.backward(losses["loss"])
             if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
+                together, *apart = self.clipped
+                accelerator.clip_grad_norm_(together, config.max_grad_norm)
+                for parameters in apart:  # the call above took float16's scale off all gradients
+                    nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
             for optimizer in self.optimizers:
                 optimizer.step()
                 optimizer.zero_grad()

@@ -1,6 +1,8 @@
-"""The optimisers (AdamW, or Muon beside it) and the learning-rate schedules."""
+"""The optimisers (AdamW, or Muon beside it), groups with settings of their own, and the schedules."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -9,35 +11,66 @@ from torch.optim.lr_scheduler import LambdaLR
 from training.config import TrainConfig
 
 
-def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Settings of the parameters whose names begin with `prefix`."""
+
+    prefix: str
+    learning_rate_factor: float = 1.0
+    weight_decay: float | None = None  # None: that of TrainConfig
+    apart: bool = False  # an adversary: gradients clipped to their own norm; may rest, that is have none
+
+
+def make_optimizers(
+    model: nn.Module, config: TrainConfig, groups: Sequence[ParameterGroup] = ()
+) -> list[torch.optim.Optimizer]:
     """AdamW over the trainable parameters; with `muon`, Muon over the matrices of repeated blocks.
 
     Muon (Jordan et al., 2024) orthogonalises the update of a weight matrix; scaled to the root mean square
     of AdamW's updates (Liu et al., 2025, eq. 4), both take the same learning rate and weight decay. Biases,
     norms and embeddings do not decay.
+
+    Args:
+        groups: a parameter belongs to the first whose prefix fits, else it has TrainConfig's settings.
+
+    Raises:
+        ValueError: nothing to train, in all or in a group, or Muon in float16.
     """
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    if not trainable:
-        raise ValueError("the model has no trainable parameter")
+    muon = config.optimizer == "muon"
+    if muon and config.mixed_precision == "fp16":
+        raise ValueError("--optimizer muon: use --mixed-precision bf16; fp16 scales for one optimiser only")
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    hidden = _hidden_matrices(model) if config.optimizer == "muon" else set()
-    matrices = [p for p in trainable if id(p) in hidden]
-    taken = {id(p) for p in matrices}
-    others = [p for p in trainable if id(p) not in taken]
-    decayed = [p for p in others if p.ndim >= 2 and id(p) not in embeddings]
-    taken |= {id(p) for p in decayed}
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if id(p) not in taken], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    hidden = _hidden_matrices(model) if muon else set()
+    rest = ParameterGroup("")  # first: its learning rate is the one that is logged
+    members = {group: {"matrices": [], "decayed": [], "kept": []} for group in (rest, *groups)}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            group = next((group for group in groups if name.startswith(group.prefix)), rest)
+            kind = "kept" if parameter.ndim < 2 or id(parameter) in embeddings else "decayed"
+            members[group]["matrices" if id(parameter) in hidden else kind].append(parameter)
+    empty = [group.prefix for group, kinds in members.items() if not any(kinds.values())]
+    if len(empty) == len(members):
+        raise ValueError("the model has no trainable parameter")
+    if any(empty):
+        raise ValueError(f"the model has no trainable parameter {', '.join(filter(None, empty))}*")
+
+    def settings(kind: str) -> list[dict]:
+        return [
+            {
+                "params": kinds[kind],
+                "lr": config.learning_rate * group.learning_rate_factor,
+                "weight_decay": config.weight_decay if group.weight_decay is None else group.weight_decay,
+            }
+            for group, kinds in members.items()
+            if kinds[kind]
+        ]
+
     optimizers: list[torch.optim.Optimizer] = []
-    if groups:
+    if plain := settings("decayed") + [{**entry, "weight_decay": 0.0} for entry in settings("kept")]:
         # One fused pass over the weights took the demo's U-ViT from 9 to 11.6 steps a second on 2 cores.
-        optimizers.append(torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True))
-    if matrices:
-        settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-        optimizers.append(torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **settings))
+        optimizers.append(torch.optim.AdamW(plain, lr=config.learning_rate, betas=config.betas, fused=True))
+    if matrices := settings("matrices"):
+        optimizers.append(torch.optim.Muon(matrices, lr=config.learning_rate, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
 
@@ -46,6 +79,17 @@ def _hidden_matrices(model: nn.Module) -> set[int]:
     counts = Counter(type(module) for module in model.modules())
     blocks = (module for module in model.modules() if counts[type(module)] > 1)
     return {id(m.weight) for block in blocks for m in block.children() if isinstance(m, nn.Linear)}
+
+
+def split_apart(model: nn.Module, groups: Sequence[ParameterGroup]) -> list[list[nn.Parameter]]:
+    """The trainable parameters that are clipped together, then those of each group that is apart."""
+    apart = [group.prefix for group in groups if group.apart]
+    found: list[list[nn.Parameter]] = [[] for _ in range(len(apart) + 1)]
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            place = next((place for place, prefix in enumerate(apart, 1) if name.startswith(prefix)), 0)
+            found[place].append(parameter)
+    return found
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> LambdaLR:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKL
-from torch import nn
+
+from training import model_source
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class AutoencoderConfig:
     """Architecture of an `AutoencoderKL` trained from scratch."""
 
     init_from: str = ""
-    """Folder or hub name of an AutoencoderKL to fine-tune; empty trains from scratch."""
+    """Run of train_autoencoder.py, or folder or hub name of an AutoencoderKL, to fine-tune; empty trains
+    from scratch. Its shape and its scaling factor are kept, so a denoiser trained on it still fits."""
     latent_channels: int = 4
     """Channels of the latents."""
     block_out_channels: tuple[int, ...] = (16, 32, 64)
@@ -25,6 +27,8 @@ class AutoencoderConfig:
     """Residual blocks a level."""
     mid_block_attention: bool = False
     """Self-attention at the smallest level."""
+    norm_num_groups: int = 0
+    """Groups of the group norms; 0 takes a quarter of the first level's channels, 32 at most."""
 
     @property
     def downsampling(self) -> int:
@@ -33,11 +37,20 @@ class AutoencoderConfig:
 
 
 def build_autoencoder(config: AutoencoderConfig, image_size: int) -> AutoencoderKL:
-    """A new one-channel `AutoencoderKL`, or the one that `init_from` names."""
+    """A new one-channel `AutoencoderKL`, or the one that `init_from` names, for films of `image_size`.
+
+    Raises:
+        ValueError: a size that the levels cannot halve, or nothing to fine-tune there.
+    """
     if config.init_from:
-        return AutoencoderKL.from_pretrained(config.init_from)
-    if image_size % config.downsampling:
-        raise ValueError(f"--image-size {image_size} is not a multiple of {config.downsampling}")
+        autoencoder = AutoencoderKL.from_pretrained(
+            model_source(config.init_from, "autoencoder", "--init-from")
+        )
+        _check_size(image_size, len(autoencoder.config.block_out_channels))
+        # What encodes by the model's own size would else use the size of its first training.
+        autoencoder.register_to_config(sample_size=image_size)
+        return autoencoder
+    _check_size(image_size, len(config.block_out_channels))
     levels = len(config.block_out_channels)
     return AutoencoderKL(
         in_channels=1,
@@ -48,38 +61,15 @@ def build_autoencoder(config: AutoencoderConfig, image_size: int) -> Autoencoder
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
         layers_per_block=config.layers_per_block,
-        norm_num_groups=min(32, config.block_out_channels[0] // 4),
+        norm_num_groups=config.norm_num_groups or min(32, config.block_out_channels[0] // 4),
         mid_block_add_attention=config.mid_block_attention,
     )
 
 
-class AutoencoderLoss(nn.Module):
-    """L1 of pixels and of their differences + KL, in one forward that data-parallel wrappers can take.
-
-    Args:
-        kl_weight: on the KL to a standard normal, in nats per image pixel.
-        edge_weight: on the L1 of neighbouring pixels' differences, which keeps the edges and fine lines
-            that the L1 of pixels alone blurs away (Mathieu et al., ICLR 2016, eq. 6, at exponent 1).
-    """
-
-    def __init__(self, autoencoder: AutoencoderKL, kl_weight: float, edge_weight: float) -> None:
-        super().__init__()
-        self.autoencoder, self.kl_weight, self.edge_weight = autoencoder, kl_weight, edge_weight
-
-    def forward(self, images: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Losses of a batch of images (B, 1, S, S) in [-1, 1]."""
-        target = match_channels(images, self.autoencoder.config.in_channels)
-        posterior = self.autoencoder.encode(target).latent_dist
-        output = self.autoencoder.decode(posterior.sample(generator)).sample.float()
-        error = output - target
-        l1 = error.abs().mean()
-        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        # KL of a diagonal normal to the standard normal, from its own fields in float32.
-        mean, logvar = posterior.mean.float(), posterior.logvar.float()
-        kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).sum(dim=(1, 2, 3)).mean()
-        kl = kl / images[0].numel()
-        loss = l1 + self.edge_weight * edges + self.kl_weight * kl
-        return {"loss": loss, "l1": l1, "edges": edges, "kl": kl}
+def _check_size(image_size: int, num_levels: int) -> None:
+    downsampling = 2 ** (num_levels - 1)
+    if image_size % downsampling:
+        raise ValueError(f"--image-size {image_size} is not a multiple of {downsampling}")
 
 
 def match_channels(images: torch.Tensor, num_channels: int) -> torch.Tensor:

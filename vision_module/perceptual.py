@@ -1,0 +1,161 @@
+"""The perceptual distance of films: how far apart they lie in the features of a frozen network.
+
+Nothing is downloaded. The features are those of a classifier run of ours, of any convolutional transformers
+classifier, or of LPIPS' own ImageNet networks from a local torchvision weights file.
+"""
+
+import pickle
+from importlib import resources
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from training import model_source
+
+# LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.
+LPIPS_NETWORKS = {
+    "squeeze": ("squeezenet1_1", (1, 4, 7, 9, 10, 11, 12)),
+    "alex": ("alexnet", (1, 4, 7, 9, 11)),
+    "vgg": ("vgg16", (3, 8, 15, 22, 29)),
+}
+
+
+class PerceptualLoss(nn.Module):
+    """LPIPS (Zhang et al., CVPR 2018, eq. 1): squared differences of unit-length features, over all layers.
+
+    Args:
+        network: images (B, 1, S, S) in [-1, 1] -> feature maps, (B, C_l, H_l, W_l) each; it is frozen.
+        weights: (C_l,) for each map; None = all one, which is twice the cosine distance at each place.
+    """
+
+    def __init__(self, network: nn.Module, weights: list[torch.Tensor] | None = None) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.weights = None if weights is None else nn.ParameterList(weights).requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> "PerceptualLoss":
+        """Stays in evaluation mode: batch statistics would make the distance depend on the other films."""
+        del mode
+        return super().train(False)
+
+    def forward(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Mean distance of images and targets, (B, 1, S, S) each; gradients go to `images` alone."""
+        with torch.no_grad():
+            wanted = self.network(targets)
+        distance = images.new_zeros(())
+        for layer, (found, target) in enumerate(zip(self.network(images), wanted, strict=True)):
+            difference = (_unit(found) - _unit(target)).square()
+            if self.weights is not None:
+                difference = difference * self.weights[layer][:, None, None]
+            distance = distance + difference.sum(dim=1).mean()
+        return distance
+
+
+def _unit(features: torch.Tensor) -> torch.Tensor:
+    """Features of unit length over the channels, in float32; the 1e-8 keeps the gradient at 0 finite."""
+    features = features.float()
+    return features * (features.square().sum(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+class ClassifierFeatures(nn.Module):
+    """Hidden states of a convolutional image classifier, from its stem to its last stage."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.classifier = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
+        processor = AutoImageProcessor.from_pretrained(folder)
+        shape = (1, -1, 1, 1)
+        self.register_buffer("mean", torch.tensor(processor.image_mean).view(shape), persistent=False)
+        self.register_buffer("std", torch.tensor(processor.image_std).view(shape), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Images (B, 1, S, S) in [-1, 1], of any size -> feature maps."""
+        pixel_values = ((images + 1.0) / 2.0 - self.mean) / self.std
+        channels = getattr(self.classifier.config, "num_channels", 3)
+        pixel_values = pixel_values.mean(dim=1, keepdim=True) if channels == 1 else pixel_values
+        output = self.classifier(
+            pixel_values=pixel_values.expand(-1, channels, -1, -1), output_hidden_states=True
+        )
+        return output.hidden_states
+
+
+class LpipsFeatures(nn.Module):
+    """The layers of an ImageNet network that LPIPS looks at, with its scaling of colours; no weights yet."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        model, self.taps = LPIPS_NETWORKS[name]
+        with torch.device("meta"):  # weights come from a file; VGG's 138 million need no draw
+            self.features = getattr(torchvision.models, model)(weights=None).features
+        shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+        self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Images (B, 1, S, S) in [-1, 1] -> feature maps."""
+        hidden, maps = (images.expand(-1, 3, -1, -1) - self.shift) / self.scale, []
+        for place, layer in enumerate(self.features[: self.taps[-1] + 1]):
+            # Out of place: a ReLU that overwrites its input would overwrite a map that is kept.
+            hidden = functional.relu(hidden) if isinstance(layer, nn.ReLU) else layer(hidden)
+            if place in self.taps:
+                maps.append(hidden)
+        return maps
+
+
+def load_perceptual(source: str) -> PerceptualLoss:
+    """The perceptual distance that `--perceptual` names.
+
+    Args:
+        source: a run of train_classifier.py, a folder or hub name of a convolutional transformers
+            classifier, or squeeze:FILE, alex:FILE, vgg:FILE with torchvision's ImageNet weights.
+
+    Raises:
+        ValueError: no such file or model, weights of another network, or features that are not maps.
+    """
+    name, _, file = source.partition(":")
+    if name in LPIPS_NETWORKS and file:
+        return PerceptualLoss(_load_lpips(name, Path(file)), _lpips_weights(name))
+    try:
+        features = ClassifierFeatures(model_source(source, "classifier", "--perceptual"))
+    except OSError as error:
+        raise ValueError(f"--perceptual {source}: not an image classifier ({error})") from error
+    with torch.no_grad():
+        maps = features.eval()(torch.zeros(1, 1, 64, 64))
+    if any(part.ndim != 4 for part in maps):
+        raise ValueError(f"--perceptual {source}: its features are no maps; a convolutional one is needed")
+    return PerceptualLoss(features)
+
+
+def _load_lpips(name: str, file: Path) -> LpipsFeatures:
+    """An LPIPS network with the weights of a torchvision file."""
+    model, _ = LPIPS_NETWORKS[name]
+    if not file.is_file():
+        raise ValueError(f"--perceptual {name}:{file}: no such file; give torchvision's {model} weights")
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"--perceptual {name}:{file} is not a torch weights file ({error})") from error
+    network = LpipsFeatures(name)
+    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.items() if key.startswith("features.")}
+    for key in sorted({*wanted, *found}):
+        if wanted.get(key) != found.get(key):
+            raise ValueError(
+                f"--perceptual {name}:{file}: {key} is {found.get(key, 'missing')}, expected "
+                f"{wanted.get(key, 'none')}; give torchvision's {model} weights"
+            )
+    network.load_state_dict({key: weights[key] for key in wanted}, assign=True)
+    return network
+
+
+def _lpips_weights(name: str) -> list[torch.Tensor]:
+    """LPIPS' learned channel weights (version 0.1), which torchmetrics carries."""
+    file = resources.files("torchmetrics.functional.image") / "lpips_models" / f"{name}.pth"
+    with resources.as_file(file) as path:
+        heads = torch.load(path, map_location="cpu", weights_only=True)
+    return [heads[f"lin{layer}.model.1.weight"].flatten() for layer in range(len(heads))]
