@@ -5,7 +5,7 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from training.config import TrainConfig
 from training.loader import Batch, BatchSource, iterate_steps, make_generator, validation_batches
-from training.optimizer import make_optimizer, make_schedule
+from training.optimizer import ParameterGroup, make_optimizer, make_schedule
 from training.runs import RunFolder
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
@@ -33,6 +33,7 @@ def fit(
     config: TrainConfig,
     run: RunFolder,
     save: Callable[[nn.Module, Path], None],
+    groups: Sequence[ParameterGroup] = (),
 ) -> dict[str, float]:
     """Train `model` and save it into `run.model_dir`; a killed run goes on from its last checkpoint.
 
@@ -42,6 +43,7 @@ def fit(
     Args:
         objective: (model, batch, generator) -> losses with the key "loss"; also used for validation.
         save: writes the (averaged) model into a folder.
+        groups: parameters with a learning rate and decay of their own.
 
     Returns:
         The final validation losses, empty without validation data.
@@ -49,7 +51,7 @@ def fit(
     if run.finished:
         print(f"{run.root} is finished; --overwrite trains it anew")
         return {}
-    trainer = _Trainer(model, objective, config, run)
+    trainer = _Trainer(model, objective, config, run, groups)
     trainer.resume()
     trainer.train(train_data, validation_data)
     losses = trainer.validate(validation_data, config.num_steps)
@@ -58,7 +60,14 @@ def fit(
 
 
 class _Trainer:
-    def __init__(self, model: nn.Module, objective: Objective, config: TrainConfig, run: RunFolder) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        config: TrainConfig,
+        run: RunFolder,
+        groups: Sequence[ParameterGroup],
+    ) -> None:
         self.objective, self.config, self.run = objective, config, run
         # accelerate keeps its first settings for the whole process; each run has its own.
         AcceleratorState._reset_state()
@@ -71,7 +80,7 @@ class _Trainer:
         )
         if trackers:
             self.accelerator.init_trackers("paircxr")
-        optimizer = make_optimizer(model, config)
+        optimizer = make_optimizer(model, config, groups)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.schedule = make_schedule(optimizer, config)
         self.accelerator.register_for_checkpointing(self.schedule)
