@@ -113,7 +113,8 @@ class VisionModel:
         """Load a folder that `save_pretrained` or `save_adapter` wrote.
 
         Raises:
-            ValueError: no prompting.json, and no model_index.json or adapter.json, in the folder.
+            ValueError: no prompting.json, or neither model_index.json nor adapter.json, in the folder; or the
+                base of an adapter is gone.
         """
         folder = Path(folder)
         if not (folder / PROMPTING).is_file():
@@ -136,6 +137,11 @@ class VisionModel:
     def _with_adapter(cls, folder: Path, prompting: dict) -> "VisionModel":
         """The base models with the adapters in them, loaded by diffusers itself."""
         sources = Sources(**json.loads((folder / ADAPTER).read_text()))
+        for source in asdict(sources).values():
+            if not Path(source).exists() and source.count("/") != 1:
+                raise ValueError(
+                    f"{folder / ADAPTER}: its base {source} is not there (any more): name its new place"
+                )
         model = cls(
             AutoencoderKL.from_pretrained(sources.autoencoder).eval(),
             UNet2DConditionModel.from_pretrained(sources.unet, subfolder="unet"),
