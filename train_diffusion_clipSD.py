@@ -5,6 +5,7 @@ Full fine-tune (--init-from), LoRA (--lora), or from scratch with any U-Net. The
 StableDiffusionPipeline folder, with the reference encoder in image_encoder/.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,10 @@ class Config(DenoiserConfig):
     model: UNetConfig = field(default_factory=UNetConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
 
+
+# The demo's U-Net takes about three times as long a step as its U-ViT, hence fewer steps.
+DEMO_UNET_TRAIN = dataclasses.replace(DEMO_TRAIN, num_steps=2400, learning_rate=1e-3)
+DEMO_LDM = DiffusionConfig(fusion="text", text_tokens="all")
 
 PRESETS = {
     "demo": Config(train=DEMO_TRAIN),
@@ -75,6 +80,14 @@ PRESETS = {
         dry_run_latents=(3, 64, 64),
         dry_run_width=1024,
     ),
+    # The same at demo scale; the prompt is one more sentence, since the demo is scored on prompts.
+    "monai-ldm-demo": Config(
+        texts=("prompt", "findings_section", "impression_section"),
+        num_sentences=5,
+        diffusion=dataclasses.replace(DEMO_LDM, beta_start=0.0015, beta_end=0.0205),
+        model=UNetConfig(num_heads=1),
+        train=DEMO_UNET_TRAIN,
+    ),
     # CXRGenAI: LoRA on SD 1.4's U-Net and text encoder, learning rate 1e-4 times 0.3 and 0.05.
     "cxrgenai": Config(
         autoencoder="stabilityai/sd-vae-ft-mse",
@@ -92,6 +105,16 @@ PRESETS = {
         ),
         dry_run_latents=(4, 32, 32),
         dry_run_width=768,
+    ),
+    # The small Stable Diffusion that the demo adapts, as CXRGenAI adapts SD 1.4: it knows other films and
+    # their reports, and has never seen a prompt sentence.
+    "cxrgenai-base-demo": Config(texts=("report",), diffusion=DEMO_LDM, train=DEMO_UNET_TRAIN),
+    "cxrgenai-demo": Config(
+        texts=("prompt",),
+        diffusion=DEMO_LDM,
+        lora=LoraConfig(lora=True, lora_text_encoder=True),
+        model=UNetConfig(init_from="runs/demo/cxrgenai_base"),
+        train=dataclasses.replace(DEMO_UNET_TRAIN, num_steps=1000, learning_rate=1e-2),
     ),
     # Text-to-X-ray: reports through a frozen ClinicalBERT, DDPM's own schedule, noise predicted. Its U-Net's
     # widths are not published; these are of its latents' size.
@@ -113,6 +136,19 @@ PRESETS = {
         train=TrainConfig(num_steps=100_000, batch_size=32, learning_rate=1e-4, ema_decay=0.9999),
         dry_run_latents=(4, 32, 32),
         dry_run_width=768,
+    ),
+    # The same at demo scale, with the demo's own text encoder: there is no small ClinicalBERT.
+    "text-to-xray-demo": Config(
+        texts=("prompt", "report"),
+        diffusion=dataclasses.replace(
+            DEMO_LDM,
+            prediction_type="epsilon",
+            beta_schedule="linear",
+            beta_start=1e-4,
+            beta_end=0.02,
+        ),
+        model=UNetConfig(block_out_channels=(32, 64, 128)),
+        train=DEMO_UNET_TRAIN,
     ),
 }
 

@@ -1,6 +1,7 @@
 """Stable Diffusion's U-Net: a trained one, or a new one of any size."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def build_unet(
         up_block_types=("CrossAttnUpBlock2D",) * levels + ("UpBlock2D",),
         # diffusers' name is wrong: this is the number of heads.
         attention_head_dim=config.num_heads,
-        norm_num_groups=min(32, channels[0] // 2),
+        norm_num_groups=math.gcd(32, *channels),
     )
 
 
