@@ -27,7 +27,10 @@ from vision_module.unet import SD1_UNET
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMON = "--data data --autoencoder vae --clip sd --batch-size 2 --num-steps 2"
-SAMPLE = "sample_pairs.py --preset paper --data data --films-only --num-pairs 1 --batch-size 1"
+SAMPLE = (
+    "sample_pairs.py --preset paper --data data --films-only --num-pairs 1 --batch-size 1 "
+    "--num-inference-steps 10 --mixed-precision bf16"
+)
 COMMANDS = {
     "uvit_l_train": (
         f"train_diffusion_clipUViT.py --preset paper {COMMON} --reference-encoder clip --out uvit"
@@ -104,7 +107,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        run("prepare_data.py demo --out data --num-studies 40 --size 256 --num-workers 1", root)
+        run("prepare_data.py demo --out data --num-studies 24 --size 256 --num-workers 1", root)
         write_models(root)
         for name, command in COMMANDS.items():
             results[name] = run(command, root)

@@ -37,6 +37,7 @@ def encode_latents(
     Args:
         model_dir: folder or hub name of an AutoencoderKL.
         image_size: side in pixels; None takes the autoencoder's own.
+        batch_size: films at once up to 128x128; of larger ones as many as have the same pixels together.
 
     Returns:
         A cache with `latents_mean` and `latents_std`, (N, C, H, W) float16 memory maps.
@@ -56,6 +57,7 @@ def encode_latents(
         mean, std = encode_films(autoencoder, images)
         return {"latents_mean": mean.cpu().numpy(), "latents_std": std.cpu().numpy()}
 
+    batch_size = max(1, min(batch_size, batch_size * 128**2 // size**2))
     with CacheWriter(cache_root, key).lock() as writer:
         writer.fill("latents", len(pairs), encode, batch_size)
         return writer.finish()
