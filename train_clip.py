@@ -61,16 +61,9 @@ class FilmTexts:
     """A film as pixel_values and one of its texts as tokens."""
 
     def __init__(self, pairs: PairsFolder, columns: tuple[str, ...], tokenizer, processor) -> None:
-        unknown = [name for name in columns if name not in pairs.table]
-        if unknown:
-            raise ValueError(f"--texts {unknown[0]}: {pairs.root}/metadata.csv has no such column")
         self.store = FilmStore(pairs.image_paths, processor.crop_size["height"])
         self.processor = processor
-        texts = pairs.table[list(columns)].fillna("").to_numpy()
-        empty = (texts == "").all(axis=1)
-        if empty.any():
-            row = int(np.flatnonzero(empty)[0]) + 2
-            raise ValueError(f"{pairs.root}/metadata.csv row {row}: {', '.join(columns)} are all empty")
+        texts = pairs.text_columns(columns)
         self.present = torch.as_tensor(texts != "", dtype=torch.float32)
         tokens = [
             tokenizer(

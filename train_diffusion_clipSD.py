@@ -1,31 +1,28 @@
 #!/usr/bin/env python
 """Train the Stable Diffusion U-Net that draws films from text and a reference film.
 
-The model folder is a stock StableDiffusionPipeline folder with the reference encoder in image_encoder/.
+Full fine-tune (--init-from), LoRA (--lora), or from scratch with any U-Net. The model folder is a stock
+StableDiffusionPipeline folder, with the reference encoder in image_encoder/.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from training import describe_run, parse_config, run_script
-from vision_module.denoiser_run import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig, train_denoiser
+from training import TrainConfig, model_source, parse_config, run_script
+from vision_module.adapters import LoraConfig, check_lora
+from vision_module.denoiser_run import (
+    DEMO_TRAIN,
+    PAPER_TRAIN,
+    DenoiserConfig,
+    describe_denoiser,
+    train_denoiser,
+)
 from vision_module.diffusion import DiffusionConfig
-from vision_module.prompting import num_context_tokens
-
-
-@dataclass(frozen=True)
-class UNetConfig:
-    init_from: str = ""
-    """Stable Diffusion folder or hub name whose U-Net is fine-tuned; empty trains from scratch."""
-    block_out_channels: tuple[int, ...] = (64, 128)
-    """Channels of each level; every level but the last halves the size."""
-    layers_per_block: int = 1
-    """Residual blocks a level."""
-    attention_head_dim: int = 32
-    """Width of an attention head (stock U-Nets of SD 1.x: number of heads)."""
+from vision_module.unet import SD1_UNET, UNetConfig, build_unet, load_unet
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,15 @@ class Config(DenoiserConfig):
         default_factory=lambda: DiffusionConfig(fusion="concat", text_tokens="all")
     )
     model: UNetConfig = field(default_factory=UNetConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
+
+# The demo's U-Net takes about three times as long a step as its U-ViT, hence fewer steps.
+DEMO_UNET_TRAIN = dataclasses.replace(DEMO_TRAIN, num_steps=2400, optimizer="adamw", learning_rate=1e-3)
+DEMO_LDM = DiffusionConfig(fusion="text", text_tokens="all")
 
 PRESETS = {
-    "demo": Config(train=DEMO_TRAIN),
+    "demo": Config(train=DEMO_UNET_TRAIN),
     # CXR-IRGen (WACV 2024), sec. 4.1: SD 1.4 on 256x256 films, reference appended as one more token,
     # AdamW 5e-5, batch 32, 10 epochs; no condition is ever dropped.
     "paper": Config(
@@ -53,61 +55,129 @@ PRESETS = {
         ),
         model=UNetConfig(init_from="CompVis/stable-diffusion-v1-4"),
         train=PAPER_TRAIN,
+        dry_run_latents=(4, 32, 32),
+        dry_run_width=768,
+    ),
+    # MONAI's chest X-ray LDM (Pinaya et al., 2022; its model-zoo card): 512x512, latents 3x64x64, a U-Net of
+    # 256/512/768 with one head a level, v-prediction, SD 2.1's text encoder, up to five random sentences.
+    "monai-ldm": Config(
+        autoencoder="runs/monai_ldm/autoencoder",
+        clip="stabilityai/stable-diffusion-2-1-base",
+        image_size=512,
+        texts=("findings_section", "impression_section"),
+        num_sentences=5,
+        diffusion=DiffusionConfig(beta_start=0.0015, beta_end=0.0205, fusion="text", text_tokens="all"),
+        model=UNetConfig(block_out_channels=(256, 512, 768), layers_per_block=2, num_heads=1),
+        train=TrainConfig(
+            num_steps=1_000_000,  # 1,000 epochs of 96,000 films
+            batch_size=96,
+            learning_rate=2.5e-5,
+            betas=(0.9, 0.999),
+            schedule="constant",
+            warmup_steps=0,
+            checkpoint_every=2000,
+        ),
+        dry_run_latents=(3, 64, 64),
+        dry_run_width=1024,
+    ),
+    # The same at demo scale; the prompt is one more sentence, since the demo is scored on prompts.
+    "monai-ldm-demo": Config(
+        texts=("prompt", "findings_section", "impression_section"),
+        num_sentences=5,
+        diffusion=dataclasses.replace(DEMO_LDM, beta_start=0.0015, beta_end=0.0205),
+        model=UNetConfig(num_heads=1),
+        train=DEMO_UNET_TRAIN,
+    ),
+    # CXRGenAI: LoRA on SD 1.4's U-Net and text encoder, learning rate 1e-4 times 0.3 and 0.05.
+    "cxrgenai": Config(
+        autoencoder="stabilityai/sd-vae-ft-mse",
+        clip="CompVis/stable-diffusion-v1-4",
+        image_size=256,
+        texts=("report",),
+        gradient_checkpointing=True,
+        diffusion=DiffusionConfig(
+            prediction_type="epsilon", fusion="text", text_tokens="all", drop_prompt=0.0
+        ),
+        model=UNetConfig(init_from="CompVis/stable-diffusion-v1-4"),
+        lora=LoraConfig(lora=True, lora_text_encoder=True),
+        train=TrainConfig(
+            num_steps=10_000, batch_size=8, learning_rate=1e-4, betas=(0.9, 0.999), checkpoint_every=1000
+        ),
+        dry_run_latents=(4, 32, 32),
+        dry_run_width=768,
+    ),
+    # The small Stable Diffusion that the demo adapts, as CXRGenAI adapts SD 1.4: it knows other films and
+    # their reports, and has never seen a prompt sentence.
+    "cxrgenai-base-demo": Config(texts=("report",), diffusion=DEMO_LDM, train=DEMO_UNET_TRAIN),
+    "cxrgenai-demo": Config(
+        texts=("prompt",),
+        diffusion=DEMO_LDM,
+        lora=LoraConfig(lora=True, lora_text_encoder=True),
+        model=UNetConfig(init_from="runs/demo/cxrgenai_base"),
+        train=dataclasses.replace(DEMO_UNET_TRAIN, num_steps=1000, learning_rate=1e-2),
+    ),
+    # Text-to-X-ray: reports through a frozen ClinicalBERT, DDPM's own schedule, noise predicted. Its U-Net's
+    # widths are not published; these are of its latents' size.
+    "text-to-xray": Config(
+        autoencoder="runs/text_to_xray/autoencoder",
+        clip="emilyalsentzer/Bio_ClinicalBERT",
+        image_size=256,
+        texts=("report",),
+        num_tokens=256,
+        diffusion=DiffusionConfig(
+            prediction_type="epsilon",
+            beta_schedule="linear",
+            beta_start=1e-4,
+            beta_end=0.02,
+            fusion="text",
+            text_tokens="all",
+        ),
+        model=UNetConfig(block_out_channels=(128, 256, 512), layers_per_block=2, num_heads=8),
+        train=TrainConfig(num_steps=100_000, batch_size=32, learning_rate=1e-4, ema_decay=0.9999),
+        dry_run_latents=(4, 32, 32),
+        dry_run_width=768,
+    ),
+    # The same at demo scale, with the demo's own text encoder: there is no small ClinicalBERT.
+    "text-to-xray-demo": Config(
+        texts=("prompt", "report"),
+        diffusion=dataclasses.replace(
+            DEMO_LDM,
+            prediction_type="epsilon",
+            beta_schedule="linear",
+            beta_start=1e-4,
+            beta_end=0.02,
+        ),
+        model=UNetConfig(block_out_channels=(32, 64, 128)),
+        train=DEMO_UNET_TRAIN,
     ),
 }
-# Stable Diffusion 1.x, for --dry-run without its weights (its published unet/config.json).
-SD1_UNET = {
-    "block_out_channels": (320, 640, 1280, 1280),
-    "layers_per_block": 2,
-    "attention_head_dim": 8,
-    "cross_attention_dim": 768,
-}
-
-
-def build(
-    config: UNetConfig, in_channels: int, sample_size: int, context_dim: int, num_tokens: int
-) -> nn.Module:
-    """A new U-Net for these latents and this context, or the one of `init_from`."""
-    del num_tokens  # cross-attention takes any number
-    if config.init_from:
-        unet = UNet2DConditionModel.from_pretrained(config.init_from, subfolder="unet")
-        if unet.config.cross_attention_dim != context_dim:
-            raise ValueError(
-                f"--init-from {config.init_from}: its U-Net takes text of width "
-                f"{unet.config.cross_attention_dim}, --clip gives {context_dim}"
-            )
-        unet.register_to_config(sample_size=sample_size)
-        return unet
-    channels = config.block_out_channels
-    down = ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (len(channels) - 1)
-    up = ("CrossAttnUpBlock2D",) * (len(channels) - 1) + ("UpBlock2D",)
-    return UNet2DConditionModel(
-        sample_size=sample_size,
-        in_channels=in_channels,
-        out_channels=in_channels,
-        block_out_channels=channels,
-        layers_per_block=config.layers_per_block,
-        down_block_types=down,
-        up_block_types=up,
-        cross_attention_dim=context_dim,
-        attention_head_dim=config.attention_head_dim,
-        norm_num_groups=min(32, channels[0] // 2),
-    )
 
 
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
+    source = config.model.init_from
+    check_lora(config.lora, source)
     if config.dry_run:
-        tokens = num_context_tokens(config.diffusion.fusion, config.diffusion.text_tokens)
-        side, width = config.image_size // 4, 128
-        models = {"denoiser": lambda: build(config.model, 4, side, width, tokens)}
-        if config.model.init_from:
-            side, width = config.image_size // 8, 768
-            models = {"denoiser": lambda: UNet2DConditionModel(sample_size=side, **SD1_UNET)}
-        sizes = {"latents": f"(B, 4, {side}, {side})", "context": f"(B, {tokens}, {width})"}
-        describe_run(config, models, config.train, ("denoiser",), sizes)
+
+        def sketch(channels: int, side: int, width: int, num_tokens: int) -> nn.Module:
+            if source:  # without its weights, Stable Diffusion 1.x stands for it
+                return UNet2DConditionModel(sample_size=side, **SD1_UNET)
+            return build_unet(config.model, channels, side, width)
+
+        describe_denoiser(config, sketch, frozen=config.lora.lora)
         return
-    train_denoiser(config, "clipSD", lambda *shape: build(config.model, *shape))
+    if source:
+        source = model_source(source, "clipSD", "--init-from")
+
+    def build(channels: int, side: int, width: int, num_tokens: int) -> nn.Module:
+        # Cross-attention takes any number of tokens.
+        return (
+            load_unet(source, channels, side, width)
+            if source
+            else build_unet(config.model, channels, side, width)
+        )
+
+    train_denoiser(config, "clipSD", build, config.lora, source)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from torch import nn
-
-from training import describe_run, parse_config, run_script
-from vision_module.denoiser_run import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig, train_denoiser
+from training import parse_config, run_script
+from vision_module.denoiser_run import (
+    DEMO_TRAIN,
+    PAPER_TRAIN,
+    DenoiserConfig,
+    describe_denoiser,
+    train_denoiser,
+)
 from vision_module.diffusion import DiffusionConfig
-from vision_module.prompting import num_context_tokens
 from vision_module.uvit import UVIT_SIZES, UViT
+from vision_module.uvit_weights import load_published
 
 
 @dataclass(frozen=True)
 class UViTConfig:
+    init_from: Path | None = None
+    """The authors' weights to start from (imagenet256_uvit_large.pth for --size L)."""
     size: Literal["custom", "S", "M", "L", "H"] = "custom"
     """A size of the paper, or custom: the three numbers below."""
     embed_dim: int = 192
@@ -37,7 +43,8 @@ class Config(DenoiserConfig):
 
 PRESETS = {
     "demo": Config(train=DEMO_TRAIN),
-    # CXR-IRGen (WACV 2024), sec. 4.1: U-ViT-L/2 on 256x256 PA films.
+    # CXR-IRGen (WACV 2024), sec. 4.1: U-ViT-L/2 on 256x256 PA films. It starts from the ImageNet weights: add
+    # --init-from imagenet256_uvit_large.pth (no hub has them; the authors' page links them).
     "paper": Config(
         autoencoder="stabilityai/sd-vae-ft-mse",
         clip="openai/clip-vit-large-patch14",
@@ -47,13 +54,13 @@ PRESETS = {
         diffusion=DiffusionConfig(prediction_type="epsilon", drop_prompt=0.0, drop_reference=0.0),
         model=UViTConfig(size="L"),
         train=PAPER_TRAIN,
+        dry_run_latents=(4, 32, 32),
+        dry_run_width=768,
     ),
 }
 
 
-def build(
-    config: UViTConfig, in_channels: int, sample_size: int, context_dim: int, num_tokens: int
-) -> nn.Module:
+def build(config: UViTConfig, in_channels: int, sample_size: int, context_dim: int, num_tokens: int) -> UViT:
     """A new U-ViT for these latents and this context."""
     shape = {"embed_dim": config.embed_dim, "depth": config.depth, "num_heads": config.num_heads}
     if config.size != "custom":
@@ -71,14 +78,16 @@ def build(
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        demo = config.image_size == 64
-        side, width = (config.image_size // 4, 128) if demo else (config.image_size // 8, 768)
-        tokens = num_context_tokens(config.diffusion.fusion, config.diffusion.text_tokens)
-        models = {"denoiser": lambda: build(config.model, 4, side, width, tokens)}
-        sizes = {"latents": f"(B, 4, {side}, {side})", "context": f"(B, {tokens}, {width})"}
-        describe_run(config, models, config.train, ("denoiser",), sizes)
+        describe_denoiser(config, lambda *shape: build(config.model, *shape))
         return
-    train_denoiser(config, "clipUViT", lambda *shape: build(config.model, *shape))
+
+    def start(*shape: int) -> UViT:
+        model = build(config.model, *shape)
+        if config.model.init_from:
+            print(load_published(model, config.model.init_from))
+        return model
+
+    train_denoiser(config, "clipUViT", start)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from training import (
     run_script,
     with_epochs,
 )
+from vision_module.clip import NUM_TOKENS
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ class Config:
     autoencoder: str = "runs/demo/autoencoder"
     """Run of train_autoencoder.py, or folder or hub name of an AutoencoderKL."""
     clip: str = "runs/demo/clip"
-    """Run of train_clip.py, or folder or hub name of a CLIPModel: its text encoder reads the prompts."""
+    """Text encoder, as train_diffusion_clipSD.py takes it: run, folder or hub name."""
     out: Path = Path("runs/demo/text_to_latent")
     """Run folder."""
     cache: Path | None = None
     """Where latents and texts are kept, encoded once for each model and data; None: cache/ beside --out."""
+    num_tokens: int = NUM_TOKENS
+    """Tokens that the text encoder reads."""
     texts: tuple[str, ...] = ("prompt", "impression_section")
     """Columns to draw an item's text from, with equal chances among those that are not empty."""
     image_size: int = 64
@@ -83,6 +86,7 @@ PRESETS = {
         clip="emilyalsentzer/Bio_ClinicalBERT",
         out=Path("runs/text-to-xray/text_to_latent"),
         texts=("report",),
+        num_tokens=256,
         image_size=256,
         num_epochs=50.0,
         dry_run_latents=(4, 32, 32),
@@ -109,18 +113,17 @@ def main(argv: list[str] | None = None) -> None:
         return
     pairs = PairsFolder.open(config.data)
     autoencoder_dir = model_source(config.autoencoder, "autoencoder", "--autoencoder")
-    clip_dir = model_source(config.clip, "clip", "--clip")
+    clip_dir = model_source(config.clip, ("clip", "clipSD", "clipUViT"), "--clip")
 
     # Imported late: --help and --dry-run need not wait for it.
-    from vision_module.denoiser_run import load_prompts
-    from vision_module.diffusion import DiffusionConfig
     from vision_module.encoding import encode_latents, encode_prompts
+    from vision_module.pipeline import load_prompts
 
-    prompts = load_prompts(clip_dir, clip_dir, DiffusionConfig(fusion="text", text_tokens="pooled"))
+    prompts = load_prompts(clip_dir, clip_dir, "text", "pooled", config.num_tokens)
     run = RunFolder.create(config.out, "text_to_latent", config, config.overwrite)
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)["latents_mean"]
-    encoded = encode_prompts(pairs, prompts, f"{clip_dir}+{clip_dir}", config.texts, cache)
+    encoded = encode_prompts(pairs, prompts, clip_dir, config.texts, cache)
 
     def source_of(split: str) -> TextLatentSource:
         rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())

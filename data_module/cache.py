@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from data_module.pairs import write_atomic
 
-_MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
+_WEIGHT_SUFFIXES = (".safetensors", ".bin")  # .bin: OpenCLIP folders of older date
+_MODEL_SUFFIXES = (*_WEIGHT_SUFFIXES, ".json", ".txt", ".model", ".jinja")
 _FREE_MARGIN = 64 * 2**20  # bytes left free on the disk
 Encode = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
@@ -34,7 +35,7 @@ def model_hash(folder: str | Path) -> str:
     """
     folder = Path(folder)
     files = sorted(path for path in folder.rglob("*") if path.suffix in _MODEL_SUFFIXES and path.is_file())
-    if not any(path.suffix == ".safetensors" for path in files):
+    if not any(path.suffix in _WEIGHT_SUFFIXES for path in files):
         raise ValueError(f"{folder} holds no .safetensors weights; is it a save_pretrained folder?")
     digest = hashlib.sha256()
     for path in files:

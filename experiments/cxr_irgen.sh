@@ -4,6 +4,7 @@
 #   bash experiments/cxr_irgen.sh                          # demo scale: phantoms, 2 CPU cores, 20 minutes
 #   ABLATION=1 bash experiments/cxr_irgen.sh               # + text alone against text and reference, 3 seeds
 #   SCALE=paper DATA=mimic-pairs bash experiments/cxr_irgen.sh   # the paper's settings, on a pairs folder
+#   UVIT_WEIGHTS=imagenet256_uvit_large.pth SCALE=paper ...      # the U-ViT from the authors' ImageNet weights
 #   DRY_RUN=1 bash experiments/cxr_irgen.sh                # show what would run
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,13 +33,16 @@ case $SCALE in
 esac
 
 $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
-$PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --out "$OUT/uvit" $DRY
+$PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" ${UVIT_WEIGHTS:+--init-from "$UVIT_WEIGHTS"} --out "$OUT/uvit" $DRY
 $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
 $PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/prior" $DRY
 
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
 $PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --autoencoder "$AUTOENCODER" --language "$OUT/bart" --prior "$OUT/prior" --out "$OUT/pairs/heldout_reports.csv" --overwrite $DRY
 $PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/results" $DRY
+# The films' scores once more under the system's name, for the table of all systems; their features are cached.
+$PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/systems/cxr_irgen" $DRY
+$PYTHON -m evaluation summary "$OUT"/systems/*/ --out "$OUT/systems.md" $DRY
 
 if [ -n "${ABLATION:-}" ]; then
   # The reference film against text alone, on both backbones; one training run and one sample for each seed.

@@ -63,7 +63,7 @@ def chain(tmp_path_factory) -> Chain:
     train(train_classifier, "classifier", "--hidden-sizes", "8", "16")
     tiny = ["--embed-dim", "32", "--depth", "3", "--num-heads", "2"]
     train(train_diffusion_clipUViT, "uvit", *encoders, *tiny)
-    unet = ["--block-out-channels", "8", "16", "--attention-head-dim", "8"]
+    unet = ["--block-out-channels", "8", "16", "--num-heads", "2"]
     train(train_diffusion_clipSD, "sd", *encoders, *unet)
     bart = ["--d-model", "32", "--ffn-dim", "64", "--num-heads", "2", "--num-embeddings", "2"]
     train(train_bart, "bart", *bart, "--max-tokens", "48")

@@ -5,7 +5,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
-from vision_module.diffusion import DiffusionConfig, make_objective, make_scheduler
+from vision_module.diffusion import DiffusionConfig, loss_weights, make_objective, make_scheduler
 from vision_module.sampling import SOLVERS, denoise, draw_noise, make_solver
 
 MEAN, STD = 0.7, 0.4
@@ -129,3 +129,84 @@ def test_dropped_prompts_are_the_null_and_in_the_stated_share():
     # Dropped: the null text alone. Without reference: the text alone. Else the mean of both.
     shares = [(values - value).abs().lt(1e-5).float().mean().item() for value in (-9.0, MEAN, 1 + MEAN)]
     assert shares == pytest.approx([0.2, 0.8 * 0.25, 0.8 * 0.75], abs=0.03)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_min_snr_weighs_the_clean_latents_by_the_clipped_ratio(prediction_type):
+    """An error d of the clean latents costs min(SNR, 5) d^2, whatever the denoiser predicts (Hang, eq. 6)."""
+    config = DiffusionConfig(prediction_type=prediction_type, min_snr_gamma=5.0)
+    alphas = make_scheduler(config).alphas_cumprod
+    snr = alphas / (1 - alphas)
+    # The same error of the clean latents, as an error of the noise or of the velocity.
+    error = 0.01 * (snr.sqrt() if prediction_type == "epsilon" else 1 / (1 - alphas).sqrt())
+    cost = loss_weights(config, alphas) * error.square()
+    torch.testing.assert_close(cost, snr.clamp(max=5.0) * 0.01**2)
+    assert torch.equal(loss_weights(DiffusionConfig(), alphas), torch.ones(1000))
+
+
+def test_the_objective_applies_the_weights():
+    """A denoiser that is wrong by 1 everywhere has the mean weight of the drawn timesteps as its loss."""
+    config = DiffusionConfig(prediction_type="epsilon", min_snr_gamma=5.0, drop_prompt=0.0)
+    batch, drawn = batch_of(64), []
+
+    class OffByOne(nn.Module):
+        def forward(self, sample, timestep, encoder_hidden_states):
+            drawn.append(timestep)
+            alpha = make_scheduler(config).alphas_cumprod[timestep][:, None, None, None]
+            noise = (sample - alpha.sqrt() * batch["latents_mean"]) / (1 - alpha).sqrt()
+            return UNet2DConditionOutput(sample=noise + 1.0)
+
+    objective = make_objective(config, torch.zeros(1, 1, 4))
+    loss = objective(OffByOne(), batch, torch.Generator().manual_seed(0))["loss"]
+    weights = loss_weights(config, make_scheduler(config).alphas_cumprod)
+    assert loss.item() == pytest.approx(weights[drawn[0]].mean().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("solver", [name for name in SOLVERS if name != "pndm"])
+def test_zero_terminal_snr_starts_from_pure_noise_and_keeps_the_mean(solver):
+    """The first step is then the last noise level, and no trace of signal shifts the mean (Lin, sec. 3)."""
+    config = DiffusionConfig(zero_terminal_snr=True)
+    schedule = make_scheduler(config)
+    assert schedule.alphas_cumprod[-1] == 0
+    steps = make_solver(solver, schedule, 50)
+    assert steps.timesteps[0].item() == 999
+    noise = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    context = torch.full((64, 1, 4), MEAN)
+    latents = denoise(ExactDenoiser(config), steps, noise, context, context, 1.0)
+    assert latents.mean().item() == pytest.approx(MEAN, abs=0.02)
+    assert latents.std().item() == pytest.approx(STD, abs=0.05)
+
+
+def test_zero_terminal_snr_is_refused_where_it_has_no_meaning():
+    with pytest.raises(ValueError, match="--zero-terminal-snr needs --prediction-type v_prediction"):
+        make_scheduler(DiffusionConfig(zero_terminal_snr=True, prediction_type="epsilon"))
+    with pytest.raises(ValueError, match="--min-snr-gamma weighs pure noise with 0"):
+        make_scheduler(DiffusionConfig(zero_terminal_snr=True, min_snr_gamma=5.0))
+    with pytest.raises(ValueError, match="--solver pndm cannot start from a zero terminal SNR"):
+        make_solver("pndm", make_scheduler(DiffusionConfig(zero_terminal_snr=True)), 10)
+
+
+class Counting(nn.Module):
+    """Adds its context to its input, and notes what it was called with."""
+
+    def __init__(self):
+        super().__init__()
+        self.contexts = []
+
+    def forward(self, sample, timestep, encoder_hidden_states):
+        self.contexts.append(encoder_hidden_states)
+        shift = encoder_hidden_states.mean(dim=(1, 2))[:, None, None, None]
+        return UNet2DConditionOutput(sample=sample * 0.1 + shift)
+
+
+def test_guidance_1_is_the_conditional_model_alone():
+    """Step by step the same as diffusers' own loop without guidance; the null is never looked at."""
+    config, model = DiffusionConfig(), Counting()
+    noise = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    context, null = torch.full((4, 1, 4), 0.5), torch.full((4, 1, 4), float("nan"))
+    guided = denoise(model, make_solver("ddim", make_scheduler(config), 10), noise, context, null, 1.0)
+    assert all(torch.equal(seen, context) for seen in model.contexts)
+    plain, latents = make_solver("ddim", make_scheduler(config), 10), noise
+    for timestep in plain.timesteps:
+        latents = plain.step(model(latents, timestep, context).sample, timestep, latents).prev_sample
+    assert torch.equal(guided, latents)

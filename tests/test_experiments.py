@@ -63,6 +63,26 @@ def test_the_demo_makes_the_promised_folders():
         assert f"runs/demo/{name}" in made
 
 
+@pytest.mark.parametrize("name", ["monai_ldm", "cxrgenai_lora", "text_to_xray"])
+def test_the_other_systems_take_over_the_demos_models_and_end_in_its_table(name):
+    """Equal lines mean that a finished run is taken over, and that all are scored by one classifier."""
+    demo = lines_of(ROOT / "experiments" / "cxr_irgen.sh")
+    lines = lines_of(ROOT / "experiments" / f"{name}.sh")
+    shared = ("prepare_data.py", "train_autoencoder.py", "train_clip.py", "train_classifier.py")
+    for script in shared:
+        ours = next(line for line in lines if line[0] == script)
+        theirs = next(line for line in demo if line[0] == script)
+        assert [part for part in ours if part not in ("--preset", "demo")] == [
+            part for part in theirs if part not in ("--preset", "demo")
+        ]
+    summary = ["-m", "evaluation", "summary", "runs/demo/systems/*/", "--out", "runs/demo/systems.md"]
+    assert [line[:6] for line in demo].count(summary) == 1
+    assert lines[-1][:6] == summary
+    scored = [line for line in lines if line[:3] == ["-m", "evaluation", "images"]]
+    assert f"runs/demo/systems/{name}" in scored[-1]
+    assert all("runs/demo/classifier" in line for line in scored)
+
+
 def test_an_unknown_scale_is_refused():
     script = ROOT / "experiments" / "cxr_irgen.sh"
     environment = {**os.environ, "SCALE": "huge", "PYTHON": "echo"}

@@ -1,23 +1,26 @@
-"""Train a denoiser on cached latents and prompt embeddings: the part that clipSD and clipUViT share."""
+"""Train a denoiser on cached latents and prompts: the part that clipSD and clipUViT share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
-from transformers import CLIPImageProcessor, CLIPTextModel, CLIPVisionModelWithProjection
 
 from data_module.pairs import PairsFolder
-from data_module.references import ReferenceIndex
-from training import RunFolder, TrainConfig, fit, model_source
-from vision_module.clip import load_tokenizer
-from vision_module.diffusion import DiffusionConfig, make_objective, make_scheduler
-from vision_module.encoding import PromptCache, encode_latents, encode_prompts
-from vision_module.pipeline import VisionModel
-from vision_module.prompting import Prompts, num_context_tokens
+from training import RunFolder, TrainConfig, describe_run, fit, model_source
+from vision_module.adapters import LoraConfig, add_adapters
+from vision_module.clip import NUM_TOKENS
+from vision_module.denoiser_data import make_sources
+from vision_module.diffusion import DiffusionConfig, PromptedDenoiser, make_objective, make_scheduler
+from vision_module.encoding import encode_latents
+from vision_module.pipeline import Sources, VisionModel, load_prompts
+from vision_module.prompting import num_context_tokens
+
+Build = Callable[[int, int, int, int], nn.Module]
+# Runs whose model folder holds a text encoder and its tokenizer.
+ENCODER_RUNS = ("clip", "clipSD", "clipUViT")
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,30 @@ class DenoiserConfig:
     autoencoder: str = "runs/demo/autoencoder"
     """Run of train_autoencoder.py, or folder or hub name of an AutoencoderKL."""
     clip: str = "runs/demo/clip"
-    """Run of train_clip.py, or folder or hub name of a CLIPModel: text and reference encoder."""
+    """Text encoder, and reference encoder where it has one: run of train_clip.py or of a denoiser, or folder
+    or hub name of a CLIP, an OpenCLIP (BiomedCLIP), a BERT (with --fusion text) or a Stable Diffusion."""
     reference_encoder: str = ""
-    """Another CLIPModel for the reference film; empty takes that of --clip. The widths must agree."""
+    """Another CLIP or OpenCLIP for the reference film; empty takes that of --clip. The widths must agree."""
     out: Path = Path("runs/demo/denoiser")
     """Run folder."""
     cache: Path | None = None
     """Where latents and prompts are kept, encoded once for each model and data; None: cache/ beside --out."""
     texts: tuple[str, ...] = ("prompt", "impression_section")
     """Columns to draw an item's text from, with equal chances among those that are not empty."""
+    num_sentences: int = 0
+    """Above 0: draw up to this many sentences of those columns, as fit, and encode them in every step."""
+    num_tokens: int = NUM_TOKENS
+    """Tokens of a text; the rest of a longer one is cut in training."""
     image_size: int = 64
     """Side of the films in pixels."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    dry_run_latents: tuple[int, int, int] = (4, 16, 16)
+    """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""
+    dry_run_width: int = 128
+    """Width of the text that --dry-run assumes; a run takes it from its text encoder."""
     overwrite: bool = False
     """Delete a run that is in --out and start anew."""
     dry_run: bool = False
@@ -71,81 +85,67 @@ PAPER_TRAIN = TrainConfig(
 )
 
 
-class LatentPairs:
-    """Items of the cache: latents, one of the texts, and a reference of another patient."""
-
-    def __init__(self, rows: np.ndarray, latents, prompts: PromptCache, references: ReferenceIndex) -> None:
-        """`rows` are the rows of one split in the cache; `references` is an index over just these rows."""
-        self.rows, self.latents, self.prompts, self.references = rows, latents, prompts, references
-        self.text_index = torch.as_tensor(np.asarray(prompts.text_index)[rows].astype(np.int64))
-        self.present = (self.text_index >= 0).float()
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        choice = torch.multinomial(self.present[indices], 1, generator=generator)
-        text = self.text_index[indices].gather(1, choice).squeeze(1).numpy()
-        reference = self.rows[self.references.draw(indices, generator)]
-        rows = self.rows[indices]
-        return {
-            "latents_mean": torch.as_tensor(np.asarray(self.latents["latents_mean"][rows])),
-            "latents_std": torch.as_tensor(np.asarray(self.latents["latents_std"][rows])),
-            "text": torch.as_tensor(np.asarray(self.prompts.texts[text])),
-            "reference": torch.as_tensor(np.asarray(self.prompts.references[reference])),
-        }
+def describe_denoiser(config: DenoiserConfig, build: Build, frozen: bool = False) -> None:
+    """Print what a run would be (--dry-run); `frozen` where adapters are trained and not the denoiser."""
+    (channels, *_), width = config.dry_run_latents, config.dry_run_width
+    diffusion = config.diffusion
+    tokens = num_context_tokens(diffusion.fusion, diffusion.text_tokens, config.num_tokens)
+    models = {"denoiser": lambda: build(channels, config.dry_run_latents[1], width, tokens)}
+    sizes = {"latents": f"(B, {config.dry_run_latents})", "context": f"(B, {tokens}, {width})"}
+    describe_run(config, models, config.train, () if frozen else ("denoiser",), sizes)
 
 
 def train_denoiser(
-    config: DenoiserConfig, kind: str, build: Callable[[int, int, int, int], nn.Module]
+    config: DenoiserConfig, kind: str, build: Build, lora: LoraConfig | None = None, init_from: str = ""
 ) -> None:
     """Encode what is not cached yet, then train and save the whole vision model.
 
     Args:
         kind: "clipSD" or "clipUViT".
         build: (in_channels, sample_size, context_dim, num_context_tokens) -> denoiser.
+        lora: with `lora.lora`, adapters are trained in the place of the denoiser.
+        init_from: folder or hub name of the pipeline whose U-Net the adapters belong to.
     """
+    lora = lora or LoraConfig()
     pairs = PairsFolder.open(config.data)
     autoencoder_dir = model_source(config.autoencoder, "autoencoder", "--autoencoder")
-    clip_dir = model_source(config.clip, "clip", "--clip")
+    clip_dir = model_source(config.clip, ENCODER_RUNS, "--clip")
     reference_dir = clip_dir
     if config.reference_encoder:
-        reference_dir = model_source(config.reference_encoder, "clip", "--reference-encoder")
-    prompts = load_prompts(clip_dir, reference_dir, config.diffusion)
+        reference_dir = model_source(config.reference_encoder, ENCODER_RUNS, "--reference-encoder")
+    diffusion = config.diffusion
+    scheduler = make_scheduler(diffusion)
+    prompts = load_prompts(
+        clip_dir, reference_dir, diffusion.fusion, diffusion.text_tokens, config.num_tokens
+    ).requires_grad_(False)
     run = RunFolder.create(config.out, kind, config, config.overwrite)
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)
-    encoded = encode_prompts(pairs, prompts, f"{clip_dir}+{reference_dir}", config.texts, cache)
-
-    def rows_of(split: str) -> LatentPairs:
-        rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
-        if not len(rows):
-            raise ValueError(f"{config.data} has no row of split {split!r}")
-        patients = pairs.table["patient_id"].to_numpy()[rows]
-        return LatentPairs(rows, latents, encoded, ReferenceIndex(pairs.labels[rows], patients))
+    source = f"{clip_dir}+{reference_dir}"
+    trained_text = lora.lora and lora.lora_text_encoder
+    sources = make_sources(
+        pairs, latents, prompts, source, config.texts, cache, config.num_sentences, trained_text
+    )
 
     torch.manual_seed(config.train.seed)
     channels, sample_size = latents["latents_mean"].shape[1:3]
-    width = prompts.text_encoder.config.hidden_size
-    length = num_context_tokens(config.diffusion.fusion, config.diffusion.text_tokens)
-    denoiser = build(channels, sample_size, width, length)
-    null_text = prompts.encode_texts([""])
-    objective = make_objective(config.diffusion, null_text)
+    denoiser = build(channels, sample_size, prompts.width, prompts.num_context_tokens)
+    groups = add_adapters(denoiser, prompts.text_encoder, lora) if lora.lora else ()
+    if config.gradient_checkpointing:
+        denoiser.enable_gradient_checkpointing()
+        if trained_text:
+            prompts.text_encoder.gradient_checkpointing_enable({"use_reentrant": False})
+    model, null_text = denoiser, prompts.encode_texts([""])
+    if config.num_sentences or trained_text:
+        model, null_text = PromptedDenoiser(denoiser, prompts), prompts.tokenize([""])
 
     def save(model: nn.Module, folder: Path) -> None:
-        autoencoder = AutoencoderKL.from_pretrained(autoencoder_dir)
-        VisionModel(autoencoder, model, prompts, make_scheduler(config.diffusion)).save_pretrained(folder)
+        trained = model.denoiser if isinstance(model, PromptedDenoiser) else model
+        vision = VisionModel(AutoencoderKL.from_pretrained(autoencoder_dir), trained, prompts, scheduler)
+        if lora.lora and lora.lora_export == "adapter":
+            vision.save_adapter(folder, Sources(init_from, autoencoder_dir, clip_dir, reference_dir))
+        else:
+            vision.save_pretrained(folder)
 
-    fit(denoiser, objective, rows_of("train"), rows_of("validation"), config.train, run, save)
-
-
-def load_prompts(clip_dir: str, reference_dir: str, config: DiffusionConfig) -> Prompts:
-    """The text half of one CLIP folder and the vision half of another (or the same) as prompt encoders."""
-    return Prompts(
-        CLIPTextModel.from_pretrained(clip_dir),
-        load_tokenizer(clip_dir),
-        CLIPVisionModelWithProjection.from_pretrained(reference_dir),
-        CLIPImageProcessor.from_pretrained(reference_dir),
-        config.fusion,
-        config.text_tokens,
-    )
+    objective = make_objective(diffusion, null_text)
+    fit(model, objective, *sources, config.train, run, save, groups)

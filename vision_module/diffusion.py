@@ -1,4 +1,4 @@
-"""The diffusion objective, one for both backbones, for training and for validation."""
+"""The diffusion objective, one for every denoiser, for training and for validation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,22 +8,29 @@ import torch
 from diffusers import DDPMScheduler
 from torch import nn
 
-from vision_module.prompting import Fusion, fuse
+from vision_module.encoders import encode_tokens
+from vision_module.prompting import Fusion, Prompts, TextTokens, fuse
 
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Noise schedule and prompting of a denoiser."""
+    """Noise schedule, loss weight and prompting of a denoiser."""
 
     prediction_type: Literal["epsilon", "v_prediction"] = "v_prediction"
     """What the denoiser predicts: the noise (SD 1.4) or the velocity (Salimans and Ho, 2022)."""
+    beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear"
+    """How beta grows: its root linearly (Stable Diffusion), or itself (DDPM)."""
     beta_start: float = 0.00085
-    """First beta of the scaled-linear schedule (Stable Diffusion's values)."""
+    """First beta (Stable Diffusion's values)."""
     beta_end: float = 0.012
     """Last beta."""
+    zero_terminal_snr: bool = False
+    """Rescale the betas so that the last noise level is pure noise (Lin et al., 2024); v-prediction only."""
+    min_snr_gamma: float = 0.0
+    """Clip the loss's weight at this signal-to-noise ratio (Hang et al., 2023: 5); 0 weighs all alike."""
     fusion: Fusion = "mean"
     """Text and reference: concat (a further token), mean (of the pooled two) or text alone."""
-    text_tokens: Literal["all", "pooled"] = "pooled"
+    text_tokens: TextTokens = "pooled"
     """Context from all text tokens or from the pooled one."""
     drop_prompt: float = 0.1
     """Share of items trained without text and reference, so that guidance has a trained null."""
@@ -32,16 +39,76 @@ class DiffusionConfig:
 
 
 def make_scheduler(config: DiffusionConfig) -> DDPMScheduler:
-    """The training schedule; samplers are made from its config."""
+    """The training schedule; samplers are made from its config.
+
+    Raises:
+        ValueError: a zero terminal SNR with a prediction or a weight that has no value there.
+    """
+    if config.zero_terminal_snr and config.prediction_type != "v_prediction":
+        raise ValueError(
+            "--zero-terminal-snr needs --prediction-type v_prediction: at pure noise, the noise says nothing "
+            "of the film"
+        )
+    if config.zero_terminal_snr and config.min_snr_gamma:
+        raise ValueError("--min-snr-gamma weighs pure noise with 0: it cannot go with --zero-terminal-snr")
     return DDPMScheduler(
         num_train_timesteps=1000,
-        beta_schedule="scaled_linear",
+        beta_schedule=config.beta_schedule,
         beta_start=config.beta_start,
         beta_end=config.beta_end,
         prediction_type=config.prediction_type,
+        rescale_betas_zero_snr=config.zero_terminal_snr,
+        timestep_spacing="trailing" if config.zero_terminal_snr else "leading",
         clip_sample=False,
         steps_offset=1,
     )
+
+
+def loss_weights(config: DiffusionConfig, alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """Weight of each timestep's squared error (1000,): min-SNR (Hang et al., 2023, eq. 6 and sec. 3.4).
+
+    The weight of the error of the clean latents is min(SNR, gamma); the noise's error is SNR times that
+    error, the velocity's SNR + 1 times.
+    """
+    if not config.min_snr_gamma:
+        return torch.ones_like(alphas_cumprod)
+    snr = alphas_cumprod / (1.0 - alphas_cumprod)
+    clipped = snr.clamp(max=config.min_snr_gamma)
+    return clipped / (snr + 1.0 if config.prediction_type == "v_prediction" else snr)
+
+
+class PromptedDenoiser(nn.Module):
+    """A denoiser behind its text encoder, for texts that no cache holds: drawn anew, or encoded anew."""
+
+    def __init__(self, denoiser: nn.Module, prompts: Prompts) -> None:
+        super().__init__()
+        self.denoiser, self.text_encoder = denoiser, prompts.text_encoder
+        self.fusion, self.text_tokens = prompts.fusion, prompts.text_tokens
+
+    def train(self, mode: bool = True) -> "PromptedDenoiser":
+        """A frozen text encoder stays as it samples: without dropout."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.text_encoder.parameters()):
+            self.text_encoder.eval()
+        return self
+
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        token_ids: torch.Tensor,
+        reference: torch.Tensor | None,
+        keep: torch.Tensor,
+    ):
+        """Denoiser's output for noisy latents (B, C, H, W), token ids (B, L) and reference (B, D).
+
+        Args:
+            keep: (B,) bool, False = this item has no reference.
+        """
+        states, pooled = encode_tokens(self.text_encoder, token_ids)
+        text = states if self.text_tokens == "all" else pooled.unsqueeze(1)
+        context = fuse(text.float(), reference, self.fusion, keep)
+        return self.denoiser(sample, timestep, encoder_hidden_states=context)
 
 
 def make_objective(
@@ -50,13 +117,14 @@ def make_objective(
     """The denoising loss (Ho et al., 2020, eq. 14; v-prediction as Salimans and Ho, 2022).
 
     Args:
-        null_text: (1, L, D), the encoding of the empty sentence.
+        null_text: the empty sentence: encoded (1, L, D), or for a `PromptedDenoiser` its token ids (1, L).
 
     Returns:
         objective(model, batch, generator), where batch has `latents_mean` and `latents_std` (B, C, H, W),
-        `text` (B, L, D) and `reference` (B, D).
+        `text` (B, L, D) or `token_ids` (B, L), and, but with fusion `text`, `reference` (B, D).
     """
     scheduler = make_scheduler(config)
+    weights = loss_weights(config, scheduler.alphas_cumprod)
 
     def objective(
         model: nn.Module, batch: dict[str, torch.Tensor], generator: torch.Generator
@@ -79,9 +147,15 @@ def make_objective(
             target = scheduler.get_velocity(latents, noise, timesteps)
         dropped = uniform() < config.drop_prompt
         keep = ~dropped & (uniform() >= config.drop_reference)
-        text = torch.where(dropped[:, None, None], null_text.to(mean), batch["text"].float())
-        context = fuse(text, batch["reference"].float(), config.fusion, keep)
-        prediction = model(noisy, timesteps, encoder_hidden_states=context).sample
-        return {"loss": (prediction.float() - target).square().mean()}
+        reference = batch["reference"].float() if "reference" in batch else None
+        if "token_ids" in batch:
+            token_ids = torch.where(dropped[:, None], null_text.to(device), batch["token_ids"])
+            prediction = model(noisy, timesteps, token_ids, reference, keep).sample
+        else:
+            text = torch.where(dropped[:, None, None], null_text.to(mean), batch["text"].float())
+            context = fuse(text, reference, config.fusion, keep)
+            prediction = model(noisy, timesteps, encoder_hidden_states=context).sample
+        errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
+        return {"loss": (weights.to(device)[timesteps] * errors).mean()}
 
     return objective

@@ -37,6 +37,7 @@ def encode_latents(
     Args:
         model_dir: folder or hub name of an AutoencoderKL.
         image_size: side in pixels; None takes the autoencoder's own.
+        batch_size: films at once up to 128x128; of larger ones as many as have the same pixels together.
 
     Returns:
         A cache with `latents_mean` and `latents_std`, (N, C, H, W) float16 memory maps.
@@ -56,6 +57,7 @@ def encode_latents(
         mean, std = encode_films(autoencoder, images)
         return {"latents_mean": mean.cpu().numpy(), "latents_std": std.cpu().numpy()}
 
+    batch_size = max(1, min(batch_size, batch_size * 128**2 // size**2))
     with CacheWriter(cache_root, key).lock() as writer:
         writer.fill("latents", len(pairs), encode, batch_size)
         return writer.finish()
@@ -66,14 +68,14 @@ class PromptCache:
     """Embeddings of every film as a reference and of every distinct text.
 
     Attributes:
-        texts: (T, L, D) float16.
+        texts: (T, L, D) float16; None where no text column was asked for.
         text_index: (N, F) int32, field f of row n is texts[text_index[n, f]]; -1 where it is empty.
-        references: (N, D) float16, pooled.
+        references: (N, D) float16, pooled; None where the fusion takes no reference.
     """
 
-    texts: np.ndarray
-    text_index: np.ndarray
-    references: np.ndarray
+    texts: np.ndarray | None
+    text_index: np.ndarray | None
+    references: np.ndarray | None
 
 
 def encode_prompts(
@@ -88,41 +90,57 @@ def encode_prompts(
 
     Args:
         source: identity of the encoders: their folders or hub names, joined by "+".
-        columns: text columns of the table.
+        columns: text columns of the table; empty where training encodes its texts itself.
 
     Raises:
         ValueError: a column that is not there, or a row in which all of them are empty.
     """
-    unknown = [name for name in columns if name not in pairs.table]
-    if unknown:
-        raise ValueError(f"--texts {unknown[0]}: {pairs.root}/metadata.csv has no such column")
-    fields = pairs.table[list(columns)].fillna("").to_numpy(dtype=str)
-    empty = (fields == "").all(axis=1)
-    if empty.any():
-        row = int(np.flatnonzero(empty)[0]) + 2
-        raise ValueError(f"{pairs.root}/metadata.csv row {row}: {', '.join(columns)} are all empty")
-    texts, index = find_distinct_texts(*fields.T.tolist())
-    index[fields == ""] = -1
-    models = {"clip": "+".join(_identity(part) for part in source.split("+"))}
-    settings = {"kind": "prompts", "columns": columns, "text_tokens": prompts.text_tokens}
+    with_references = prompts.fusion != "text"
+    if not columns and not with_references:
+        return PromptCache(None, None, None)
+    fields = pairs.text_columns(columns)
+    models = {"encoders": "+".join(_identity(part) for part in source.split("+"))}
+    settings = {
+        "kind": "prompts",
+        "columns": columns,
+        "text_tokens": prompts.text_tokens,
+        "num_tokens": prompts.tokenizer.model_max_length,
+        "references": with_references,
+    }
     key = cache_key(pairs.manifest_hash(), models, settings)
     if not LatentCache.exists(cache_root, key):
-        device = pick_device()
-        prompts.to(device)
-        paths, side = pairs.image_paths, prompts.feature_extractor.crop_size["height"]
-
-        def encode_texts(items: np.ndarray) -> dict[str, np.ndarray]:
-            return {"texts": prompts.encode_texts([texts[item] for item in items]).cpu().numpy()}
-
-        def encode_references(items: np.ndarray) -> dict[str, np.ndarray]:
-            images = load_images([paths[item] for item in items], side)
-            return {"references": prompts.encode_references(images).cpu().numpy()}
-
+        prompts.to(pick_device())
         with CacheWriter(cache_root, key).lock() as writer:
-            writer.fill("texts", len(texts), encode_texts, batch_size)
-            writer.fill("references", len(pairs), encode_references, batch_size)
-            writer.put("text_index", index)
+            if columns:
+                _write_texts(writer, prompts, fields, batch_size)
+            if with_references:
+                _write_references(writer, prompts, pairs.image_paths, batch_size)
             writer.finish()
         prompts.to("cpu")
     cache = LatentCache.open(cache_root, key)
-    return PromptCache(cache["texts"], np.asarray(cache["text_index"]), cache["references"])
+    return PromptCache(
+        cache["texts"] if columns else None,
+        np.asarray(cache["text_index"]) if columns else None,
+        cache["references"] if with_references else None,
+    )
+
+
+def _write_texts(writer: CacheWriter, prompts: Prompts, fields: np.ndarray, batch_size: int) -> None:
+    texts, index = find_distinct_texts(*fields.T.tolist())
+    index[fields == ""] = -1
+
+    def encode(items: np.ndarray) -> dict[str, np.ndarray]:
+        return {"texts": prompts.encode_texts([texts[item] for item in items]).cpu().numpy()}
+
+    writer.fill("texts", len(texts), encode, batch_size)
+    writer.put("text_index", index)
+
+
+def _write_references(writer: CacheWriter, prompts: Prompts, paths: list[Path], batch_size: int) -> None:
+    side = prompts.feature_extractor.crop_size["height"]
+
+    def encode(items: np.ndarray) -> dict[str, np.ndarray]:
+        images = load_images([paths[item] for item in items], side)
+        return {"references": prompts.encode_references(images).cpu().numpy()}
+
+    writer.fill("references", len(paths), encode, batch_size)

@@ -1,11 +1,12 @@
 """The vision model as one folder: a `StableDiffusionPipeline` folder, or the same with a U-ViT in it.
 
 Beside the pipeline's own parts stands `prompting.json`: how text and reference were fused in training.
-Plain diffusers loads a clipSD folder with `StableDiffusionPipeline.from_pretrained`.
+Plain diffusers loads a clipSD folder with `StableDiffusionPipeline.from_pretrained`. A LoRA run may hold the
+adapters alone; `adapter.json` then names the models they belong to.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -16,31 +17,31 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from transformers import (
-    CLIPImageProcessor,
-    CLIPTextModel,
-    CLIPTokenizer,
-    CLIPVisionModelWithProjection,
-)
+from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from vision_module.prompting import Prompts
+from vision_module.adapters import merge_adapters, save_adapters
+from vision_module.encoders import load_image_encoder, load_text_encoder
+from vision_module.prompting import Fusion, Prompts, TextTokens
 from vision_module.uvit import UViT
 
 PROMPTING = "prompting.json"
+ADAPTER = "adapter.json"
 
 
 class UViTPipeline(DiffusionPipeline):
     """The parts of a clipUViT model under the names that a Stable Diffusion folder uses."""
 
+    _optional_components = ("feature_extractor", "image_encoder")
+
     def __init__(
         self,
         vae: AutoencoderKL,
-        text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer,
+        text_encoder: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
         unet: UViT,
         scheduler: DDPMScheduler,
-        feature_extractor: CLIPImageProcessor,
-        image_encoder: CLIPVisionModelWithProjection,
+        feature_extractor: CLIPImageProcessor | None = None,
+        image_encoder: PreTrainedModel | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -54,6 +55,16 @@ class UViTPipeline(DiffusionPipeline):
         )
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Folders or hub names of the models that an adapter belongs to."""
+
+    unet: str
+    autoencoder: str
+    clip: str
+    reference_encoder: str
+
+
 @dataclass
 class VisionModel:
     """Autoencoder, denoiser, prompt encoders and noise schedule, ready to sample."""
@@ -64,12 +75,12 @@ class VisionModel:
     scheduler: DDPMScheduler
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the pipeline folder (safetensors) and prompting.json."""
+        """Write the pipeline folder (safetensors) and prompting.json, adapters merged into the weights."""
         parts = {
             "vae": self.autoencoder,
-            "text_encoder": self.prompts.text_encoder,
+            "text_encoder": merge_adapters(self.prompts.text_encoder),
             "tokenizer": self.prompts.tokenizer,
-            "unet": self.denoiser,
+            "unet": merge_adapters(self.denoiser),
             "scheduler": self.scheduler,
             "feature_extractor": self.prompts.feature_extractor,
             "image_encoder": self.prompts.image_encoder,
@@ -79,36 +90,78 @@ class VisionModel:
         else:
             pipeline = StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)
         pipeline.save_pretrained(folder)
-        prompting = {"fusion": self.prompts.fusion, "text_tokens": self.prompts.text_tokens}
-        (Path(folder) / PROMPTING).write_text(json.dumps(prompting, indent=2) + "\n")
+        self._save_prompting(Path(folder))
+
+    def save_adapter(self, folder: str | Path, sources: Sources) -> None:
+        """Write the LoRA adapters alone, beside the schedule, prompting.json and adapter.json."""
+        folder = Path(folder)
+        save_adapters(self.denoiser, self.prompts.text_encoder, folder)
+        self.scheduler.save_pretrained(folder / "scheduler")
+        self._save_prompting(folder)
+        (folder / ADAPTER).write_text(json.dumps(asdict(sources), indent=2) + "\n")
+
+    def _save_prompting(self, folder: Path) -> None:
+        prompting = {
+            "fusion": self.prompts.fusion,
+            "text_tokens": self.prompts.text_tokens,
+            "num_tokens": self.prompts.tokenizer.model_max_length,
+        }
+        (folder / PROMPTING).write_text(json.dumps(prompting, indent=2) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "VisionModel":
-        """Load a folder that `save_pretrained` wrote.
+        """Load a folder that `save_pretrained` or `save_adapter` wrote.
 
         Raises:
-            ValueError: no model_index.json or prompting.json in the folder.
+            ValueError: no prompting.json, or neither model_index.json nor adapter.json, in the folder; or the
+                base of an adapter is gone.
         """
         folder = Path(folder)
-        for name in ("model_index.json", PROMPTING):
-            if not (folder / name).is_file():
-                raise ValueError(f"{folder} is not a clipSD or clipUViT model folder: it has no {name}")
+        if not (folder / PROMPTING).is_file():
+            raise ValueError(f"{folder} is not a clipSD or clipUViT model folder: it has no {PROMPTING}")
+        prompting = json.loads((folder / PROMPTING).read_text())
+        if (folder / ADAPTER).is_file():
+            return cls._with_adapter(folder, prompting)
+        if not (folder / "model_index.json").is_file():
+            raise ValueError(f"{folder} is not a clipSD or clipUViT model folder: it has no model_index.json")
         index = json.loads((folder / "model_index.json").read_text())
         denoiser_class = UViT if index["_class_name"] == UViTPipeline.__name__ else UNet2DConditionModel
-        prompting = json.loads((folder / PROMPTING).read_text())
-        prompts = Prompts(
-            CLIPTextModel.from_pretrained(folder / "text_encoder"),
-            CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-            CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder"),
-            CLIPImageProcessor.from_pretrained(folder / "feature_extractor"),
-            **prompting,
-        )
         return cls(
             AutoencoderKL.from_pretrained(folder / "vae").eval(),
             denoiser_class.from_pretrained(folder / "unet").eval(),
-            prompts.eval(),
+            load_prompts(str(folder), str(folder), **prompting),
             DDPMScheduler.from_pretrained(folder / "scheduler"),
         )
+
+    @classmethod
+    def _with_adapter(cls, folder: Path, prompting: dict) -> "VisionModel":
+        """The base models with the adapters in them, loaded by diffusers itself."""
+        sources = Sources(**json.loads((folder / ADAPTER).read_text()))
+        for source in asdict(sources).values():
+            if not Path(source).exists() and source.count("/") != 1:
+                raise ValueError(
+                    f"{folder / ADAPTER}: its base {source} is not there (any more): name its new place"
+                )
+        model = cls(
+            AutoencoderKL.from_pretrained(sources.autoencoder).eval(),
+            UNet2DConditionModel.from_pretrained(sources.unet, subfolder="unet"),
+            load_prompts(sources.clip, sources.reference_encoder, **prompting),
+            DDPMScheduler.from_pretrained(folder / "scheduler"),
+        )
+        pipeline = StableDiffusionPipeline(
+            vae=model.autoencoder,
+            text_encoder=model.prompts.text_encoder,
+            tokenizer=model.prompts.tokenizer,
+            unet=model.denoiser,
+            scheduler=model.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.load_lora_weights(folder)
+        model.denoiser.eval()
+        model.prompts.eval()
+        return model
 
     def to(self, device: torch.device | str) -> "VisionModel":
         for part in (self.autoencoder, self.denoiser, self.prompts):
@@ -125,3 +178,22 @@ class VisionModel:
     def image_size(self) -> int:
         """Side of the films in pixels."""
         return self.latent_shape[1] * 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
+
+
+def load_prompts(
+    clip: str,
+    reference_encoder: str,
+    fusion: Fusion,
+    text_tokens: TextTokens,
+    num_tokens: int | None = None,
+) -> Prompts:
+    """The text half of one folder or hub name, and the image half of another (or the same).
+
+    Args:
+        num_tokens: length L of the texts; None takes the tokenizer's own.
+    """
+    text_encoder, tokenizer = load_text_encoder(clip, num_tokens)
+    image_encoder, feature_extractor = None, None
+    if fusion != "text":
+        image_encoder, feature_extractor = load_image_encoder(reference_encoder)
+    return Prompts(text_encoder, tokenizer, image_encoder, feature_extractor, fusion, text_tokens)

@@ -9,15 +9,16 @@ from typing import Literal
 
 import torch
 from torch import nn
-from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from vision_module.clip import clip_pixels
+from vision_module.clip import NUM_TOKENS, clip_pixels
+from vision_module.encoders import encode_pixels, encode_tokens, image_width
 
 Fusion = Literal["concat", "mean", "text"]
 TextTokens = Literal["all", "pooled"]
 
 
-def num_context_tokens(fusion: Fusion, text_tokens: TextTokens, num_tokens: int = 77) -> int:
+def num_context_tokens(fusion: Fusion, text_tokens: TextTokens, num_tokens: int = NUM_TOKENS) -> int:
     """Tokens T of the context (B, T, D)."""
     length = num_tokens if text_tokens == "all" else 1
     return length + 1 if fusion == "concat" else length
@@ -52,32 +53,52 @@ def fuse(
 
 
 class Prompts(nn.Module):
-    """The frozen encoders of the prompt, and how their outputs are fused."""
+    """The encoders of the prompt, and how their outputs are fused.
+
+    Args:
+        image_encoder: None where fusion is `text`: no reference film is read then.
+    """
 
     def __init__(
         self,
-        text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer,
-        image_encoder: CLIPVisionModelWithProjection,
-        feature_extractor: CLIPImageProcessor,
+        text_encoder: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        image_encoder: PreTrainedModel | None,
+        feature_extractor: CLIPImageProcessor | None,
         fusion: Fusion,
         text_tokens: TextTokens,
     ) -> None:
         super().__init__()
         check_fusion(fusion, text_tokens)
-        widths = text_encoder.config.hidden_size, image_encoder.config.hidden_size
-        if fusion != "text" and widths[0] != widths[1]:
-            raise ValueError(
-                f"fusion {fusion}: text width {widths[0]} and reference width {widths[1]} differ; "
-                "use --fusion text or another CLIP"
-            )
-        self.text_encoder, self.image_encoder = text_encoder.eval(), image_encoder.eval()
+        if fusion != "text":
+            if image_encoder is None:
+                raise ValueError(
+                    f"--fusion {fusion} needs a reference encoder: --reference-encoder, or a CLIP"
+                )
+            widths = text_encoder.config.hidden_size, image_width(image_encoder)
+            if widths[0] != widths[1]:
+                raise ValueError(
+                    f"fusion {fusion}: text width {widths[0]} and reference width {widths[1]} differ; "
+                    "use --fusion text or another CLIP"
+                )
+        self.text_encoder, self.image_encoder = text_encoder.eval(), image_encoder
         self.tokenizer, self.feature_extractor = tokenizer, feature_extractor
         self.fusion, self.text_tokens = fusion, text_tokens
+        self.eval()
 
     @property
     def device(self) -> torch.device:
         return self.text_encoder.device
+
+    @property
+    def width(self) -> int:
+        """Width D of the context."""
+        return self.text_encoder.config.hidden_size
+
+    @property
+    def num_context_tokens(self) -> int:
+        """Tokens T of the context."""
+        return num_context_tokens(self.fusion, self.text_tokens, self.tokenizer.model_max_length)
 
     def check_length(self, sentences: Sequence[str], names: Sequence[str]) -> None:
         """Raise ValueError for a sentence that the text encoder would cut; `names` say where it came from."""
@@ -90,28 +111,31 @@ class Prompts(nn.Module):
                     f"{limit}: shorten it, or pass --truncate-prompts to use its beginning"
                 )
 
-    @torch.no_grad()
-    def encode_texts(self, sentences: Sequence[str]) -> torch.Tensor:
-        """Sentences -> text (B, L, D): all 77 tokens, or the pooled one."""
-        tokens = self.tokenizer(
+    def tokenize(self, sentences: Sequence[str]) -> torch.Tensor:
+        """Sentences -> token ids (B, L), padded or cut to the length that the text encoder reads."""
+        return self.tokenizer(
             list(sentences),
             padding="max_length",
             max_length=self.tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
-        ).to(self.device)
-        # As StableDiffusionPipeline does, no attention mask: the padding is part of the context.
-        output = self.text_encoder(input_ids=tokens.input_ids)
-        if self.text_tokens == "all":
-            return output.last_hidden_state
-        return output.pooler_output.unsqueeze(1)
+        ).input_ids
+
+    def encode_tokens(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Token ids (B, L) -> text (B, L, D): all states, or (B, 1, D): the pooled one. With gradients."""
+        states, pooled = encode_tokens(self.text_encoder, token_ids)
+        return states if self.text_tokens == "all" else pooled.unsqueeze(1)
+
+    @torch.no_grad()
+    def encode_texts(self, sentences: Sequence[str]) -> torch.Tensor:
+        """Sentences -> text (B, L, D): all tokens, or the pooled one."""
+        return self.encode_tokens(self.tokenize(sentences).to(self.device))
 
     @torch.no_grad()
     def encode_references(self, images: torch.Tensor) -> torch.Tensor:
-        """Reference images (B, 1, S, S) in [-1, 1] -> pooled CLIP embeddings (B, D), unprojected."""
+        """Reference images (B, 1, S, S) in [-1, 1] -> pooled embeddings (B, D), unprojected."""
         pixel_values = clip_pixels(images.to(self.device), self.feature_extractor)
-        output = self.image_encoder.vision_model(pixel_values=pixel_values)
-        return output.pooler_output
+        return encode_pixels(self.image_encoder, pixel_values)
 
     def null_context(self) -> torch.Tensor:
         """The context (1, T, D) of no prompt at all, which the denoiser saw whenever a prompt was dropped."""

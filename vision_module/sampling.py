@@ -30,11 +30,13 @@ def make_solver(name: str, schedule: DDPMScheduler, num_inference_steps: int):
     """A sampler over the training schedule, set to the number of steps.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or one that does not know the schedule.
     """
     if name not in SOLVERS:
         raise ValueError(f"--solver {name!r}: choose one of {', '.join(SOLVERS)}")
     solver_class, options = SOLVERS[name]
+    if name == "pndm" and schedule.config.rescale_betas_zero_snr:
+        raise ValueError("--solver pndm cannot start from a zero terminal SNR: choose another")
     # Trailing steps start at the last noise level, where the noise is pure (Lin et al., 2024, sec. 3.3).
     options = {"timestep_spacing": "trailing", **options}
     solver = solver_class.from_config(schedule.config, **options)

@@ -1,0 +1,182 @@
+"""Denoisers through their scripts: texts that no cache holds, other text encoders, U-ViT on all tokens."""
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from transformers import BertConfig, BertModel, BertTokenizer
+
+import train_diffusion_clipSD
+import train_diffusion_clipUViT
+from data_module.item_texts import ItemTexts
+from data_module.pairs import PairsFolder
+from sample_pairs import main as sample
+from vision_module.denoiser_data import make_sources
+from vision_module.diffusion import DiffusionConfig, PromptedDenoiser, make_objective
+from vision_module.encoding import encode_latents
+from vision_module.pipeline import VisionModel, load_prompts
+from vision_module.unet import UNetConfig, build_unet
+
+UNET = ["--block-out-channels", "8", "16", "--num-heads", "2"]
+
+
+def flags(chain, out, **others):
+    values = {
+        "data": chain.run("data"),
+        "autoencoder": chain.run("autoencoder"),
+        "clip": chain.run("clip"),
+        "cache": chain.run("cache"),
+        "out": out,
+        "num-steps": 2,
+        "batch-size": 4,
+        "warmup-steps": 0,
+        **{name.replace("_", "-"): value for name, value in others.items()},
+    }
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+
+def sample_films(chain, vision, out):
+    sample([*chain.sample_flags(out, vision=vision, num_pairs=2, batch_size=2), "--films-only"])
+    return PairsFolder.open(out)
+
+
+@pytest.fixture(scope="module")
+def parts(chain):
+    """Latents, prompt encoders and a U-Net of the chain's sizes."""
+    pairs = PairsFolder.open(chain.run("data"))
+    clip = chain.run("clip/model")
+    prompts = load_prompts(clip, clip, "concat", "all").requires_grad_(False)
+    latents = encode_latents(pairs, chain.run("autoencoder/model"), chain.root / "cache", 64)
+    torch.manual_seed(0)
+    unet = build_unet(UNetConfig(block_out_channels=(8, 16), num_heads=2), 4, 16, prompts.width)
+    return pairs, prompts, latents, unet
+
+
+@torch.no_grad()
+def test_tokens_in_the_step_give_the_loss_of_the_cache(chain, parts):
+    """The same items and draws through the cache and through the text encoder: one loss, to float16."""
+    pairs, prompts, latents, unet = parts
+    source, config = f"{chain.run('clip/model')}+x/y", DiffusionConfig(fusion="concat", text_tokens="all")
+    losses = []
+    for tokenised in (False, True):
+        data, _ = make_sources(
+            pairs, latents, prompts, source, ("prompt",), chain.root / "cache", tokenised=tokenised
+        )
+        batch = data.get_batch(torch.arange(6).numpy(), torch.Generator().manual_seed(1))
+        model, null = unet, prompts.encode_texts([""])
+        if tokenised:
+            model, null = PromptedDenoiser(unet, prompts), prompts.tokenize([""])
+        config_loss = make_objective(config, null)(model, batch, torch.Generator().manual_seed(2))
+        losses.append(config_loss["loss"].item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("live", [False, True])
+def test_the_null_of_sampling_is_the_null_of_training(parts, live):
+    """With every prompt dropped, the U-Net is given exactly `Prompts.null_context`."""
+    _, prompts, latents, unet = parts
+    seen = []
+    handle = unet.register_forward_pre_hook(
+        lambda module, arguments, options: seen.append(options["encoder_hidden_states"]), with_kwargs=True
+    )
+    config = DiffusionConfig(fusion="concat", text_tokens="all", drop_prompt=1.0)
+    batch = {name: torch.tensor(latents[name][:3]) for name in ("latents_mean", "latents_std")}
+    batch["reference"] = torch.randn(3, prompts.width)
+    if live:
+        batch["token_ids"] = prompts.tokenize(["edema"] * 3)
+        model, null = PromptedDenoiser(unet, prompts), prompts.tokenize([""])
+    else:
+        batch["text"] = prompts.encode_texts(["edema"] * 3)
+        model, null = unet, prompts.encode_texts([""])
+    make_objective(config, null)(model, batch, torch.Generator().manual_seed(0))
+    handle.remove()
+    torch.testing.assert_close(seen[0], prompts.encode(["edema"] * 3, None)[1])
+
+
+def test_a_frozen_text_encoder_keeps_to_eval_mode(parts):
+    _, prompts, _, unet = parts
+    PromptedDenoiser(unet, prompts).train()
+    assert unet.training
+    assert not prompts.text_encoder.training
+
+
+def test_sentences_drawn_anew_train_and_sample(chain, tmp_path):
+    """MONAI's recipe at a tiny size, through the scripts, with a zero terminal SNR and checkpointing."""
+    command = flags(chain, tmp_path / "ldm", num_sentences=5, fusion="text", zero_terminal_snr="")
+    command.remove("")
+    texts = ["--texts", "findings_section", "impression_section"]
+    train_diffusion_clipSD.main([*command, *UNET, *texts, "--gradient-checkpointing"])
+    vision = VisionModel.from_pretrained(tmp_path / "ldm" / "model")
+    assert vision.prompts.image_encoder is None
+    assert vision.scheduler.config.rescale_betas_zero_snr
+    assert len(sample_films(chain, tmp_path / "ldm", tmp_path / "films")) == 2
+    film = StableDiffusionPipeline.from_pretrained(tmp_path / "ldm" / "model")(
+        "edema", num_inference_steps=2, height=64, width=64
+    )
+    assert film.images[0].size == (64, 64)
+
+
+def test_a_bert_reads_the_reports(chain, tmp_path):
+    """Text-to-X-ray's recipe: reports through a BERT, up to 96 tokens, and plain diffusers draws the same."""
+    words = sorted(
+        {word for text in PairsFolder.open(chain.run("data")).table["report"] for word in text.split()}
+    )
+    folder = tmp_path / "bert"
+    folder.mkdir()
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=96, **sizes)
+    BertModel(config).save_pretrained(folder)
+    BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    command = flags(chain, tmp_path / "sd", clip=folder, num_tokens=96, fusion="text", texts="report")
+    train_diffusion_clipSD.main([*command, *UNET])
+    vision = VisionModel.from_pretrained(tmp_path / "sd" / "model")
+    sentence = PairsFolder.open(chain.run("data")).table["report"][0]
+    context, _ = vision.prompts.encode([sentence], None)
+    assert context.shape == (1, 96, 32)
+    stock = StableDiffusionPipeline.from_pretrained(tmp_path / "sd" / "model")
+    embeddings, _ = stock.encode_prompt(sentence, "cpu", 1, False)
+    torch.testing.assert_close(embeddings, context)
+    with pytest.raises(ValueError, match=r"--num-tokens 200: .* has 96 positions"):
+        train_diffusion_clipSD.main(flags(chain, tmp_path / "x", clip=folder, num_tokens=200, fusion="text"))
+    with pytest.raises(ValueError, match="is a bert model and has no image encoder"):
+        train_diffusion_clipSD.main(flags(chain, tmp_path / "y", clip=folder))
+
+
+def test_uvit_takes_all_text_tokens_and_the_reference(chain, tmp_path):
+    """Fusion `concat` with all tokens: 77 and one more."""
+    tiny = ["--embed-dim", "32", "--depth", "3", "--num-heads", "2", "--gradient-checkpointing"]
+    command = flags(chain, tmp_path / "uvit", fusion="concat", text_tokens="all")
+    train_diffusion_clipUViT.main([*command, *tiny])
+    vision = VisionModel.from_pretrained(tmp_path / "uvit" / "model")
+    assert vision.denoiser.config.num_context_tokens == vision.prompts.num_context_tokens == 78
+    assert len(sample_films(chain, tmp_path / "uvit", tmp_path / "films")) == 2
+
+
+def test_a_unet_of_any_config(chain, tmp_path):
+    """--unet-config takes a diffusers config.json; the latents' and the text's sizes are those of the run."""
+    model = build_unet(UNetConfig(block_out_channels=(8, 16, 16), num_heads=2), 4, 32, 64)
+    model.save_config(tmp_path)
+    config = UNetConfig(unet_config=tmp_path / "config.json")
+    unet = build_unet(config, 3, 16, 32)
+    assert unet.config.block_out_channels == [8, 16, 16]
+    sizes = unet.config.in_channels, unet.config.out_channels, unet.config.sample_size
+    assert (*sizes, unet.config.cross_attention_dim) == (3, 3, 16, 32)
+    (tmp_path / "other.json").write_text('{"_class_name": "UViT"}')
+    with pytest.raises(ValueError, match="is of a UViT, not a UNet2DConditionModel"):
+        build_unet(UNetConfig(unet_config=tmp_path / "other.json"), 4, 16, 32)
+
+
+def test_an_unfit_unet_to_start_from_is_named(chain, tmp_path):
+    wide = build_unet(UNetConfig(block_out_channels=(8, 16), num_heads=2), 4, 16, 64)
+    wide.save_pretrained(tmp_path / "unet")
+    with pytest.raises(ValueError, match="takes text of width 64, --clip gives 32"):
+        train_diffusion_clipSD.main(flags(chain, tmp_path / "out", init_from=tmp_path))
+
+
+def test_item_texts_of_a_row_without_text_are_refused(parts):
+    pairs, *_ = parts
+    with pytest.raises(ValueError, match=r"--texts nothing: .* has no such column"):
+        ItemTexts(pairs.text_columns(("nothing",)))

@@ -1,0 +1,131 @@
+"""LoRA adapters (Hu et al., 2022) on the U-Net and the text encoder, through peft.
+
+CXRGenAI's settings are the defaults. A finished run holds either the merged model, a pipeline folder like any
+other, or the adapter alone (`load_lora_weights` of plain diffusers reads it) beside the names of its base.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from diffusers import StableDiffusionPipeline
+from torch import nn
+
+from training import ParameterGroup
+
+_UNET_LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
+_TEXT_LAYERS = {
+    "clip_text_model": ["q_proj", "k_proj", "v_proj", "out_proj"],
+    "bert": ["query", "key", "value"],
+    "roberta": ["query", "key", "value"],
+}
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters in the place of full fine-tuning."""
+
+    lora: bool = False
+    """Train adapters of the U-Net's attention; every other weight stays as it is."""
+    lora_rank: int = 16
+    """Rank of the U-Net's adapters."""
+    lora_alpha: int = 32
+    """Their scale is alpha / rank."""
+    lora_dropout: float = 0.1
+    """Dropout before them."""
+    lora_rate_factor: float = 0.3
+    """Their learning rate, as a share of --learning-rate."""
+    lora_weight_decay: float = 0.25
+    """Their weight decay."""
+    lora_text_encoder: bool = False
+    """Train adapters of the text encoder's attention too; texts are then encoded in every step."""
+    text_rank: int = 8
+    """Rank of the text encoder's adapters."""
+    text_alpha: int = 16
+    """Their scale is alpha / rank."""
+    text_dropout: float = 0.05
+    """Dropout before them."""
+    text_rate_factor: float = 0.05
+    """Their learning rate, as a share of --learning-rate."""
+    text_weight_decay: float = 0.08
+    """Their weight decay."""
+    lora_export: Literal["merged", "adapter"] = "merged"
+    """Save a whole merged model, or the adapters alone beside the names of the models they belong to."""
+
+
+def check_lora(config: LoraConfig, init_from: str) -> None:
+    """Raise ValueError for flags that have no meaning without others."""
+    if config.lora_text_encoder and not config.lora:
+        raise ValueError("--lora-text-encoder goes with --lora")
+    if config.lora and not init_from:
+        raise ValueError("--lora adapts a trained U-Net: pass --init-from FOLDER")
+
+
+def add_adapters(unet: nn.Module, text_encoder: nn.Module, config: LoraConfig) -> Sequence[ParameterGroup]:
+    """Freeze both and inject their adapters; the optimiser's groups, under the names of `PromptedDenoiser`.
+
+    Raises:
+        ValueError: an adapter file is asked for of a text encoder that diffusers cannot load one into.
+    """
+    from peft import LoraConfig as PeftConfig
+
+    unet.requires_grad_(False)
+    text_encoder.requires_grad_(False)
+    unet.add_adapter(
+        PeftConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=_UNET_LAYERS,
+        )
+    )
+    if not config.lora_text_encoder:
+        return [ParameterGroup("", config.lora_rate_factor, config.lora_weight_decay)]
+    kind = text_encoder.config.model_type
+    if config.lora_export == "adapter" and kind != "clip_text_model":
+        raise ValueError(f"--lora-export adapter: diffusers loads no adapter into a {kind}; use merged")
+    text_encoder.add_adapter(
+        PeftConfig(
+            r=config.text_rank,
+            lora_alpha=config.text_alpha,
+            lora_dropout=config.text_dropout,
+            target_modules=_TEXT_LAYERS[kind],
+        )
+    )
+    return [
+        ParameterGroup("denoiser.", config.lora_rate_factor, config.lora_weight_decay),
+        ParameterGroup("text_encoder.", config.text_rate_factor, config.text_weight_decay),
+    ]
+
+
+def merge_adapters(model: nn.Module) -> nn.Module:
+    """A copy of the model with its adapters added into the weights; the model itself where it has none."""
+    from diffusers.utils import recurse_remove_peft_layers
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    if not getattr(model, "_hf_peft_config_loaded", False):
+        return model
+    merged = copy.deepcopy(model)
+    for layer in merged.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+    recurse_remove_peft_layers(merged)
+    del merged.peft_config
+    merged._hf_peft_config_loaded = False
+    return merged
+
+
+def save_adapters(unet: nn.Module, text_encoder: nn.Module, folder: Path) -> None:
+    """Write pytorch_lora_weights.safetensors with ranks and scales, as diffusers' own training scripts do."""
+    from diffusers.utils import convert_state_dict_to_diffusers
+    from peft.utils import get_peft_model_state_dict
+
+    layers = {}
+    for name, model in {"unet": unet, "text_encoder": text_encoder}.items():
+        if getattr(model, "_hf_peft_config_loaded", False):
+            weights = convert_state_dict_to_diffusers(get_peft_model_state_dict(model))
+            layers[f"{name}_lora_layers"] = weights
+            layers[f"{name}_lora_adapter_metadata"] = model.peft_config["default"].to_dict()
+    StableDiffusionPipeline.save_lora_weights(folder, **layers)
