@@ -80,9 +80,9 @@ PRESETS = {
     "demo": Config(
         loss=PriorLossConfig(decoder_loss_weight=2.0, decoder_items=8, findings_weight=4.0),
         train=TrainConfig(
-            num_steps=2400,
+            num_steps=3200,
             batch_size=16,
-            learning_rate=2e-3,
+            learning_rate=4e-3,
             weight_decay=0.05,
             warmup_steps=50,
             ema_decay=0.99,

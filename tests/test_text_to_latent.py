@@ -99,5 +99,5 @@ def test_the_script_and_its_films(chain, tmp_path):
     assert decode_latents(autoencoder, latents).shape == (2, 1, 64, 64)
     last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert {"validation_loss", "validation_mse_of_mean"} <= set(last)
-    with pytest.raises(ValueError, match=r"--clip .*holds a classifier run; a clip or ):
+    with pytest.raises(ValueError, match=r"--clip .*holds a classifier run; a clip or"):
         train_text_to_latent.main([*flags, "--clip", chain.run("classifier")])
