@@ -37,7 +37,7 @@ class Config(DenoiserConfig):
 
 
 # The demo's U-Net takes about three times as long a step as its U-ViT, hence fewer steps.
-DEMO_UNET_TRAIN = dataclasses.replace(DEMO_TRAIN, num_steps=2400, optimizer="adamw", learning_rate=1e-3)
+DEMO_UNET_TRAIN = dataclasses.replace(DEMO_TRAIN, num_steps=2400, optimizer="adamw")
 DEMO_LDM = DiffusionConfig(fusion="text", text_tokens="all")
 
 PRESETS = {
@@ -108,13 +108,15 @@ PRESETS = {
     ),
     # The small Stable Diffusion that the demo adapts, as CXRGenAI adapts SD 1.4: it knows other films and
     # their reports, and has never seen a prompt sentence.
-    "cxrgenai-base-demo": Config(texts=("report",), diffusion=DEMO_LDM, train=DEMO_UNET_TRAIN),
+    "cxrgenai-base-demo": Config(
+        texts=("report",), diffusion=DEMO_LDM, train=dataclasses.replace(DEMO_UNET_TRAIN, num_steps=1600)
+    ),
     "cxrgenai-demo": Config(
         texts=("prompt",),
         diffusion=DEMO_LDM,
         lora=LoraConfig(lora=True, lora_text_encoder=True),
         model=UNetConfig(init_from="runs/demo/cxrgenai_base"),
-        train=dataclasses.replace(DEMO_UNET_TRAIN, num_steps=1000, learning_rate=1e-2),
+        train=dataclasses.replace(DEMO_UNET_TRAIN, num_steps=800, learning_rate=1e-2),
     ),
     # Text-to-X-ray: reports through a frozen ClinicalBERT, DDPM's own schedule, noise predicted. Its U-Net's
     # widths are not published; these are of its latents' size.

@@ -105,6 +105,7 @@ def main() -> None:
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
     }
+    path = Path(__file__).parent / "results" / "real_sizes.json"
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         run("prepare_data.py demo --out data --num-studies 24 --size 256 --num-workers 1", root)
@@ -112,8 +113,7 @@ def main() -> None:
         for name, command in COMMANDS.items():
             results[name] = run(command, root)
             print(name, results[name], flush=True)
-    path = Path(__file__).parent / "results" / "real_sizes.json"
-    path.write_text(json.dumps(results, indent=2) + "\n")
+            path.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
