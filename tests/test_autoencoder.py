@@ -32,7 +32,7 @@ def test_standardised_latents_keep_the_function(autoencoder, images):
     """Centring is folded into the weights: reconstructions stay, latents get mean 0 and deviation 1."""
     with torch.no_grad():
         before = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample
-    standardise_latents(autoencoder, images, batch_size=7)
+    standardise_latents(autoencoder, images)
     with torch.no_grad():
         after = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample
     torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
@@ -87,6 +87,21 @@ def test_fine_tuning_keeps_shape_and_scale_at_another_size(autoencoder, images, 
     assert tuned.config.scaling_factor == autoencoder.config.scaling_factor
     for name, weight in autoencoder.state_dict().items():
         assert torch.equal(weight, tuned.state_dict()[name]), name
+
+
+def test_large_films_are_taken_a_few_at_a_time(autoencoder):
+    """Five films of 512x512 go through in a four and a one, and are what each is alone."""
+    films = torch.rand(5, 1, 512, 512, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    sizes = []
+    autoencoder.encoder.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    autoencoder.decoder.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    mean, std = encode_films(autoencoder, films)
+    back = decode_latents(autoencoder, mean)
+    assert sizes == [4, 1, 4, 1]
+    alone, _ = encode_films(autoencoder, films[2:3])
+    torch.testing.assert_close(mean[2:3], alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(back[2:3], decode_latents(autoencoder, alone), atol=1e-5, rtol=1e-5)
+    assert std.shape == mean.shape == (5, 3, 256, 256)
 
 
 def test_monai_preset_is_the_published_shape():

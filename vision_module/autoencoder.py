@@ -72,6 +72,11 @@ def _check_size(image_size: int, num_levels: int) -> None:
         raise ValueError(f"--image-size {image_size} is not a multiple of {downsampling}")
 
 
+def _films_at_once(side: int) -> int:
+    """Films of a side whose activations fit a few GB: 64 at 128x128, 4 at 512x512."""
+    return max(1, 2**20 // side**2)
+
+
 def match_channels(images: torch.Tensor, num_channels: int) -> torch.Tensor:
     """Grey images (B, 1, S, S) for an encoder of 1 or 3 channels."""
     return images.expand(-1, num_channels, -1, -1)
@@ -80,20 +85,25 @@ def match_channels(images: torch.Tensor, num_channels: int) -> torch.Tensor:
 @torch.no_grad()
 def encode_films(autoencoder: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (B, 1, S, S) in [-1, 1] -> mean and deviation of the scaled latents, (B, C, H, W) each."""
-    posterior = autoencoder.encode(match_channels(images, autoencoder.config.in_channels)).latent_dist
+    images = match_channels(images, autoencoder.config.in_channels)
+    parts = images.split(_films_at_once(images.shape[-1]))
+    posteriors = [autoencoder.encode(part).latent_dist for part in parts]
     scale = autoencoder.config.scaling_factor
-    return posterior.mean * scale, posterior.std * scale
+    mean, std = (torch.cat([getattr(part, name) for part in posteriors]) for name in ("mean", "std"))
+    return mean * scale, std * scale
 
 
 @torch.no_grad()
 def decode_latents(autoencoder: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     """Scaled latents (B, C, H, W) -> grey images (B, 1, S, S) in [-1, 1]."""
-    images = autoencoder.decode(latents / autoencoder.config.scaling_factor).sample
+    side = latents.shape[-1] * 2 ** (len(autoencoder.config.block_out_channels) - 1)
+    parts = (latents / autoencoder.config.scaling_factor).split(_films_at_once(side))
+    images = torch.cat([autoencoder.decode(part).sample for part in parts])
     return images.mean(dim=1, keepdim=True).clamp(-1.0, 1.0)
 
 
 @torch.no_grad()
-def standardise_latents(autoencoder: AutoencoderKL, images: torch.Tensor, batch_size: int = 64) -> None:
+def standardise_latents(autoencoder: AutoencoderKL, images: torch.Tensor) -> None:
     """Centre the latents of these images at zero and store 1 / deviation as the scaling factor.
 
     The centre is folded into the two 1x1 convolutions around the latents, so the autoencoder's function is
@@ -102,8 +112,7 @@ def standardise_latents(autoencoder: AutoencoderKL, images: torch.Tensor, batch_
     Args:
         images: (N, 1, S, S) training images in [-1, 1].
     """
-    images = match_channels(images, autoencoder.config.in_channels)
-    means = torch.cat([autoencoder.encode(part).latent_dist.mean for part in images.split(batch_size)])
+    means = encode_films(autoencoder, images)[0] / autoencoder.config.scaling_factor
     centre = means.mean(dim=(0, 2, 3))
     channels = autoencoder.config.latent_channels
     after = autoencoder.post_quant_conv

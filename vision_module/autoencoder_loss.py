@@ -28,7 +28,7 @@ from vision_module.reconstruction import score_reconstruction
 
 @dataclass(frozen=True)
 class AutoencoderLossConfig:
-    """Weights of the losses, on films in [-1, 1]; a loss of weight 0 is not computed."""
+    """Weights of the losses, on films in [-1, 1]; at weight 0 a loss is at most shown."""
 
     l1_weight: float = 1.0
     """Weight of the L1 of pixels."""
