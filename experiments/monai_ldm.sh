@@ -26,8 +26,8 @@ case $SCALE in
     OUT=${OUT:-runs/monai_ldm}
     DATA=${DATA:?SCALE=paper needs DATA=FOLDER, a pairs folder that prepare_data.py made of MIMIC-CXR-JPG}
     FILMS=${FILMS:-1000} GUIDANCE=7 STEPS=50
-    $PYTHON train_autoencoder.py --preset monai --data "$DATA" --out "$OUT/autoencoder" $DRY
     $PYTHON train_classifier.py --preset paper --data "$DATA" --out "$OUT/classifier" $DRY
+    $PYTHON train_autoencoder.py --preset monai --perceptual "$OUT/classifier" --data "$DATA" --out "$OUT/autoencoder" $DRY
     $PYTHON train_diffusion_clipSD.py --preset monai-ldm --data "$DATA" --autoencoder "$OUT/autoencoder" --out "$OUT/monai_ldm" $DRY
     ;;
   *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;

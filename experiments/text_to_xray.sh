@@ -21,6 +21,7 @@ case $SCALE in
     $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" $DRY
     $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" $DRY
     $PYTHON train_classifier.py --data "$DATA" --out "$OUT/classifier" $DRY
+    $PYTHON train_text_to_latent.py --data "$DATA" --autoencoder "$OUT/autoencoder" --clip "$OUT/clip" --out "$OUT/text_to_latent" $DRY
     $PYTHON train_diffusion_clipSD.py --preset text-to-xray-demo --data "$DATA" --autoencoder "$OUT/autoencoder" --clip "$OUT/clip" --out "$OUT/text_to_xray" $DRY
     ;;
   paper)
@@ -29,6 +30,7 @@ case $SCALE in
     FILMS=${FILMS:-1000} STEPS=50
     $PYTHON train_autoencoder.py --preset text-to-xray --data "$DATA" --out "$OUT/autoencoder" $DRY
     $PYTHON train_classifier.py --preset paper --data "$DATA" --out "$OUT/classifier" $DRY
+    $PYTHON train_text_to_latent.py --preset paper --data "$DATA" --autoencoder "$OUT/autoencoder" --out "$OUT/text_to_latent" $DRY
     $PYTHON train_diffusion_clipSD.py --preset text-to-xray --data "$DATA" --autoencoder "$OUT/autoencoder" --out "$OUT/text_to_xray" $DRY
     ;;
   *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;

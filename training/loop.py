@@ -173,9 +173,11 @@ class _Trainer:
         torch.manual_seed(make_generator(*draws).initial_seed())
         generator = make_generator(*draws, device=accelerator.device)
         with accelerator.accumulate(self.model):
-            with accelerator.autocast(), _attention_kernel(accelerator.device):
-                losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
-            accelerator.backward(losses["loss"])
+            # Backward too: with gradient checkpointing the forward pass runs again in it.
+            with _attention_kernel(accelerator.device):
+                with accelerator.autocast():
+                    losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
+                accelerator.backward(losses["loss"])
             if accelerator.sync_gradients:
                 together, *apart = self.clipped
                 accelerator.clip_grad_norm_(together, config.max_grad_norm)
