@@ -200,7 +200,7 @@ def test_evaluation_of_the_chain(chain, whole, tmp_path):
         ({"shard": "2/2"}, r"--shard '2/2'"),
         ({"solver": "rk45"}, r"--solver 'rk45': choose one of dpm-solver\+\+"),
         ({"reference": "nowhere.png"}, r"nowhere.png: no such file"),
-        ({"batch_size": 0}, r"--batch-size must be at least 1"),
+        ({"batch_size": -1}, r"--batch-size, --num-pairs and --start must be 0 or more"),
     ],
 )
 def test_bad_input_is_named(chain, tmp_path, flags, message):
