@@ -9,7 +9,7 @@ Item i depends on (seed, i), the models and the flags, and on nothing else: a ki
 stopped, and shards of one run write into one folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,7 @@ from training import describe_run, make_generator, model_source, parse_config, r
 from training.config import to_dict
 from vision_module import DrawingConfig, FilmSampler, VisionModel
 from vision_module.encoding import pick_device
+from vision_module.prompting import Prompts
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,26 @@ class PairSampler:
         self.config, self.device = config, pick_device()
         self.models = {"vision": model_source(config.vision, ("clipSD", "clipUViT"), "--vision")}
         vision = VisionModel.from_pretrained(self.models["vision"]).to(self.device)
-        self.films = FilmSampler(vision, config.drawing)
+        self.films = FilmSampler(vision, config.drawing, self._load_start(vision))
         if not config.films_only:
             self._load_language()
+
+    def _load_start(self, vision: VisionModel) -> Callable[[Sequence[str]], torch.Tensor] | None:
+        if not self.config.drawing.init_from:
+            return None
+        from prior_model.text_to_latent import TextToLatent
+
+        folder = model_source(self.config.drawing.init_from, "text_to_latent", "--init-from")
+        model = TextToLatent.from_pretrained(folder).eval().to(self.device)
+        shape = (model.config.latent_channels, model.config.latent_size, model.config.latent_size)
+        if shape != vision.latent_shape:
+            raise ValueError(
+                f"--init-from {folder}: latents {shape}, those of --vision are {vision.latent_shape}"
+            )
+        self.models["init_from"] = folder
+        prompts = vision.prompts
+        pooled = Prompts(prompts.text_encoder, prompts.tokenizer, None, None, "text", "pooled")
+        return lambda texts: model(pooled.encode_texts(texts)[:, 0])
 
     def _load_language(self) -> None:
         for name, kind in (("language", "bart"), ("prior", "prior")):

@@ -32,6 +32,8 @@ PROMPTING = "prompting.json"
 class UViTPipeline(DiffusionPipeline):
     """The parts of a clipUViT model under the names that a Stable Diffusion folder uses."""
 
+    _optional_components = ("feature_extractor", "image_encoder")
+
     def __init__(
         self,
         vae: AutoencoderKL,
@@ -39,8 +41,8 @@ class UViTPipeline(DiffusionPipeline):
         tokenizer: CLIPTokenizer,
         unet: UViT,
         scheduler: DDPMScheduler,
-        feature_extractor: CLIPImageProcessor,
-        image_encoder: CLIPVisionModelWithProjection,
+        feature_extractor: CLIPImageProcessor | None = None,
+        image_encoder: CLIPVisionModelWithProjection | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -96,11 +98,16 @@ class VisionModel:
         index = json.loads((folder / "model_index.json").read_text())
         denoiser_class = UViT if index["_class_name"] == UViTPipeline.__name__ else UNet2DConditionModel
         prompting = json.loads((folder / PROMPTING).read_text())
+        reference = None, None
+        if (folder / "image_encoder").is_dir():
+            reference = (
+                CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder"),
+                CLIPImageProcessor.from_pretrained(folder / "feature_extractor"),
+            )
         prompts = Prompts(
             CLIPTextModel.from_pretrained(folder / "text_encoder"),
             CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-            CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder"),
-            CLIPImageProcessor.from_pretrained(folder / "feature_extractor"),
+            *reference,
             **prompting,
         )
         return cls(

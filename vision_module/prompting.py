@@ -58,22 +58,28 @@ class Prompts(nn.Module):
         self,
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
-        image_encoder: CLIPVisionModelWithProjection,
-        feature_extractor: CLIPImageProcessor,
+        image_encoder: CLIPVisionModelWithProjection | None,
+        feature_extractor: CLIPImageProcessor | None,
         fusion: Fusion,
         text_tokens: TextTokens,
     ) -> None:
         super().__init__()
         check_fusion(fusion, text_tokens)
-        widths = text_encoder.config.hidden_size, image_encoder.config.hidden_size
-        if fusion != "text" and widths[0] != widths[1]:
-            raise ValueError(
-                f"fusion {fusion}: text width {widths[0]} and reference width {widths[1]} differ; "
-                "use --fusion text or another CLIP"
-            )
-        self.text_encoder, self.image_encoder = text_encoder.eval(), image_encoder.eval()
+        if fusion != "text":
+            if image_encoder is None:
+                raise ValueError(
+                    f"--fusion {fusion} needs a reference encoder: --reference-encoder, or a CLIP"
+                )
+            widths = text_encoder.config.hidden_size, image_encoder.config.hidden_size
+            if widths[0] != widths[1]:
+                raise ValueError(
+                    f"fusion {fusion}: text width {widths[0]} and reference width {widths[1]} differ; "
+                    "use --fusion text or another CLIP"
+                )
+        self.text_encoder, self.image_encoder = text_encoder.eval(), image_encoder
         self.tokenizer, self.feature_extractor = tokenizer, feature_extractor
         self.fusion, self.text_tokens = fusion, text_tokens
+        self.eval()
 
     @property
     def device(self) -> torch.device:
