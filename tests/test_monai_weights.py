@@ -1,4 +1,4 @@
-"""MONAI's weights in diffusers' models: by MONAI's arithmetic, and by its own networks where it is installed."""
+"""MONAI weights in diffusers models: by MONAI's arithmetic, and by its own networks where installed."""
 
 import pytest
 import torch

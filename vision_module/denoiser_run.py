@@ -12,6 +12,7 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPVisionModelWithP
 
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
+from data_module.splits import FoldConfig, split_by_fold
 from training import RunFolder, TrainConfig, fit, model_source
 from vision_module.clip import load_tokenizer
 from vision_module.diffusion import DiffusionConfig, make_objective, make_scheduler
@@ -40,6 +41,7 @@ class DenoiserConfig:
     """Columns to draw an item's text from, with equal chances among those that are not empty."""
     image_size: int = 64
     """Side of the films in pixels."""
+    folds: FoldConfig = field(default_factory=FoldConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     overwrite: bool = False
@@ -115,8 +117,11 @@ def train_denoiser(
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)
     encoded = encode_prompts(pairs, prompts, f"{clip_dir}+{reference_dir}", config.texts, cache)
 
+    # After the encoding, whose cache serves every fold.
+    splits = split_by_fold(pairs.table["split"].tolist(), pairs.table["patient_id"].tolist(), config.folds)
+
     def rows_of(split: str) -> LatentPairs:
-        rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
+        rows = np.flatnonzero(np.array(splits) == split)
         if not len(rows):
             raise ValueError(f"{config.data} has no row of split {split!r}")
         patients = pairs.table["patient_id"].to_numpy()[rows]
