@@ -1,11 +1,12 @@
 """One split by patient, for every module of the chain, and folds of it for cross-validation."""
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data_module.pairs import SPLITS
+from data_module.pairs import SPLITS, PairsFolder
 
 
 def split_by_patient(
@@ -75,6 +76,15 @@ def split_by_fold(splits: Sequence[str], patient_ids: Sequence[str], config: Fol
         if name not in names:
             raise ValueError(f"--folds {config.folds} --fold {config.fold}: no row is left in split {name!r}")
     return names
+
+
+def fold_pairs(pairs: PairsFolder, config: FoldConfig) -> PairsFolder:
+    """The pairs with the splits of a fold; the same object without folds."""
+    if not config.folds:
+        return pairs
+    table = pairs.table
+    splits = split_by_fold(table["split"].tolist(), table["patient_id"].tolist(), config)
+    return dataclasses.replace(pairs, table=table.assign(split=splits))
 
 
 def _place_of(patient: str, seed: int | str) -> float:

@@ -12,11 +12,12 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPVisionModelWithP
 
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
-from data_module.splits import FoldConfig, split_by_fold
+from data_module.splits import FoldConfig, fold_pairs
 from training import RunFolder, TrainConfig, fit, model_source
 from vision_module.clip import load_tokenizer
 from vision_module.diffusion import DiffusionConfig, make_objective, make_scheduler
 from vision_module.encoding import PromptCache, encode_latents, encode_prompts
+from vision_module.film_scores import FilmScoreConfig, FilmScorer
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts, num_context_tokens
 
@@ -42,6 +43,7 @@ class DenoiserConfig:
     image_size: int = 64
     """Side of the films in pixels."""
     folds: FoldConfig = field(default_factory=FoldConfig)
+    scores: FilmScoreConfig = field(default_factory=FilmScoreConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     overwrite: bool = False
@@ -117,11 +119,10 @@ def train_denoiser(
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)
     encoded = encode_prompts(pairs, prompts, f"{clip_dir}+{reference_dir}", config.texts, cache)
 
-    # After the encoding, whose cache serves every fold.
-    splits = split_by_fold(pairs.table["split"].tolist(), pairs.table["patient_id"].tolist(), config.folds)
+    pairs = fold_pairs(pairs, config.folds)  # after the encoding, whose cache serves every fold
 
     def rows_of(split: str) -> LatentPairs:
-        rows = np.flatnonzero(np.array(splits) == split)
+        rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
         if not len(rows):
             raise ValueError(f"{config.data} has no row of split {split!r}")
         patients = pairs.table["patient_id"].to_numpy()[rows]
@@ -135,11 +136,17 @@ def train_denoiser(
     null_text = prompts.encode_texts([""])
     objective = make_objective(config.diffusion, null_text)
 
-    def save(model: nn.Module, folder: Path) -> None:
-        autoencoder = AutoencoderKL.from_pretrained(autoencoder_dir)
-        VisionModel(autoencoder, model, prompts, make_scheduler(config.diffusion)).save_pretrained(folder)
+    def make_vision(model: nn.Module) -> VisionModel:
+        autoencoder = AutoencoderKL.from_pretrained(autoencoder_dir).eval()
+        return VisionModel(autoencoder, model, prompts, make_scheduler(config.diffusion))
 
-    fit(denoiser, objective, rows_of("train"), rows_of("validation"), config.train, run, save)
+    def save(model: nn.Module, folder: Path) -> None:
+        make_vision(model).save_pretrained(folder)
+
+    score = None
+    if config.scores.score_films:
+        score = FilmScorer(make_vision, pairs.split("validation"), config.scores)
+    fit(denoiser, objective, rows_of("train"), rows_of("validation"), config.train, run, save, score=score)
 
 
 def load_prompts(clip_dir: str, reference_dir: str, config: DiffusionConfig) -> Prompts:
