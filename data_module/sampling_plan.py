@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,25 @@ from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
 
 Labeler = Callable[[Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """What is to be drawn."""
+
+    data: Path | None = Path("runs/demo/data")
+    """Pairs folder: its --split rows give the prompts, its train rows the reference films. With --prompt or
+    --prompts it need not be there; the films are then drawn from text alone."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Rows of --data that give the prompts."""
+    prompt: str = ""
+    """One prompt for all items, instead of those of --data."""
+    prompts: Path | None = None
+    """File of prompts: .txt with one a line, or .csv with a column `prompt`."""
+    reference: Path | None = None
+    """One reference film for all items, instead of one of the same findings for each."""
+    no_reference: bool = False
+    """Text alone: no reference film."""
 
 
 @dataclass(frozen=True)
@@ -30,45 +50,50 @@ class SamplingPlan:
     Prompts come from a list, or else from the rows of one split of a pairs folder, in an order that depends
     on the seed only. The reference film has the same findings and is of another patient; it is drawn from
     the train split, or is one given film for all.
+
+    Attributes:
+        prompts: the distinct prompts; item i takes one of them.
+        names: where each of them came from, for messages.
+        data_hash: manifest hash of the pairs folder, "" without one.
     """
 
-    def __init__(
-        self,
-        pairs: PairsFolder | None,
-        seed: int,
-        prompts: Sequence[str] = (),
-        split: str = "test",
-        reference: Path | None = None,
-        use_references: bool = True,
-        labeler: Labeler | None = None,
-    ) -> None:
+    def __init__(self, config: PlanConfig, seed: int, labeler: Labeler | None = None) -> None:
         """
         Args:
-            pairs: source of prompts and references; may be None where `prompts` are given.
-            reference: one film for every item, instead of a drawn one.
-            labeler: texts -> (N, 14) certainties, for prompts that are not rows of `pairs`.
+            labeler: texts -> (N, 14) certainties, for prompts that are not rows of a pairs folder.
+
+        Raises:
+            ValueError: nothing to draw, or a file of the config that is missing or unfit.
         """
-        if pairs is None and not prompts:
+        self.seed, self.reference = seed, config.reference
+        self.prompts, self.names = read_prompts(config.prompt, config.prompts)
+        if self.reference and not self.reference.is_file():
+            raise ValueError(f"--reference {self.reference}: no such file")
+        pairs = None
+        if config.data and (not self.prompts or config.data.is_dir()):
+            pairs = PairsFolder.open(config.data)
+        if pairs is None and not self.prompts:
             raise ValueError("nothing to draw: pass --data FOLDER, --prompt TEXT or --prompts FILE")
-        self.seed, self.reference = seed, reference
-        if prompts:
-            self.prompts = list(prompts)
-            self.labels = np.full((len(prompts), len(FINDINGS)), np.nan, dtype=np.float32)
+        self.data_hash = pairs.manifest_hash() if pairs else ""
+        if self.prompts:
+            self.labels = np.full((len(self.prompts), len(FINDINGS)), np.nan, dtype=np.float32)
             if labeler:
                 self.labels = labeler(self.prompts)
-            self.patients: list[str | None] = [None] * len(prompts)
-            self.order = np.arange(len(prompts))
+            self.patients: list[str | None] = [None] * len(self.prompts)
+            self.order = np.arange(len(self.prompts))
         else:
-            rows = pairs.split(split)
+            rows = pairs.split(config.split)
             self.labels = rows.labels
             self.prompts = [
                 prompt or prompt_sentence(dict(zip(FINDINGS, labels, strict=True)))
                 for prompt, labels in zip(rows.table["prompt"].fillna(""), self.labels, strict=True)
             ]
+            count = len(self.prompts)
+            self.names = [f"{config.data}, split {config.split}, prompt {i + 1}" for i in range(count)]
             self.patients = rows.table["patient_id"].tolist()
             self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
         self.films: PairsFolder | None = None
-        if pairs is not None and reference is None and use_references:
+        if pairs is not None and self.reference is None and not config.no_reference:
             self.films = pairs.split("train")
             self.index = ReferenceIndex(self.films.labels, self.films.table["patient_id"].tolist())
 

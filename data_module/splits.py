@@ -1,10 +1,12 @@
-"""One split by patient, for every module of the chain."""
+"""One split by patient, for every module of the chain, and folds of it for cross-validation."""
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from data_module.pairs import SPLITS
+from data_module.pairs import SPLITS, PairsFolder
 
 
 def split_by_patient(
@@ -38,9 +40,61 @@ def split_by_patient(
     return [of_patient[patient] for patient in patient_ids]
 
 
-def _split_of(patient: str, seed: int, fractions: Sequence[float]) -> str:
+@dataclass(frozen=True)
+class FoldConfig:
+    """Cross-validation by patient: train and validation rows in turns, the test rows kept."""
+
+    folds: int = 0
+    """Number of folds; 0 keeps the split of --data."""
+    fold: int = 0
+    """The fold that is validated on, 0 to folds - 1; the others are trained on."""
+
+    def __post_init__(self) -> None:
+        if self.folds and not (self.folds >= 2 and 0 <= self.fold < self.folds):
+            raise ValueError(
+                f"--folds {self.folds} --fold {self.fold}: need at least 2 and 0 <= fold < folds"
+            )
+
+
+def split_by_fold(splits: Sequence[str], patient_ids: Sequence[str], config: FoldConfig) -> list[str]:
+    """The split of each row within a fold; rows of the test split stay there.
+
+    A patient's fold is a hash of the patient id alone, as the split is, so every row of a patient is in one
+    fold, and rows that come or go move nobody. The folds are equal in expectation.
+
+    Raises:
+        ValueError: a fold without a row.
+    """
+    if not config.folds:
+        return list(splits)
+    folds = [int(_place_of(patient, "fold") * config.folds) for patient in patient_ids]
+    names = [
+        SPLITS[2] if split == SPLITS[2] else SPLITS[fold == config.fold]
+        for split, fold in zip(splits, folds, strict=True)
+    ]
+    for name in SPLITS[:2]:
+        if name not in names:
+            raise ValueError(f"--folds {config.folds} --fold {config.fold}: no row is left in split {name!r}")
+    return names
+
+
+def fold_pairs(pairs: PairsFolder, config: FoldConfig) -> PairsFolder:
+    """The pairs with the splits of a fold; the same object without folds."""
+    if not config.folds:
+        return pairs
+    table = pairs.table
+    splits = split_by_fold(table["split"].tolist(), table["patient_id"].tolist(), config)
+    return dataclasses.replace(pairs, table=table.assign(split=splits))
+
+
+def _place_of(patient: str, seed: int | str) -> float:
+    """A patient's place, uniform in [0, 1)."""
     digest = hashlib.sha256(f"{seed}:{patient}".encode()).digest()
-    place = int.from_bytes(digest[:7], "big") / 2.0**56  # uniform in [0, 1), exact in float64
+    return int.from_bytes(digest[:7], "big") / 2.0**56  # exact in float64
+
+
+def _split_of(patient: str, seed: int, fractions: Sequence[float]) -> str:
+    place = _place_of(patient, seed)
     if place < fractions[0]:
         return SPLITS[0]
     return SPLITS[1] if place < fractions[0] + fractions[1] else SPLITS[2]

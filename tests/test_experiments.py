@@ -32,11 +32,11 @@ def lines_of(script, **environment):
 
 
 def run_line(arguments):
-    """Run `script.py ARGS` or `-m evaluation ARGS` through its main."""
+    """Run `script.py ARGS`, of the root or of a folder, or `-m evaluation ARGS` through its main."""
     if arguments[:2] == ["-m", "evaluation"]:
         importlib.import_module("evaluation.__main__").main(arguments[2:])
     else:
-        importlib.import_module(arguments[0].removesuffix(".py")).main(arguments[1:])
+        importlib.import_module(arguments[0].removesuffix(".py").replace("/", ".")).main(arguments[1:])
 
 
 def snapshot():

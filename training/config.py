@@ -42,6 +42,16 @@ class TrainConfig:
     """Steps between validations; 0 validates at the end only."""
     num_validation_batches: int = 8
     """Batches of a validation at most."""
+    early_stopping: str = ""
+    """Validation metric, such as loss: the weights of its best validation are the ones saved, and training
+    stops after --patience validations without a better one. Empty trains to the end. SSIM and PSNR compare
+    a drawn film with the paired one: no measure of text-to-image, since many films fit a text."""
+    patience: int = 5
+    """Validations without a better --early-stopping metric before training stops."""
+    min_delta: float = 0.0
+    """What counts as better: a gain above this."""
+    score_every: int = 0
+    """Steps between scores of drawn films, for scripts that draw some (costly); 0 scores at the end only."""
     checkpoint_every: int = 500
     """Steps between checkpoints. A killed run goes on from the last."""
     keep_checkpoints: int = 1

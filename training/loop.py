@@ -1,9 +1,7 @@
 """`fit`: the one training loop. Plain steps on accelerate, exact resume, metrics.jsonl."""
 
-import json
 import math
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,11 +16,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from training.config import TrainConfig
+from training.early_stopping import EarlyStopping
 from training.loader import Batch, BatchSource, iterate_steps, make_generator, validation_batches
 from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_apart
 from training.runs import RunFolder
+from training.signals import signals_noted
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
+Score = Callable[[nn.Module], dict[str, float]]
 
 
 def fit(
@@ -34,6 +35,7 @@ def fit(
     run: RunFolder,
     save: Callable[[nn.Module, Path], None],
     groups: Sequence[ParameterGroup] = (),
+    score: Score | None = None,
 ) -> dict[str, float]:
     """Train `model` and save it into `run.model_dir`; a killed run goes on from its last checkpoint.
 
@@ -44,17 +46,19 @@ def fit(
         objective: (model, batch, generator) -> losses with the key "loss"; also used for validation.
         save: writes the (averaged) model into a folder.
         groups: parameters with a learning rate, a decay or a clipping of their own.
+        score: further validation metrics of the (averaged) model, such as of films it draws; too costly for
+            every validation, so it has an interval of its own, `config.score_every`.
 
     Returns:
-        The final validation losses, empty without validation data.
+        The validation losses of the last step, empty without validation data.
     """
     if run.finished:
         print(f"{run.root} is finished; --overwrite trains it anew")
         return {}
-    trainer = _Trainer(model, objective, config, run, groups)
+    trainer = _Trainer(model, objective, config, run, groups, score)
     trainer.resume()
     trainer.train(train_data, validation_data)
-    losses = trainer.validate(validation_data, config.num_steps)
+    losses = trainer.validate(validation_data)
     trainer.export(save)
     return losses
 
@@ -67,8 +71,9 @@ class _Trainer:
         config: TrainConfig,
         run: RunFolder,
         groups: Sequence[ParameterGroup],
+        score: Score | None,
     ) -> None:
-        self.objective, self.config, self.run = objective, config, run
+        self.objective, self.config, self.run, self.score = objective, config, run, score
         # accelerate keeps its first settings for the whole process; each run has its own.
         AcceleratorState._reset_state()
         trackers = None if config.tracker == "none" else config.tracker
@@ -97,6 +102,10 @@ class _Trainer:
 
             self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True)
             self.accelerator.register_for_checkpointing(self.ema)
+        self.stopping = None
+        if config.early_stopping:
+            self.stopping = EarlyStopping(config)
+            self.accelerator.register_for_checkpointing(self.stopping)
         self.step = 0
         self.stop_signal = 0
 
@@ -109,15 +118,17 @@ class _Trainer:
             if self.ema:
                 self.ema.to(self.accelerator.device)
             self.accelerator.print(f"{self.run.root}: going on from step {self.step}")
-        if self.accelerator.is_main_process and self.run.metrics_path.exists():
-            lines = self.run.metrics_path.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= self.step]
-            self.run.metrics_path.write_text("".join(f"{line}\n" for line in kept))
+        if self.accelerator.is_main_process:
+            self.run.cut_log(self.step)
 
     def train(self, train_data: BatchSource, validation_data: BatchSource | None) -> None:
         config, accelerator = self.config, self.accelerator
         if not len(train_data):
             raise ValueError("the training data is empty")
+        if self.stopping and not (
+            config.validate_every and validation_data is not None and len(validation_data)
+        ):
+            raise ValueError("--early-stopping needs validation data and --validate-every above 0")
         ways = config.gradient_accumulation_steps
         rank, world = accelerator.process_index, accelerator.num_processes
         micro_steps = range(self.step * ways * world + rank, config.num_steps * ways * world, world)
@@ -131,8 +142,8 @@ class _Trainer:
             mininterval=1.0,
         )
         started_s, since = time.perf_counter(), self.step
-        with _signals_noted(self):
-            while self.step < config.num_steps:
+        with signals_noted(self.note_signal):
+            while self.step < config.num_steps and not self.stops_early:
                 losses = self._optimise(batches)
                 self.step += 1
                 bar.update()
@@ -150,12 +161,20 @@ class _Trainer:
                     lr = self.schedules[0].get_last_lr()[0]
                     self._log({**values, "learning_rate": lr, "items_per_s": round(rate, 1)})
                 if config.validate_every and self.step % config.validate_every == 0 and not last:
-                    self.validate(validation_data, self.step)
+                    self.validate(validation_data)
+                last = last or self.stops_early
                 if self.step % config.checkpoint_every == 0 or last or self.stop_signal:
                     self.checkpoint()
                 if self.stop_signal and not last:
                     raise KeyboardInterrupt
         bar.close()
+
+    def note_signal(self, number: int) -> None:
+        self.stop_signal = number
+
+    @property
+    def stops_early(self) -> bool:
+        return self.stopping is not None and self.stopping.should_stop
 
     def _optimise(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
         """One optimiser step; the losses are those of its last micro-step."""
@@ -207,10 +226,16 @@ class _Trainer:
             self.ema.restore(self.parameters)
 
     @torch.no_grad()
-    def validate(self, data: BatchSource | None, step: int) -> dict[str, float]:
-        """Mean losses over the validation batches, with the averaged weights and always the same draws."""
+    def validate(self, data: BatchSource | None) -> dict[str, float]:
+        """Mean losses over the validation batches, with the averaged weights and always the same draws.
+
+        Raises:
+            ValueError: the metric of --early-stopping is not among them.
+        """
         if data is None or not len(data):
             return {}
+        if self.stopping and self.stopping.last_step == self.step:
+            return self.stopping.values  # a resumed run's, whose step is in the log already
         accelerator, config = self.accelerator, self.config
         totals: dict[str, torch.Tensor] = {}
         num_items = torch.zeros((), device=accelerator.device)
@@ -232,18 +257,40 @@ class _Trainer:
             f"validation_{name}": (accelerator.reduce(total, "sum") / num_items).item()
             for name, total in totals.items()
         }
-        self._log(means, step)
+        scores = self._scores()
+        means.update(scores)
+        if self.stopping:
+            if self.stopping.metric not in means and (scores or not self.score):
+                names = ", ".join(name.removeprefix("validation_") for name in means)
+                raise ValueError(f"--early-stopping {config.early_stopping}: validation gives {names}")
+            self.stopping.update(means, self.step, self._read_weights)
+        self._log(means)
         shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in means.items())
         if accelerator.is_main_process:
-            tqdm.write(f"{self.run.root.name} step {step}, validation: {shown}")
+            tqdm.write(f"{self.run.root.name} step {self.step}, validation: {shown}")
         return means
 
-    def _log(self, values: dict[str, float], step: int | None = None) -> None:
-        step = self.step if step is None else step
+    def _scores(self) -> dict[str, float]:
+        """Metrics of the averaged model by `score`, at its own steps and at the last."""
+        every, last = self.config.score_every, self.step == self.config.num_steps
+        if self.score is None or not (last or (every and self.step % every == 0)):
+            return {}
+        with self._averaged():
+            scores = self.score(self.accelerator.unwrap_model(self.model))
+        return {f"validation_{name}": value for name, value in scores.items()}
+
+    def _read_weights(self) -> dict[str, torch.Tensor]:
+        """A copy of the averaged weights and the buffers, without what is frozen."""
+        model = self.accelerator.unwrap_model(self.model)
+        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        with self._averaged():
+            weights = model.state_dict()
+            return {name: weights[name].cpu().clone() for name in weights if name not in frozen}
+
+    def _log(self, values: dict[str, float]) -> None:
         if self.accelerator.is_main_process:
-            with self.run.metrics_path.open("a") as file:
-                file.write(json.dumps({"step": step, **values}) + "\n")
-        self.accelerator.log(values, step=step)
+            self.run.log(self.step, values)
+        self.accelerator.log(values, step=self.step)
 
     def checkpoint(self) -> None:
         """Write checkpoints/step_N whole or not at all, then drop the oldest."""
@@ -262,12 +309,17 @@ class _Trainer:
                 shutil.rmtree(old)
 
     def export(self, save: Callable[[nn.Module, Path], None]) -> None:
-        """Save the averaged model; model/ appears whole, and says that the run is finished."""
+        """Save the averaged model, with early stopping that of the best validation.
+
+        model/ appears whole, and says that the run is finished.
+        """
         if self.accelerator.is_main_process:
             temporary = self.run.root / ".model.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
             model = self.accelerator.unwrap_model(self.model).eval()
             with self._averaged():
+                if self.stopping:
+                    model.load_state_dict(self.stopping.weights, strict=False)
                 save(model, temporary)
             temporary.rename(self.run.model_dir)
             shutil.rmtree(self.run.checkpoint_dir, ignore_errors=True)
@@ -282,18 +334,3 @@ def _attention_kernel(device: torch.device) -> AbstractContextManager:
     (benchmarks/attention_kernel.py).
     """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-@contextmanager
-def _signals_noted(trainer: _Trainer) -> Iterator[None]:
-    """SIGINT and SIGTERM let the step end and a checkpoint be written, then stop the run."""
-
-    def note(number: int, frame: object) -> None:
-        trainer.stop_signal = number
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

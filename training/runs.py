@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,18 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         return self.model_dir.is_dir()
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a line to metrics.jsonl."""
+        with self.metrics_path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def cut_log(self, step: int) -> None:
+        """Drop what metrics.jsonl holds of later steps."""
+        if self.metrics_path.exists():
+            lines = self.metrics_path.read_text().splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            self.metrics_path.write_text("".join(f"{line}\n" for line in kept))
 
     @classmethod
     def create(cls, root: Path, kind: str, config: Any, overwrite: bool = False) -> "RunFolder":

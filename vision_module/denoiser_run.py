@@ -9,12 +9,14 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from data_module.pairs import PairsFolder
+from data_module.splits import FoldConfig, fold_pairs
 from training import RunFolder, TrainConfig, describe_run, fit, model_source
 from vision_module.adapters import LoraConfig, add_adapters
 from vision_module.clip import NUM_TOKENS
 from vision_module.denoiser_data import make_sources
 from vision_module.diffusion import DiffusionConfig, PromptedDenoiser, make_objective, make_scheduler
 from vision_module.encoding import encode_latents
+from vision_module.film_scores import FilmScoreConfig, FilmScorer
 from vision_module.pipeline import Sources, VisionModel, load_prompts
 from vision_module.prompting import num_context_tokens
 
@@ -50,6 +52,8 @@ class DenoiserConfig:
     """Side of the films in pixels."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
+    folds: FoldConfig = field(default_factory=FoldConfig)
+    scores: FilmScoreConfig = field(default_factory=FilmScoreConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     dry_run_latents: tuple[int, int, int] = (4, 16, 16)
@@ -121,6 +125,7 @@ def train_denoiser(
     run = RunFolder.create(config.out, kind, config, config.overwrite)
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)
+    pairs = fold_pairs(pairs, config.folds)  # after the encoding, whose latents serve every fold
     source = f"{clip_dir}+{reference_dir}"
     trained_text = lora.lora and lora.lora_text_encoder
     sources = make_sources(
@@ -139,13 +144,19 @@ def train_denoiser(
     if config.num_sentences or trained_text:
         model, null_text = PromptedDenoiser(denoiser, prompts), prompts.tokenize([""])
 
-    def save(model: nn.Module, folder: Path) -> None:
+    def make_vision(model: nn.Module) -> VisionModel:
         trained = model.denoiser if isinstance(model, PromptedDenoiser) else model
-        vision = VisionModel(AutoencoderKL.from_pretrained(autoencoder_dir), trained, prompts, scheduler)
+        return VisionModel(AutoencoderKL.from_pretrained(autoencoder_dir).eval(), trained, prompts, scheduler)
+
+    def save(model: nn.Module, folder: Path) -> None:
+        vision = make_vision(model)
         if lora.lora and lora.lora_export == "adapter":
             vision.save_adapter(folder, Sources(init_from, autoencoder_dir, clip_dir, reference_dir))
         else:
             vision.save_pretrained(folder)
 
     objective = make_objective(diffusion, null_text)
-    fit(model, objective, *sources, config.train, run, save, groups)
+    score = None
+    if config.scores.score_films:
+        score = FilmScorer(make_vision, pairs.split("validation"), config.scores)
+    fit(model, objective, *sources, config.train, run, save, groups, score)

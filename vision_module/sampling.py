@@ -49,6 +49,40 @@ def draw_noise(generators: Sequence[torch.Generator], shape: tuple[int, ...]) ->
     return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
 
 
+def left_timesteps(solver, strength: float) -> tuple[torch.Tensor, int]:
+    """The timesteps that a solver takes from the noise level of `strength` on, and how many it skips.
+
+    Args:
+        strength: share of the steps that are taken, in (0, 1].
+
+    Raises:
+        ValueError: no step is left.
+    """
+    # PNDM takes its second step twice (it warms up on it); every other solver lists each step once.
+    levels = torch.unique_consecutive(solver.timesteps)
+    count = int(round(len(levels) * strength, 6))
+    if not count:
+        raise ValueError(f"--strength {strength} of {len(levels)} steps leaves no step: raise either")
+    timesteps = levels[-count:]
+    if len(levels) < len(solver.timesteps):
+        timesteps = torch.cat([timesteps[:2], timesteps[1:]])
+    return timesteps, len(levels) - count
+
+
+def start_from(
+    solver, latents: torch.Tensor, noise: torch.Tensor, strength: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise latents (B, C, H, W) to the level of `strength` (SDEdit, Meng et al., ICLR 2022).
+
+    Returns:
+        The noised latents in the solver's own scale, and the timesteps that are left.
+    """
+    timesteps, skipped = left_timesteps(solver, strength)
+    if hasattr(solver, "set_begin_index"):
+        solver.set_begin_index(skipped)
+    return solver.add_noise(latents, noise, timesteps[:1].expand(len(latents))), timesteps
+
+
 @torch.no_grad()
 def denoise(
     denoiser: nn.Module,
@@ -57,24 +91,36 @@ def denoise(
     context: torch.Tensor,
     null_context: torch.Tensor,
     guidance_scale: float,
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
+    start: torch.Tensor | None = None,
+    strength: float = 1.0,
 ) -> torch.Tensor:
     """Latents (B, C, H, W) from noise (B, C, H, W) under the context (B, T, D).
 
     Classifier-free guidance (Ho and Salimans, 2022): null + scale * (conditional - null); a scale of 1 is
-    the conditional model and skips the null's forward pass.
+    the conditional model and skips the null's forward pass, and so does a step outside the interval.
+
+    Args:
+        guidance_interval: noise levels at which guidance acts (Kynkäänniemi et al., 2024), as shares of
+            the training timesteps: 0 is the film, 1 pure noise; both ends belong to it.
+        start: latents (B, C, H, W) to start from, noised to the level of `strength`; None starts from noise.
     """
-    latents = noise * solver.init_noise_sigma
-    guided = guidance_scale != 1.0
-    if guided:
-        context = torch.cat([null_context, context])
+    if start is None:
+        latents, timesteps = noise * solver.init_noise_sigma, solver.timesteps
+    else:
+        latents, timesteps = start_from(solver, start, noise, strength)
+    num_timesteps = solver.config.num_train_timesteps
+    both = torch.cat([null_context, context])
     # PNDM and the multistep solvers keep state: a fresh one for each batch.
-    for timestep in solver.timesteps.to(noise.device):
+    for timestep in timesteps.to(noise.device):
+        low, high = guidance_interval
+        guided = guidance_scale != 1.0 and low <= timestep.item() / num_timesteps <= high
         inputs = solver.scale_model_input(latents, timestep)
         if guided:
-            inputs = torch.cat([inputs, inputs])
-        prediction = denoiser(inputs, timestep, encoder_hidden_states=context).sample.float()
-        if guided:
-            null, conditional = prediction.chunk(2)
+            output = denoiser(torch.cat([inputs, inputs]), timestep, encoder_hidden_states=both)
+            null, conditional = output.sample.float().chunk(2)
             prediction = null + guidance_scale * (conditional - null)
+        else:
+            prediction = denoiser(inputs, timestep, encoder_hidden_states=context).sample.float()
         latents = solver.step(prediction, timestep, latents, return_dict=False)[0]
     return latents

@@ -1,0 +1,131 @@
+"""Runs beside each other: `python -m training folds RUN ... --out FILE`.
+
+Mean and deviation of the validation metrics over the folds of one training, and the best fold's model.
+"""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from training.cli import run_script
+from training.early_stopping import is_better
+from training.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Summary of cross-validation: one finished run for each --fold."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders that differ in --fold alone."""
+    out: Path
+    """Markdown file to write."""
+    metric: str = ""
+    """Validation metric that picks the best fold; empty takes that of --early-stopping, else the loss."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+def summarise_folds(folders: Sequence[Path], metric: str = "") -> str:
+    """A Markdown table of the folds' validation metrics, their mean and deviation, the best fold marked.
+
+    Each fold stands with the validation whose weights it saved: the best one with early stopping, else the
+    last.
+
+    Raises:
+        ValueError: a run that is not finished or of no fold, runs of other settings, or an unknown metric.
+    """
+    runs = [_open(folder) for folder in folders]
+    if not runs:
+        raise ValueError("name the run folders of the folds")
+    _check_folds(runs)
+    stopped = runs[0].config["train"].get("early_stopping", "")
+    metric = metric or stopped or "loss"
+    values = {run.config["folds"]["fold"]: _saved_validation(run, stopped) for run in runs}
+    names = [name for name in next(iter(values.values())) if name != "step"]
+    if metric not in names:
+        raise ValueError(f"--metric {metric}: the runs have {', '.join(names)}")
+    best = min(values)
+    for fold in values:
+        if is_better(metric, values[fold][metric], values[best][metric]):
+            best = fold
+    lines = ["| fold | step | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    for fold, row in sorted(values.items()):
+        mark = " (best)" if fold == best else ""
+        lines.append(f"| {fold}{mark} | {row['step']} | " + " | ".join(f"{row[n]:.4f}" for n in names) + " |")
+    cells = []
+    for name in names:
+        column = [row[name] for row in values.values()]
+        spread = statistics.stdev(column) if len(column) > 1 else float("nan")
+        cells.append(f"{statistics.mean(column):.4f} ± {spread:.4f}")
+    lines.append("| mean ± deviation | | " + " | ".join(cells) + " |")
+    model = next(run.model_dir for run in runs if run.config["folds"]["fold"] == best)
+    return "\n".join([*lines, "", f"Best by {metric}: fold {best}, {model}"]) + "\n"
+
+
+def _open(folder: Path) -> RunFolder:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} is not a run folder: it has no config.json")
+    run = RunFolder.open(folder, json.loads(path.read_text())["kind"])
+    if not run.config.get("folds", {}).get("folds"):
+        raise ValueError(f"{folder} was trained without --folds")
+    return run
+
+
+def _check_folds(runs: Sequence[RunFolder]) -> None:
+    def others(run: RunFolder) -> Mapping[str, Any]:
+        return {**run.config, "out": "", "folds": run.config["folds"]["folds"]}
+
+    for run in runs[1:]:
+        changed = [name for name, value in others(run).items() if others(runs[0]).get(name) != value]
+        if changed or run.kind != runs[0].kind:
+            raise ValueError(f"{run.root} and {runs[0].root} differ in {', '.join(changed) or 'kind'}")
+    folds = [run.config["folds"]["fold"] for run in runs]
+    if len(set(folds)) < len(folds):
+        raise ValueError(f"two runs of one fold: {folds}")
+    missing = sorted(set(range(runs[0].config["folds"]["folds"])) - set(folds))
+    if missing:
+        raise ValueError(f"fold {', '.join(map(str, missing))} is missing")
+
+
+def _saved_validation(run: RunFolder, stopped: str) -> dict[str, float]:
+    """Step and metrics of the validation whose weights the run saved."""
+    lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+    found = []
+    for line in lines:
+        values = {n.removeprefix("validation_"): v for n, v in line.items() if n.startswith("validation_")}
+        if values:
+            found.append({"step": line["step"], **values})
+    if not found:
+        raise ValueError(f"{run.root}: no validation in metrics.jsonl")
+    saved = found[-1]
+    if stopped:
+        min_delta, saved = run.config["train"]["min_delta"], None
+        for values in found:
+            if stopped in values and (
+                saved is None or is_better(stopped, values[stopped], saved[stopped], min_delta)
+            ):
+                saved = values
+    return saved
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = tyro.extras.subcommand_cli_from_dict({"folds": Folds}, args=argv, description=__doc__)
+    if command.dry_run:
+        print(json.dumps(dataclasses.asdict(command), indent=2, default=str))
+        return
+    text = summarise_folds(command.runs, command.metric)
+    command.out.parent.mkdir(parents=True, exist_ok=True)
+    command.out.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    run_script(main)

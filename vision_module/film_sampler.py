@@ -1,0 +1,118 @@
+"""Prompts to films: one object that holds the vision model and how it is asked to draw."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from data_module.images import load_images
+from vision_module.autoencoder import decode_latents, encode_films
+from vision_module.pipeline import VisionModel
+from vision_module.sampling import denoise, draw_noise, left_timesteps, make_solver
+
+
+@dataclass(frozen=True)
+class DrawingConfig:
+    """How films are drawn from the noise."""
+
+    solver: str = "dpm-solver++"
+    """dpm-solver++, ddim, pndm, unipc or euler."""
+    num_inference_steps: int = 15
+    """Steps of the solver."""
+    guidance_scale: float = 3.0
+    """Classifier-free guidance; 1 is the conditional model alone."""
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    """LOW HIGH: guidance acts at noise levels between these; 0 is the finished film, 1 pure noise."""
+    init_film: Path | None = None
+    """Image to image: start every film from this one, noised to the level of --strength."""
+    init_from: str = ""
+    """Run of train_text_to_latent.py: start from the latents that it reads off each prompt."""
+    strength: float = 0.8
+    """Share of the steps taken from --init-film or --init-from; less keeps more of the start."""
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """Precision of the denoiser, the autoencoder and the prior."""
+    truncate_prompts: bool = False
+    """Use the beginning of a prompt that is longer than the text encoder reads."""
+
+    def __post_init__(self) -> None:
+        low, high = self.guidance_interval
+        for flag, wrong, need in (
+            (f"num-inference-steps {self.num_inference_steps}", self.num_inference_steps < 1, "at least 1"),
+            (f"guidance-interval {low} {high}", not 0 <= low < high <= 1, "0 <= LOW < HIGH <= 1"),
+            (f"strength {self.strength}", not 0 < self.strength <= 1, "above 0 and at most 1"),
+        ):
+            if wrong:
+                raise ValueError(f"--{flag}: must be {need}")
+        if self.init_film and self.init_from:
+            raise ValueError("pass --init-film or --init-from, not both")
+
+
+class FilmSampler:
+    """Draws latents and films; item by item a pure function of its prompt, its reference and its generator.
+
+    Args:
+        read_start: texts -> start latents (B, C, H, W), for `config.init_from`.
+
+    Raises:
+        ValueError: an unknown solver, or a strength that leaves it no step.
+    """
+
+    def __init__(
+        self,
+        vision: VisionModel,
+        config: DrawingConfig,
+        read_start: Callable[[Sequence[str]], torch.Tensor] | None = None,
+    ) -> None:
+        self.vision, self.config, self.read_start = vision, config, read_start
+        self.device = vision.prompts.device
+        self._film_start: torch.Tensor | None = None
+        if config.init_film:
+            film = load_images([config.init_film], vision.image_size).to(self.device)
+            self._film_start = encode_films(vision.autoencoder, film)[0].float()
+        solver = self._make_solver()
+        if config.init_film or read_start:
+            left_timesteps(solver, config.strength)
+
+    def _make_solver(self):
+        return make_solver(self.config.solver, self.vision.scheduler, self.config.num_inference_steps)
+
+    def autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision == "bf16")
+
+    def _load_references(self, paths: Sequence[Path | None]) -> torch.Tensor | None:
+        if any(path is None for path in paths) or self.vision.prompts.fusion == "text":
+            return None
+        return load_images(paths, self.vision.prompts.feature_extractor.crop_size["height"])
+
+    def _start(self, prompts: Sequence[str]) -> torch.Tensor | None:
+        if self._film_start is not None:
+            return self._film_start.expand(len(prompts), -1, -1, -1)
+        return self.read_start(prompts).float() if self.read_start else None
+
+    @torch.inference_mode()
+    def draw(
+        self,
+        prompts: Sequence[str],
+        references: Sequence[Path | None],
+        generators: Sequence[torch.Generator],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents (B, C, H, W) and images (B, 1, S, S) in [-1, 1]; one CPU generator an item."""
+        config, vision = self.config, self.vision
+        noise = draw_noise(generators, vision.latent_shape).to(self.device)
+        with self.autocast():
+            context, null_context = vision.prompts.encode(prompts, self._load_references(references))
+            latents = denoise(
+                vision.denoiser,
+                self._make_solver(),
+                noise,
+                context,
+                null_context,
+                config.guidance_scale,
+                config.guidance_interval,
+                self._start(prompts),
+                config.strength,
+            )
+            return latents, decode_latents(vision.autoencoder, latents)
