@@ -37,7 +37,7 @@ $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
 $PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/prior" $DRY
 
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
-$PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --autoencoder "$AUTOENCODER" --language "$OUT/bart" --prior "$OUT/prior" --out "$OUT/pairs/heldout_reports.csv" --overwrite $DRY
+$PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/pairs/heldout_reports.csv" --overwrite $DRY
 $PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/results" $DRY
 
 if [ -n "${ABLATION:-}" ]; then
