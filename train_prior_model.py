@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
         latents, embeddings = config.dry_run_latents, config.dry_run_embeddings
         describe_run(
             config,
-            {"prior": lambda: build_prior(config.size, latents, embeddings)},
+            {"prior": lambda: build_prior(config.size, latents, embeddings, features=config.features)},
             config.train,
             trained=("prior",),
             sizes={"latents": f"(B, {latents})", "report_embeddings": f"(B, {embeddings})"},
