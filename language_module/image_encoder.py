@@ -92,7 +92,9 @@ class ImageEncoder(nn.Module):
             return build_densenet(load_file(Path(source) / DENSENET))
         try:
             config = AutoConfig.from_pretrained(source)
-            model = AutoModel.from_pretrained(source, config=config)
+            # A ViT's pooler is no part of its published weights, and feature maps need none.
+            options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
+            model = AutoModel.from_pretrained(source, config=config, **options)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(
