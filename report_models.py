@@ -124,8 +124,8 @@ def open_report_model(config: Any) -> ReportModel:
     """What --model names: a run of train_prior_model.py or train_report_gpt.py, or a floor.
 
     Args:
-        config: model, data, language, autoencoder, classifier, clip; an empty one of the last four is the
-            one that the prior was trained with.
+        config: model, data, out (retrieval keeps its cache beside it), and language, autoencoder, classifier
+            and clip, of which an empty one is the one that the prior was trained with.
 
     Raises:
         ValueError: no such run, or parts that do not fit each other.
@@ -133,7 +133,11 @@ def open_report_model(config: Any) -> ReportModel:
     if config.model == MOST_FREQUENT:
         return _most_frequent(_train_part(config))
     if config.model == RETRIEVAL:
-        return _retrieval(_train_part(config), Path(config.classifier or "runs/demo/classifier"))
+        return _retrieval(
+            _train_part(config),
+            Path(config.classifier or "runs/demo/classifier"),
+            config.out.parent / "cache",
+        )
     run = RunFolder.open(Path(config.model), ("prior", "report_gpt"))
     return _codec_and_prior(config, run) if run.kind == "prior" else _report_gpt(run)
 
@@ -194,11 +198,11 @@ def _most_frequent(train: PairsFolder) -> ReportModel:
     return ReportModel(32, lambda images, decoding, generators: Written([report] * len(images), None))
 
 
-def _retrieval(train: PairsFolder, classifier: Path) -> ReportModel:
+def _retrieval(train: PairsFolder, classifier: Path, cache: Path) -> ReportModel:
     """The report of the training film that is nearest in the classifier's pooled features, by cosine."""
     folder = RunFolder.open(classifier, "classifier").model_dir
     encoder = ImageEncoder.from_pretrained(folder, "--classifier").to(pick_device())
-    known = encode_features(train, encoder, model_hash(folder), classifier.parent / "cache")
+    known = encode_features(train, encoder, model_hash(folder), cache)
     reports = train.table["report"].tolist()
     check = FilmCheck.fit(describe_maps(np.asarray(known)))
     directions = _directions(torch.from_numpy(np.asarray(known, np.float32)))
