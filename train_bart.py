@@ -91,7 +91,7 @@ PRESETS = {
         max_tokens=160,
         size=BartSize(vocab_size=3000),
         denoising=Denoising(token_mask_rate=0.0, embedding_noise=0.1, decoder_mask_rate=0.3),
-        train=dataclasses.replace(DEMO.train, num_steps=1500, warmup_steps=60),
+        train=dataclasses.replace(DEMO.train, num_steps=1500, warmup_steps=100),
     ),
     # CXR-IRGen (WACV 2024): bart-base, 512 tokens, mean pooling, batch 8, 20 epochs, AdamW 5e-5.
     "paper": Config(
