@@ -1,53 +1,59 @@
-"""Write reports for the films of a pairs folder: film -> latents -> prior -> codec -> report.
+"""Write reports for films: one film, a folder of films, or a split of a pairs folder.
 
-    python generate_reports.py --data runs/demo/data --split test --autoencoder runs/demo/autoencoder \
-        --prior runs/demo/prior --language runs/demo/bart --out reports.csv
+    python generate_reports.py --model runs/demo/prior --image film.png
+    python generate_reports.py --model runs/demo/prior --images FOLDER --out reports.csv
+    python generate_reports.py --model runs/demo/prior --data runs/demo/data --split test --out reports.csv
 
-With --reconstruct the reports themselves go through the codec, so that the codec can be scored alone.
+--model is a run of train_prior_model.py (its codec is found by itself) or of train_report_gpt.py, or one of
+the floors most-frequent and retrieval. With --reconstruct the reports of --data themselves go through the
+codec --language, so that the codec can be scored alone.
 """
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
-from diffusers import AutoencoderKL
-from tqdm import tqdm
 
-from data_module.cache import model_hash
-from data_module.images import load_images
+from data_module.batch_log import log_path, process_in_batches
 from data_module.pairs import PairsFolder, write_atomic
-from language_module import DecodingConfig, ReportCodec
-from prior_model import ReportPrior
-from training import RunFolder, describe_run, parse_config, run_script
+from language_module import DecodingConfig
+from training import describe_run, parse_config, run_script
 from training.config import to_dict
 from training.loader import make_generator
-
-Embed = Callable[[pd.DataFrame], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Config:
     """Report generation."""
 
+    model: str = "runs/demo/prior"
+    """Run of train_prior_model.py or train_report_gpt.py; or most-frequent, or retrieval (the report of the
+    nearest training film of --data in the features of --classifier)."""
+    image: Path | None = None
+    """One film, of any size and bit depth, DICOM included: its report is printed."""
+    images: Path | None = None
+    """Folder of films, subfolders included."""
     data: Path = Path("runs/demo/data")
-    """Pairs folder whose films (or reports, with --reconstruct) are read."""
+    """Pairs folder whose films (or reports, with --reconstruct) are read where no image is named."""
     split: str = "test"
     """Its split: train, validation or test."""
-    language: Path = Path("runs/demo/bart")
-    """Run folder of the report codec."""
-    prior: Path = Path("runs/demo/prior")
-    """Run folder of the prior."""
-    autoencoder: Path = Path("runs/demo/autoencoder")
-    """Run folder of the autoencoder."""
     out: Path = Path("reports.csv")
-    """Table to write: study_id, file_name, report."""
+    """Table to write: study_id, file_name, report, warning. Beside it, skipped.csv: what was unreadable."""
+    language: str = ""
+    """Run of the report codec; empty: the one that the prior was trained for."""
+    autoencoder: str = ""
+    """Run of the autoencoder; empty: the one that the prior was trained on."""
+    classifier: str = ""
+    """Run of the classifier, for retrieval or a prior on its features; empty: the prior's own."""
+    clip: str = ""
+    """Run of the CLIP, for a prior on its features; empty: the prior's own."""
     reconstruct: bool = False
-    """Encode and decode the reports instead of reading the films; needs --language only."""
+    """Encode and decode the reports of --data instead of reading films; needs --language only."""
     max_films: int = 0
     """Rows at most, from the first; 0 takes all."""
     batch_size: int = 32
@@ -61,108 +67,97 @@ class Config:
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
 
 
-PRESETS = {"demo": Config(), "paper": Config(data=Path("data/mimic-cxr"))}
+PRESETS = {"demo": Config(), "paper": Config(model="runs/paper/prior", data=Path("data/mimic-cxr"))}
 
 
 @torch.no_grad()
 def main(argv: list[str] | None = None) -> None:
-    """Parse the flags and write the table."""
+    """Parse the flags, write the table or print the report."""
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
         describe_run(config, {})
         return
+    from report_models import open_process  # --help and --dry-run need not wait for it
+
     if config.batch_size < 1:
         raise ValueError(f"--batch-size {config.batch_size}: must be at least 1")
-    if config.out.exists() and not config.overwrite:
+    if not config.image and config.out.exists() and not config.overwrite:
         raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
-    pairs = PairsFolder.open(config.data).split(config.split)
-    table = pairs.table
+    table = list_rows(config)
+    process, identity = open_process(config)
+    if config.image:
+        (result,) = process(table, draw_generators(config, range(1)))
+        if result.skipped:
+            raise ValueError(result.skipped)
+        if result.warning:
+            print(f"warning: {config.image}: {result.warning}", file=sys.stderr)
+        print(result.report)
+        return
+
+    def process_batch(first: int, rows: pd.DataFrame) -> list[Sequence[str]]:
+        return process(rows, draw_generators(config, range(first, first + len(rows))))
+
+    log = log_path(config.out, describe_job(config, table, identity))
+    results = process_in_batches(table, config.batch_size, log, process_batch, unit="report")
+    write_results(config.out, table, pd.DataFrame(results, columns=["report", "warning", "skipped"]))
+    log.unlink()
+
+
+def list_rows(config: Config) -> pd.DataFrame:
+    """What is asked for: study_id, file_name, path and (with --data) report of each row."""
+    if config.image or config.images:
+        if config.images and not config.images.is_dir():
+            raise ValueError(f"--images {config.images}: no such folder")
+        root = config.images or config.image.parent
+        found = [config.image] if config.image else sorted(p for p in root.rglob("*") if p.is_file())
+        paths = [path for path in found if config.image or not path.name.startswith(".")]
+        names = [path.relative_to(root).as_posix() for path in paths]
+        table = pd.DataFrame({"study_id": [path.stem for path in paths], "file_name": names, "path": paths})
+    else:
+        pairs = PairsFolder.open(config.data).split(config.split)
+        if not (config.reconstruct or pairs.has_films):
+            raise ValueError(f"--data {config.data} has rows with no film: only --reconstruct reads it")
+        table = pairs.table.reindex(columns=["study_id", "file_name", "report"]).reset_index(drop=True)
+        table["path"] = [config.data / str(name) for name in table["file_name"]]
     table = table.head(config.max_films) if config.max_films else table
-    if not (config.reconstruct or pairs.has_films):
-        raise ValueError(f"--data {config.data} has rows with no film: only --reconstruct reads it")
-    codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)
-    if torch.accelerator.is_available():
-        codec.to(torch.accelerator.current_accelerator())
-    embed = codec_embedder(codec) if config.reconstruct else film_embedder(config, codec)
-
-    partial = _partial_path(config)
-    reports = _collect(config, table, codec, embed, partial)
-    columns = table.reindex(columns=["study_id", "file_name"]).assign(report=reports)
-    write_atomic(config.out, columns.to_csv(index=False))
-    partial.unlink()
-    print(f"{config.out}: {len(reports)} reports, {len(set(reports))} distinct")
+    if not len(table):
+        raise ValueError(f"{config.images or config.data} holds nothing to read")
+    return table
 
 
-def codec_embedder(codec: ReportCodec) -> Embed:
-    """Rows -> embeddings of their own reports."""
-    return lambda rows: codec.encode(rows["report"].tolist())
+def draw_generators(config: Config, places: range) -> list[torch.Generator] | None:
+    """One generator a row, where reports are sampled."""
+    if config.decoding.method != "sample":
+        return None
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    return [make_generator(config.seed, place, device=device) for place in places]
 
 
-def film_embedder(config: Config, codec: ReportCodec) -> Embed:
-    """Rows -> embeddings that the prior reads from their films."""
-    from vision_module import encode_films
-
-    prior = ReportPrior.from_pretrained(RunFolder.open(config.prior, "prior").model_dir)
-    prior.check_codec(codec.num_embeddings, codec.embedding_dim, codec.fingerprint())
-    autoencoder = AutoencoderKL.from_pretrained(RunFolder.open(config.autoencoder, "autoencoder").model_dir)
-    prior.eval().to(codec.device)
-    autoencoder.eval().to(codec.device)
-    film_size = prior.config.latent_size * 2 ** (len(autoencoder.config.block_out_channels) - 1)
-
-    def embed(rows: pd.DataFrame) -> torch.Tensor:
-        images = load_images([config.data / name for name in rows["file_name"]], film_size)
-        latents, _ = encode_films(autoencoder, images.to(codec.device))
-        return prior(latents)
-
-    return embed
-
-
-def _collect(
-    config: Config, table: pd.DataFrame, codec: ReportCodec, embed: Embed, partial: Path
-) -> list[str]:
-    """All reports, batch by batch; each finished batch is kept, so that a killed run goes on from there."""
-    done = _read_partial(partial)
-    with partial.open("a") as file, tqdm(total=len(table), initial=len(done), unit="report") as bar:
-        for start, rows in _full_batches(table, config.batch_size, len(done)):
-            generators = None
-            if config.decoding.method == "sample":
-                places = range(start, start + len(rows))
-                generators = [make_generator(config.seed, place, device=codec.device) for place in places]
-            reports = codec.decode(embed(rows), config.decoding, generators)
-            reports = reports[: len(table) - start]
-            file.write(json.dumps(reports) + "\n")
-            file.flush()
-            done += reports
-            bar.update(len(reports))
-    return done
-
-
-def _full_batches(table: pd.DataFrame, batch_size: int, start: int) -> Iterator[tuple[int, pd.DataFrame]]:
-    """(first row, rows) from `start` on; the last batch repeats its last row, so all have one shape."""
-    for first in range(start, len(table), batch_size):
-        places = [min(place, len(table) - 1) for place in range(first, first + batch_size)]
-        yield first, table.iloc[places]
-
-
-def _partial_path(config: Config) -> Path:
-    """The file of finished batches, named by everything that decides their content."""
-    runs = [config.language] if config.reconstruct else [config.language, config.prior, config.autoencoder]
-    facts = {
+def describe_job(config: Config, table: pd.DataFrame, identity: list[str]) -> dict[str, object]:
+    """Everything that decides the reports."""
+    return {
         "config": to_dict(dataclasses.replace(config, overwrite=False)),
-        "models": [model_hash(run / "model") for run in runs],
-        "data": PairsFolder.open(config.data).manifest_hash(),
+        "models": identity,
+        "rows": table.drop(columns="path").to_csv(index=False),
+        "sizes": [path.stat().st_size if path.is_file() else -1 for path in table["path"]],
     }
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
-    return config.out.with_name(f".{config.out.name}.{key}.partial")
 
 
-def _read_partial(path: Path) -> list[str]:
-    """Reports of the finished batches; a batch that was cut in the middle is dropped from the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = path.read_text() if path.is_file() else ""
-    whole = text[: text.rfind("\n") + 1]
-    write_atomic(path, whole)
-    return [report for line in whole.splitlines() for report in json.loads(line)]
+def write_results(out: Path, table: pd.DataFrame, results: pd.DataFrame) -> None:
+    """The table of reports, and skipped.csv beside it where something could not be read."""
+    columns = pd.concat([table[["study_id", "file_name"]], results], axis=1)
+    failed = (columns["skipped"] != "").to_numpy()
+    skipped = out.with_name("skipped.csv")
+    if failed.any():
+        names = columns["file_name"].fillna("").astype(str)
+        item = np.where(names == "", columns["study_id"].astype(str), names)
+        reasons = pd.DataFrame({"item": item, "reason": columns["skipped"]})[failed]
+        write_atomic(skipped, reasons.to_csv(index=False))
+        print(f"{skipped}: {failed.sum()} row(s) could not be read")
+    good = columns[~failed].drop(columns="skipped")
+    write_atomic(out, good.to_csv(index=False))
+    num_warned = int((good["warning"] != "").sum())
+    print(f"{out}: {len(good)} reports, {good['report'].nunique()} distinct, {num_warned} with a warning")
 
 
 if __name__ == "__main__":

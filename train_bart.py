@@ -43,10 +43,15 @@ class Config:
     """K, the embeddings of a report: 1 to 32."""
     normalize: bool = True
     """LayerNorm without affine on each embedding."""
+    segments: bool = False
+    """Embedding k reads, and in training names, the words of the k-th of K equal parts of the report: for
+    faithful reports at a large K."""
     max_tokens: int = 128
     """Tokens of a report; the rest of a longer one is cut."""
     bag_of_words_weight: float = 1.0
     """Weight of the loss that asks the embeddings for the report's words in any order; 0 = off."""
+    bucket_lengths: bool = False
+    """Batches of reports of about one length: half the padding, but not each report once an epoch."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
     overwrite: bool = False
@@ -63,6 +68,7 @@ class Config:
             pooling=self.pooling,
             num_embeddings=self.num_embeddings,
             normalize=self.normalize,
+            segments=self.segments,
             max_tokens=self.max_tokens,
         )
 
@@ -76,16 +82,18 @@ DEMO = Config(
 )
 PRESETS = {
     "demo": DEMO,
-    # Real reports from scratch on a small machine: more words, more embeddings, a longer schedule.
+    # Real reports from scratch on a small machine, faithfully: many embeddings, each with its own part.
     "open-i": dataclasses.replace(
         DEMO,
         data=Path("runs/open_i/data"),
         out=Path("runs/open_i/bart"),
-        num_embeddings=16,
+        num_embeddings=32,
+        segments=True,
+        bucket_lengths=True,
         max_tokens=160,
         size=BartSize(vocab_size=3000),
-        denoising=Denoising(embedding_noise=0.1),
-        train=dataclasses.replace(DEMO.train, num_steps=1200),
+        denoising=Denoising(token_mask_rate=0.0, embedding_noise=0.1, decoder_mask_rate=0.3),
+        train=dataclasses.replace(DEMO.train, num_steps=1500, warmup_steps=100),
     ),
     # CXR-IRGen (WACV 2024): bart-base, 512 tokens, mean pooling, batch 8, 20 epochs, AdamW 5e-5.
     "paper": Config(
@@ -143,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     fit(
         codec,
         objective,
-        ReportSource(codec, train_reports),
+        ReportSource(codec, train_reports, config.bucket_lengths),
         ReportSource(codec, validation_reports),
         with_epochs(config.train, config.num_epochs, len(train_reports)),
         run,

@@ -2,20 +2,26 @@
 
     python train_prior_model.py --data runs/demo/data --autoencoder runs/demo/autoencoder \
         --language runs/demo/bart --out runs/demo/prior
+
+With --features classifier or clip it reads the feature maps of that frozen image encoder instead.
 """
 
+import copy
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from accelerate import PartialState
 
+from data_module.cache import model_hash
+from data_module.film_check import FilmCheck, describe_maps
 from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder
-from language_module import ReportCodec
-from prior_model import LatentReportSource, PriorLossConfig, ReportPrior, prior_losses
+from language_module import ImageEncoder, ReportCodec, encode_features
+from prior_model import LatentReportSource, PriorLossConfig, ReportPrior, load_vit_weights, prior_losses
 from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script, with_epochs
 
 
@@ -49,12 +55,21 @@ class Config:
 
     data: Path = Path("runs/demo/data")
     """Pairs folder; split train is learned, split validation watched."""
+    features: Literal["latents", "classifier", "clip"] = "latents"
+    """What the prior reads: the autoencoder's latents, or feature maps of --classifier or --clip."""
     autoencoder: Path = Path("runs/demo/autoencoder")
-    """Run folder of the autoencoder."""
+    """Run folder of the autoencoder, for --features latents."""
+    classifier: Path = Path("runs/demo/classifier")
+    """Run folder of the classifier, for --features classifier."""
+    clip: Path = Path("runs/demo/clip")
+    """Run folder of the domain CLIP, for --features clip."""
     language: Path = Path("runs/demo/bart")
     """Run folder of the report codec."""
     out: Path = Path("runs/demo/prior")
     """Run folder to write."""
+    init_vit: str = ""
+    """Folder or .safetensors file of a published ViT (such as ViT-B/16 on ImageNet, timm or Hugging Face
+    layout) to start the transformer from; empty starts from scratch."""
     cache: Path | None = None
     """Where the latents are kept, encoded once for each autoencoder and data; None: cache/ beside --out."""
     latent_noise: float = 0.1
@@ -114,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
         latents, embeddings = config.dry_run_latents, config.dry_run_embeddings
         describe_run(
             config,
-            {"prior": lambda: build_prior(config.size, latents, embeddings)},
+            {"prior": lambda: build_prior(config.size, latents, embeddings, features=config.features)},
             config.train,
             trained=("prior",),
             sizes={"latents": f"(B, {latents})", "report_embeddings": f"(B, {embeddings})"},
@@ -125,29 +140,29 @@ def main(argv: list[str] | None = None) -> None:
     pairs = PairsFolder.open(config.data)
     if not pairs.has_films:
         raise ValueError(f"--data {config.data} has rows with no film: a prior reads films")
-    autoencoder = RunFolder.open(config.autoencoder, "autoencoder")
     codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)
     codec.requires_grad_(False).to(PartialState().device)
+    mean, std = encode_inputs(config, pairs)
     run = RunFolder.create(config.out, "prior", config, config.overwrite)
     if not torch.accelerator.is_available():
         codec.bart.set_attn_implementation("eager")  # faster backward on a CPU, see train_bart.py
-
-    # Imported late: --help and --dry-run need not wait for it.
-    from vision_module import encode_latents
-
-    cache = encode_latents(
-        pairs, autoencoder.model_dir, config.cache or config.out.parent / "cache", batch_size=32
-    )
-    noise = {"latent_noise": config.latent_noise, "max_shift": config.max_shift}
-    train_data = make_source(pairs, "train", cache, codec, **noise)
-    validation_data = make_source(pairs, "validation", cache, codec)
     torch.manual_seed(config.train.seed)
-    prior = build_prior(
-        config.size,
-        cache["latents_mean"].shape[1:],
-        (codec.num_embeddings, codec.embedding_dim),
-        codec.fingerprint(),
-    )
+    embeddings = (codec.num_embeddings, codec.embedding_dim)
+    prior = build_prior(config.size, mean.shape[1:], embeddings, codec.fingerprint(), config.features)
+    train_rows = np.flatnonzero((pairs.table["split"] == "train").to_numpy())
+    if config.features != "latents":
+        sample = mean[train_rows[:4096]].astype(np.float32)
+        prior.feature_mean.copy_(torch.from_numpy(sample.mean(axis=(0, 2, 3), keepdims=True)[0]))
+        prior.feature_std.copy_(torch.from_numpy(sample.std(axis=(0, 2, 3), keepdims=True)[0] + 1e-3))
+    if config.init_vit:
+        loaded = load_vit_weights(prior.vit, config.init_vit)
+        for what in ("taken", "left_out", "added"):
+            names = getattr(loaded, what)
+            print(f"--init-vit: {what.replace('_', ' ')}: {len(names)} ({', '.join(names[:3])} ...)")
+    noise = {"latent_noise": config.latent_noise, "max_shift": config.max_shift}
+    standardize = copy.deepcopy(prior).standardize  # on the CPU, where batches are made
+    train_data = make_source(pairs, "train", mean, std, codec, standardize=standardize, **noise)
+    validation_data = make_source(pairs, "validation", mean, std, codec, standardize=standardize)
 
     def objective(model, batch, generator):
         predicted, logits = model(batch["latents"], return_findings=True)
@@ -160,6 +175,11 @@ def main(argv: list[str] | None = None) -> None:
             findings=(logits, batch["labels"]),
         )
 
+    def save(model: ReportPrior, folder: Path) -> None:
+        model.save_pretrained(folder)
+        inputs = (mean[train_rows[at : at + 256]] for at in range(0, len(train_rows), 256))
+        FilmCheck.fit(np.concatenate([describe_maps(part) for part in inputs])).save(folder)
+
     fit(
         prior,
         objective,
@@ -167,8 +187,24 @@ def main(argv: list[str] | None = None) -> None:
         validation_data,
         with_epochs(config.train, config.num_epochs, len(train_data)),
         run,
-        save=lambda model, folder: model.save_pretrained(folder),
+        save,
     )
+
+
+def encode_inputs(config: Config, pairs: PairsFolder) -> tuple[np.ndarray, np.ndarray | None]:
+    """What the prior reads of every film, (N, C, H, W), and the latents' deviation; encoded once."""
+    # Imported late: --help and --dry-run need not wait for it.
+    from vision_module import encode_latents
+
+    cache = config.cache or config.out.parent / "cache"
+    if config.features == "latents":
+        autoencoder = RunFolder.open(config.autoencoder, "autoencoder")
+        latents = encode_latents(pairs, autoencoder.model_dir, cache, batch_size=32)
+        return latents["latents_mean"], latents["latents_std"]
+    root = getattr(config, config.features)
+    folder = RunFolder.open(root, config.features).model_dir
+    encoder = ImageEncoder.from_pretrained(folder, f"--{config.features}").to(PartialState().device)
+    return encode_features(pairs, encoder, model_hash(folder), cache), None
 
 
 def build_prior(
@@ -176,6 +212,7 @@ def build_prior(
     latents: tuple[int, int, int],
     embeddings: tuple[int, int],
     codec_fingerprint: str = "",
+    features: str = "latents",
 ) -> ReportPrior:
     """An untrained prior from latents (C, H, W) to report embeddings (K, D)."""
     return ReportPrior(
@@ -184,14 +221,20 @@ def build_prior(
         num_embeddings=embeddings[0],
         embedding_dim=embeddings[1],
         codec_fingerprint=codec_fingerprint,
+        features=features,
         **dataclasses.asdict(size),
     )
 
 
 def make_source(
-    pairs: PairsFolder, split: str, cache: dict[str, np.ndarray], codec: ReportCodec, **noise: float
+    pairs: PairsFolder,
+    split: str,
+    mean: np.ndarray,
+    std: np.ndarray | None,
+    codec: ReportCodec,
+    **settings: Any,
 ) -> LatentReportSource:
-    """One split's latents, with the embeddings and tokens of its reports."""
+    """One split's latents (or features), with the embeddings and tokens of its reports."""
     rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
     part = pairs.split(split)
     reports, labels = part.table["report"].tolist(), part.labels
@@ -199,9 +242,7 @@ def make_source(
     embeddings = torch.cat([codec.encode(batch).cpu() for batch in batches])
     token_ids, _ = codec.tokenize(reports)
     pad = codec.tokenizer.pad_token_id
-    return LatentReportSource(
-        cache["latents_mean"], cache["latents_std"], rows, embeddings, token_ids, pad, labels, **noise
-    )
+    return LatentReportSource(mean, std, rows, embeddings, token_ids, pad, labels, **settings)
 
 
 if __name__ == "__main__":

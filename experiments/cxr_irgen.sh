@@ -38,7 +38,7 @@ $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
 $PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/prior" $DRY
 
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
-$PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --autoencoder "$AUTOENCODER" --language "$OUT/bart" --prior "$OUT/prior" --out "$OUT/pairs/heldout_reports.csv" --overwrite $DRY
+$PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/pairs/heldout_reports.csv" --overwrite $DRY
 $PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/results" $DRY
 # The films' scores once more under the system's name, for the table of all systems; their features are cached.
 $PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/systems/cxr_irgen" $DRY

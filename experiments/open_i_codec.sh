@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # How well do real reports come back from K embeddings? The codec alone, on the Open-I reports
 # (3,955, inside the torchxrayvision package; split by distinct text), from scratch, for
-# K = 1 (the paper's mean pooling), 4 and 16 (learned pooling), with the same steps for each.
+# K = 1 (the paper's mean pooling), 4, 16 and 32 (learned pooling, each embedding with its own part of the
+# report), with the same steps for each.
 #
 #   bash experiments/open_i_codec.sh              # some minutes for each K on 2 CPU cores
 #   STEPS=6000 bash experiments/open_i_codec.sh   # longer
@@ -10,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 OUT=${OUT:-runs/open_i}
-STEPS=${STEPS:-1200}
+STEPS=${STEPS:-1500}
 DRY=${DRY_RUN:+--dry-run}
 
 $PYTHON prepare_data.py open-i --out "$OUT/data" $DRY
@@ -18,8 +19,9 @@ $PYTHON prepare_data.py open-i --out "$OUT/data" $DRY
 $PYTHON train_bart.py --preset open-i --data "$OUT/data" --out "$OUT/bart_mean_1" --pooling mean --num-embeddings 1 --num-steps "$STEPS" $DRY
 $PYTHON train_bart.py --preset open-i --data "$OUT/data" --out "$OUT/bart_learned_4" --num-embeddings 4 --num-steps "$STEPS" $DRY
 $PYTHON train_bart.py --preset open-i --data "$OUT/data" --out "$OUT/bart_learned_16" --num-embeddings 16 --num-steps "$STEPS" $DRY
+$PYTHON train_bart.py --preset open-i --data "$OUT/data" --out "$OUT/bart_learned_32" --num-embeddings 32 --num-steps "$STEPS" $DRY
 
-for CODEC in mean_1 learned_4 learned_16; do
+for CODEC in mean_1 learned_4 learned_16 learned_32; do
   $PYTHON generate_reports.py --data "$OUT/data" --split test --language "$OUT/bart_$CODEC" --reconstruct --out "$OUT/$CODEC.csv" --overwrite $DRY
   $PYTHON -m evaluation reports --real "$OUT/data" --reports "$OUT/$CODEC.csv" --out "$OUT/results_$CODEC" $DRY
 done

@@ -21,9 +21,9 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.bart.modeling_bart import shift_tokens_right
 
-from language_module.decoding import DecodingConfig, sampling_processors
+from language_module.decoding import DecodingConfig, generate_options
 from language_module.denoising import NO_DENOISING, Denoising, add_noise, mask_tokens
-from language_module.pooling import StatePooler
+from language_module.pooling import StatePooler, segment_places
 from language_module.tokenizer import normalize_report
 
 
@@ -36,6 +36,7 @@ class CodecConfig:
     pooler_depth: int = 2
     pooler_heads: int = 4
     normalize: bool = True
+    segments: bool = False
     max_tokens: int = 160
 
 
@@ -63,6 +64,7 @@ class ReportCodec(nn.Module):
             config.pooler_heads,
             bart.config.dropout,
             config.normalize,
+            config.segments,
         )
         # A published BART folder brings summarisation settings (4 beams, no repeated trigram, forced
         # tokens) that would silently shape every report; a codec decodes plainly unless asked otherwise.
@@ -131,14 +133,16 @@ class ReportCodec(nn.Module):
 
         Args:
             denoising: noise of the training; needs `generator` on the tokens' device.
-            bag_of_words_weight: of `bag_of_words_loss`, in training.
+            bag_of_words_weight: of `bag_of_words_loss`, or of `segment_words_loss` where the codec has
+                segments; in training.
         """
         noisy_ids = mask_tokens(input_ids, denoising.token_mask_rate, self.tokenizer, generator)
         embeddings = self.embed(noisy_ids, attention_mask)
         embeddings = add_noise(embeddings, denoising.embedding_noise, generator)
         loss = self.token_loss(embeddings, input_ids, denoising.decoder_mask_rate, generator)
         if bag_of_words_weight:
-            loss = loss + bag_of_words_weight * self.bag_of_words_loss(embeddings, input_ids)
+            words = self.segment_words_loss if self.config.segments else self.bag_of_words_loss
+            loss = loss + bag_of_words_weight * words(embeddings, input_ids)
         return loss
 
     def loss(self, report_embeddings: torch.Tensor, reports: Sequence[str] | torch.Tensor) -> torch.Tensor:
@@ -184,6 +188,18 @@ class ReportCodec(nn.Module):
         scores = mixture.gather(1, input_ids)
         return -scores[input_ids != self.tokenizer.pad_token_id].mean()
 
+    def segment_words_loss(self, report_embeddings: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
+        """As `bag_of_words_loss`, but each token is asked of the embedding of its own part of the report.
+
+        Which embedding to read is then plain to the decoder within a few hundred steps; with the mixture
+        alone it learns the language first and how to copy thousands of steps later.
+        """
+        real = input_ids != self.tokenizer.pad_token_id
+        segments = segment_places(real, self.num_embeddings).long().clamp(max=self.num_embeddings - 1)
+        scores = self.bart.lm_head(report_embeddings).float().log_softmax(-1)
+        rows = torch.arange(len(input_ids), device=input_ids.device).unsqueeze(1)
+        return -scores[rows, segments, input_ids][real].mean()
+
     @torch.no_grad()
     def decode(
         self,
@@ -199,19 +215,9 @@ class ReportCodec(nn.Module):
         """
         self.check_embeddings(report_embeddings)
         decoding = decoding or DecodingConfig()
-        limit = self.config.max_tokens
-        num_beams = decoding.num_beams if decoding.method == "beam" else 1
         output = self.bart.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=report_embeddings.to(self.device)),
-            logits_processor=sampling_processors(decoding, generators, len(report_embeddings)),
-            do_sample=False,
-            num_beams=num_beams,
-            length_penalty=decoding.length_penalty if num_beams > 1 else None,
-            # True, as in bart-base's settings, stops at the first few complete reports, which are short.
-            early_stopping=False if num_beams > 1 else None,
-            no_repeat_ngram_size=decoding.no_repeat_ngram_size,
-            min_new_tokens=decoding.min_new_tokens or None,
-            max_new_tokens=min(decoding.max_new_tokens or limit, limit),
+            **generate_options(decoding, generators, len(report_embeddings), self.config.max_tokens),
         )
         texts = self.tokenizer.batch_decode(
             output, skip_special_tokens=True, clean_up_tokenization_spaces=False

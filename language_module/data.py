@@ -1,31 +1,96 @@
 """Reports as training batches."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch.nn import functional
 
+from data_module.images import to_images
 from language_module.codec import ReportCodec
+from language_module.report_gpt import ReportGPT
 
 # Few distinct widths, so that the kernels' primitives are found again.
 WIDTH_STEP = 16
+LENGTH_SPREAD = 0.1  # of the lengths' order, relative: a report's company changes from batch to batch
 
 
 class ReportSource:
-    """Tokenised reports, batch by batch: input_ids and attention_mask, (B, T) int64."""
+    """Tokenised reports, batch by batch: input_ids and attention_mask, (B, T) int64.
 
-    def __init__(self, codec: ReportCodec, reports: Sequence[str]) -> None:
+    Args:
+        bucket_lengths: a batch holds the reports that are about as long as the first one asked for. Real
+            reports differ so much that half of a batch is padding otherwise.
+    """
+
+    def __init__(self, codec: ReportCodec, reports: Sequence[str], bucket_lengths: bool = False) -> None:
         self.input_ids, self.attention_mask = codec.tokenize(reports)
-        self.pad_token_id = codec.tokenizer.pad_token_id
+        self.lengths = self.attention_mask.sum(dim=1)
+        self.bucket_lengths = bucket_lengths
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """The reports of these rows, as wide as the longest of them."""
-        mask = self.attention_mask[indices]
-        width = -(-int(mask.sum(dim=1).max()) // WIDTH_STEP) * WIDTH_STEP
+        if self.bucket_lengths:
+            indices = self._find_company(int(indices[0]), len(indices), generator)
+        width = -(-int(self.lengths[indices].max()) // WIDTH_STEP) * WIDTH_STEP
         return {
             "input_ids": self.input_ids[indices, :width],
-            "attention_mask": mask[:, :width],
+            "attention_mask": self.attention_mask[indices, :width],
         }
+
+    def _find_company(self, first: int, size: int, generator: torch.Generator) -> np.ndarray:
+        """`size` rows in a row, `first` among them, of the reports in order of (about) their lengths."""
+        noise = torch.randn(len(self), generator=generator)
+        order = torch.argsort(self.lengths * (1.0 + LENGTH_SPREAD * noise))
+        place = int((order == first).nonzero())
+        start = min(max(0, place - size // 2), max(0, len(self) - size))
+        return order[start : start + size].numpy()
+
+
+class Films(Protocol):
+    """N films; `films[indices]` gives (B, size, size) uint8, as data_module.film_store.FilmStore does."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
+
+
+class ReportFilmSource:
+    """Films and their tokenised reports: images (B, 1, S, S) in [-1, 1], input_ids and attention_mask (B, T).
+
+    Args:
+        max_shift: films are moved by up to this many pixels each way, with the edge repeated.
+    """
+
+    def __init__(self, model: ReportGPT, films: Films, reports: Sequence[str], max_shift: int = 0) -> None:
+        self.films, self.max_shift = films, max_shift
+        self.input_ids, self.attention_mask = model.tokenize(reports)
+        self.lengths = self.attention_mask.sum(dim=1)
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+    def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """The films and reports of these rows."""
+        images = to_images(self.films[indices])
+        if self.max_shift:
+            images = _shift(images, self.max_shift, generator)
+        width = -(-int(self.lengths[indices].max()) // WIDTH_STEP) * WIDTH_STEP
+        return {
+            "images": images,
+            "input_ids": self.input_ids[indices, :width],
+            "attention_mask": self.attention_mask[indices, :width],
+        }
+
+
+def _shift(images: torch.Tensor, max_shift: int, generator: torch.Generator) -> torch.Tensor:
+    size = images.shape[-1]
+    padded = functional.pad(images, (max_shift,) * 4, mode="replicate")
+    corners = torch.randint(0, 2 * max_shift + 1, (len(images), 2), generator=generator).tolist()
+    return torch.stack(
+        [film[:, y : y + size, x : x + size] for film, (y, x) in zip(padded, corners, strict=True)]
+    )

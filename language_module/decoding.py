@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import (
@@ -87,3 +87,21 @@ def sampling_processors(
             GumbelSampler(generators),
         ]
     )
+
+
+def generate_options(
+    decoding: DecodingConfig, generators: Sequence[torch.Generator] | None, num_items: int, limit: int
+) -> dict[str, Any]:
+    """Arguments of a transformers model's `generate`, for reports of at most `limit` tokens."""
+    num_beams = decoding.num_beams if decoding.method == "beam" else 1
+    return {
+        "logits_processor": sampling_processors(decoding, generators, num_items),
+        "do_sample": False,
+        "num_beams": num_beams,
+        "length_penalty": decoding.length_penalty if num_beams > 1 else None,
+        # True, as in bart-base's settings, stops at the first few complete reports, which are short.
+        "early_stopping": False if num_beams > 1 else None,
+        "no_repeat_ngram_size": decoding.no_repeat_ngram_size,
+        "min_new_tokens": decoding.min_new_tokens or None,
+        "max_new_tokens": min(decoding.max_new_tokens or limit, limit),
+    }

@@ -3,6 +3,7 @@
 from prior_model.objective import LatentReportSource, PriorLossConfig, prior_losses
 from prior_model.prior import ReportPrior
 from prior_model.text_to_latent import TextLatentSource, TextToLatent, text_to_latent_losses
+from prior_model.vit_weights import load_vit_weights
 
 __all__ = [
     "LatentReportSource",
@@ -10,6 +11,7 @@ __all__ = [
     "ReportPrior",
     "TextLatentSource",
     "TextToLatent",
+    "load_vit_weights",
     "prior_losses",
     "text_to_latent_losses",
 ]

@@ -69,7 +69,8 @@ class LatentReportSource:
     """Films' posteriors with their reports' embeddings and tokens.
 
     Args:
-        latents_mean, latents_std: (N, C, H, W) of the scaled posterior, arrays or memory maps.
+        latents_mean, latents_std: (N, C, H, W) of the scaled posterior, arrays or memory maps; features of
+            an image encoder have no deviation: None.
         rows: rows of the arrays that belong to this split.
         report_embeddings: (len(rows), K, D) targets.
         token_ids: (len(rows), T) of the reports, padded with `pad_token_id`.
@@ -77,12 +78,13 @@ class LatentReportSource:
         latent_noise: deviation of extra noise on the latents, so that generated ones, which are less
             exact than encoded ones, still read well. 0 also switches the posterior's own sampling off.
         max_shift: films are moved by up to this many latent cells each way, with the edge repeated.
+        standardize: the prior's own; of features.
     """
 
     def __init__(
         self,
         latents_mean: np.ndarray,
-        latents_std: np.ndarray,
+        latents_std: np.ndarray | None,
         rows: np.ndarray,
         report_embeddings: torch.Tensor,
         token_ids: torch.Tensor,
@@ -90,8 +92,10 @@ class LatentReportSource:
         labels: np.ndarray | None = None,
         latent_noise: float = 0.0,
         max_shift: int = 0,
+        standardize: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         self.mean, self.std, self.rows = latents_mean, latents_std, np.asarray(rows)
+        self.standardize = standardize
         self.report_embeddings, self.token_ids = report_embeddings, token_ids
         self.labels = None if labels is None else torch.from_numpy(labels)
         self.pad_token_id, self.latent_noise, self.max_shift = pad_token_id, latent_noise, max_shift
@@ -103,9 +107,11 @@ class LatentReportSource:
         """latents (B, C, H, W), report_embeddings (B, K, D), token_ids (B, T), labels (B, F)."""
         rows = self.rows[indices]
         latents = torch.from_numpy(self.mean[rows].astype(np.float32))
+        if self.standardize:
+            latents = self.standardize(latents)
         if self.latent_noise:
-            std = torch.from_numpy(self.std[rows].astype(np.float32))
-            for scale in (std, self.latent_noise):
+            posterior = () if self.std is None else (torch.from_numpy(self.std[rows].astype(np.float32)),)
+            for scale in (*posterior, self.latent_noise):
                 latents = latents + scale * torch.randn(latents.shape, generator=generator)
         if self.max_shift:
             latents = _shift(latents, self.max_shift, generator)

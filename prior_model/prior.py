@@ -24,6 +24,8 @@ class ReportPrior(ModelMixin, ConfigMixin):
             probabilities then shift the embeddings, so that a report says what was seen; 0 = none.
         num_embeddings, embedding_dim: K and D of the codec.
         codec_fingerprint: `ReportCodec.fingerprint()` of the codec it was trained for; empty = unknown.
+        features: what it reads: "latents" of the autoencoder, or the feature maps of a frozen image encoder
+            ("classifier", "clip"), which `standardize` brings to unit scale first.
     """
 
     @register_to_config
@@ -43,12 +45,16 @@ class ReportPrior(ModelMixin, ConfigMixin):
         num_embeddings: int = 1,
         embedding_dim: int = 768,
         codec_fingerprint: str = "",
+        features: str = "latents",
     ) -> None:
         super().__init__()
         if latent_size % patch_size:
             raise ValueError(f"--patch-size {patch_size}: latents of {latent_size} are not a multiple of it")
         if dim % num_heads:
             raise ValueError(f"--dim {dim}: must be a multiple of --num-heads {num_heads}")
+        if features != "latents":
+            self.register_buffer("feature_mean", torch.zeros(latent_channels, 1, 1))
+            self.register_buffer("feature_std", torch.ones(latent_channels, 1, 1))
         self.stem, size, channels = nn.Identity(), latent_size, latent_channels
         if stem_depth:
             if patch_size % 2:
@@ -70,7 +76,7 @@ class ReportPrior(ModelMixin, ConfigMixin):
         )
         self.head = nn.Linear(dim, embedding_dim)
         if num_findings:
-            if not stem_depth:
+            if features == "latents" and not stem_depth:
                 raise ValueError(
                     "--num-findings needs --stem-depth 1 or more: the stem's features predict them"
                 )
@@ -78,6 +84,12 @@ class ReportPrior(ModelMixin, ConfigMixin):
             self.findings_shift = nn.Sequential(
                 nn.Linear(num_findings, dim), nn.GELU(), nn.Linear(dim, num_embeddings * embedding_dim)
             )
+
+    def standardize(self, features: torch.Tensor) -> torch.Tensor:
+        """Feature maps (B, C, H, W) at unit scale per channel, what `forward` takes; latents as they are."""
+        if self.config.features == "latents":
+            return features
+        return (features.float() - self.feature_mean) / self.feature_std
 
     def forward(
         self, latents: torch.Tensor, return_findings: bool = False

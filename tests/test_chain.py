@@ -172,7 +172,7 @@ def test_evaluation_of_the_chain(chain, whole, tmp_path):
     import generate_reports
     from evaluation.__main__ import main as evaluate
 
-    flags = ["--data", chain.run("data"), "--language", chain.run("bart"), "--prior", chain.run("prior")]
+    flags = ["--data", chain.run("data"), "--language", chain.run("bart"), "--model", chain.run("prior")]
     reports = tmp_path / "reports.csv"
     generate_reports.main([*flags, "--autoencoder", chain.run("autoencoder"), "--out", str(reports)])
     assert pd.read_csv(reports)["file_name"].is_unique

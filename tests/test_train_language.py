@@ -78,7 +78,7 @@ def prior_flags(root):
 
 
 def report_flags(root, out, *more):
-    runs = [f"--{name}={root}/{folder}" for name, folder in (("language", "bart"), ("prior", "prior"))]
+    runs = [f"--{name}={root}/{folder}" for name, folder in (("language", "bart"), ("model", "prior"))]
     runs.append(f"--autoencoder={root}/autoencoder")
     return [
         "--data",
@@ -131,7 +131,7 @@ def test_generated_table(folder, tmp_path):
     generate_reports.main(report_flags(folder, out, "--max-films", "6"))
     table = pd.read_csv(out, keep_default_na=False)
     rows = PairsFolder.open(folder / "data").split("train").table.head(6)
-    assert table.columns.tolist() == ["study_id", "file_name", "report"]
+    assert table.columns.tolist() == ["study_id", "file_name", "report", "warning"]
     assert table["file_name"].tolist() == rows["file_name"].tolist()
     assert table["study_id"].tolist() == rows["study_id"].tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["reports.csv"]
@@ -185,7 +185,7 @@ def test_wrong_folders_are_named(folder, tmp_path):
             [*prior_flags(folder), "--language", f"{folder}/autoencoder", "--out", f"{tmp_path}/p"]
         )
     with pytest.raises(ValueError, match="not a run folder"):
-        generate_reports.main(report_flags(folder, tmp_path / "o.csv", "--prior", str(tmp_path)))
+        generate_reports.main(report_flags(folder, tmp_path / "o.csv", "--model", str(tmp_path)))
     assert not (tmp_path / "p").exists()
 
 

@@ -1,0 +1,156 @@
+"""Several tables of generated reports against the same real reports, in one table.
+
+    python compare_reports.py --real runs/demo/data --out runs/demo/report_table.md \
+        --reports "paper=paper.csv" "ours=ours.csv" "GPT-2=gpt.csv" --against GPT-2
+
+Clinical F1 is that of `python -m evaluation reports`; its intervals are bootstrapped over patients, and so
+is the ratio to --against, patient by patient on the same draws.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_module.demo.wording import count_right
+from data_module.findings import POSITIVE
+from data_module.pairs import PairsFolder, write_atomic
+from evaluation.findings_scores import score_f1
+from evaluation.inputs import match_reports
+from evaluation.labeler import label_reports
+from evaluation.reports import share_normal
+from evaluation.text_scores import describe_texts, score_text
+from training import parse_config, run_script
+from training.config import to_dict
+
+NOTE = """
+F1 over the 14 findings, positive-only, by the rule labeler on the generated and on the real report; in
+brackets its 95% interval, {num_bootstraps} bootstraps over patients. "distinct": distinct reports per 1,000
+films; "normal": share of reports without a disease (real reports: {normal:.2f}). Side and severity: right
+where both reports call the finding present and the real one says it (wording of the demo source).
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Comparison of report tables."""
+
+    real: Path = Path("runs/demo/data")
+    """Pairs folder with the real reports."""
+    split: str = "test"
+    """Its split."""
+    reports: tuple[str, ...] = ()
+    """NAME=FILE for each table (file_name or study_id, report), in the order of the rows."""
+    against: str = ""
+    """NAME whose F1 the others are compared with; empty: none."""
+    out: Path = Path("runs/demo/report_table.md")
+    """Markdown file to write; the same as .json beside it."""
+    num_bootstraps: int = 1000
+    """Draws of the bootstrap."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    dry_run: bool = False
+    """Print the resolved config and stop."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags, write and print the table."""
+    config = parse_config({"demo": Config()}, argv, __doc__)
+    if config.dry_run:
+        print(json.dumps(to_dict(config), indent=2))
+        return
+    tables = dict(entry.partition("=")[::2] for entry in config.reports)
+    if not tables or not all(tables.values()):
+        raise ValueError("--reports: give NAME=FILE for each table")
+    if config.against and config.against not in tables:
+        raise ValueError(f"--against {config.against}: no such name in --reports ({', '.join(tables)})")
+    real = PairsFolder.open(config.real)
+    rows = real.split(config.split).table
+    truth, counts, scores = None, {}, {}
+    for name, path in tables.items():
+        pairs = match_reports(Path(path), real, config.split)
+        if len(pairs.references) != len(rows):
+            raise ValueError(
+                f"--reports {name}={path}: {len(pairs.references)} of the {len(rows)} rows of split "
+                f"{config.split}; tables are compared on the same rows"
+            )
+        truth = label_reports(pairs.references) if truth is None else truth
+        guess = label_reports(pairs.hypotheses)
+        counts[name] = count_by_patient(truth, guess, rows["patient_id"].to_numpy())
+        scores[name] = score_table(pairs.references, pairs.hypotheses, truth, guess)
+    rng = np.random.default_rng(config.seed)
+    num_patients = rows["patient_id"].nunique()
+    draws = rng.multinomial(num_patients, np.full(num_patients, 1 / num_patients), config.num_bootstraps)
+    f1 = {name: bootstrap_f1(counts[name], draws) for name in tables}
+    for name in tables:
+        scores[name]["micro_f1_14_interval"] = np.quantile(f1[name], (0.025, 0.975)).tolist()
+        if config.against and name != config.against:
+            ratio = f1[name] / f1[config.against] - 1.0
+            gain = scores[name]["micro_f1_14"] / scores[config.against]["micro_f1_14"] - 1.0
+            scores[name]["gain"] = [gain, *np.quantile(ratio, (0.025, 0.975))]
+    text = render(scores, config) + NOTE.format(
+        num_bootstraps=config.num_bootstraps, normal=share_normal(truth)
+    )
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(config.out, text)
+    write_atomic(config.out.with_suffix(".json"), json.dumps(scores, indent=2) + "\n")
+    print(text)
+
+
+def score_table(
+    references: list[str], hypotheses: list[str], truth: np.ndarray, guess: np.ndarray
+) -> dict[str, Any]:
+    """Everything that is said of one system, but for its intervals."""
+    f1 = score_f1(truth, guess)
+    sides, severities = (count_right(references, hypotheses, name) for name in ("side", "severity"))
+    return {
+        "micro_f1_14": f1["micro_f1_14"],
+        "macro_f1_14": f1["macro_f1_14"],
+        **score_text(references, hypotheses),
+        "distinct_per_1000": 1000 * describe_texts(hypotheses)["num_distinct_reports"] / len(hypotheses),
+        "share_normal": share_normal(guess),
+        "side_right": list(sides),
+        "severity_right": list(severities),
+    }
+
+
+def count_by_patient(truth: np.ndarray, guess: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """(P, 2) of each patient: agreeing positives, and positives of both sides together."""
+    truth, guess = truth == POSITIVE, guess == POSITIVE
+    names, place = np.unique(patients, return_inverse=True)
+    both, either = (truth & guess).sum(axis=1), truth.sum(axis=1) + guess.sum(axis=1)
+    return np.stack([np.bincount(place, weights, len(names)) for weights in (both, either)], axis=1)
+
+
+def bootstrap_f1(counts: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Micro-F1 of each draw; `draws` (num_bootstraps, P) says how often each patient was drawn."""
+    totals = draws @ counts
+    return 2.0 * totals[:, 0] / np.maximum(totals[:, 1], 1.0)
+
+
+def render(scores: dict[str, dict[str, Any]], config: Config) -> str:
+    """The markdown table."""
+    names = ["", "micro-F1-14", *([f"F1 against {config.against}"] if config.against else ()), "macro-F1-14"]
+    names += ["BLEU-4", "ROUGE-L", "CIDEr", "distinct", "normal", "side", "severity"]
+    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+
+    def share(pair: list[int]) -> str:
+        return f"{pair[0] / pair[1]:.2f} of {pair[1]}" if pair[1] else "-"
+
+    for name, row in scores.items():
+        low, high = row["micro_f1_14_interval"]
+        cells = [name, f"{row['micro_f1_14']:.3f} [{low:.3f}, {high:.3f}]"]
+        if config.against:
+            change = row.get("gain")
+            cells.append("{:+.1%} [{:+.1%}, {:+.1%}]".format(*change) if change else "-")
+        cells += [f"{row[key]:.3f}" for key in ("macro_f1_14", "bleu_4", "rouge_l", "cider")]
+        cells += [f"{row['distinct_per_1000']:.0f}", f"{row['share_normal']:.2f}"]
+        cells += [share(row["side_right"]), share(row["severity_right"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run_script(main)
