@@ -1,7 +1,7 @@
 """Score films, reports and pairs: python -m evaluation COMMAND --help
 
-Scored is any pairs folder, any folder of films (with a CSV of prompts or reports), any CSV of reports, whoever
-made them: see README, "Evaluation".
+Scored is any pairs folder, any folder of films (with a CSV of prompts or reports), any CSV of reports,
+whoever made them: see README, "Evaluation".
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class Settings:
     """Pairs folder of synthetic films and reports, or a plain folder of films. Not needed for reports with
     --reports."""
     captions: Path | None = None
-    """CSV for a plain --synthetic folder: file_name and prompt (or report). Findings are read from the text."""
+    """CSV for a plain --synthetic folder: file_name and prompt (or report). The findings are read off it."""
     classifier: str | None = None
     """Run folder of train_classifier.py, a transformers image classifier, or
     torchxrayvision:densenet121-res224-all (or torchxrayvision:FILE). Not needed for reports."""
@@ -38,7 +38,9 @@ class Settings:
     clip: str | None = None
     """Domain CLIP for film-report scores and retrieval: a CLIPModel folder or run folder of train_clip.py."""
     labeler: str = "rules"
-    """Reads findings off reports: rules, or chexbert:FILE (the published chexbert.pth, vocab.txt beside it)."""
+    """Reads findings off reports: rules, or chexbert:FILE (the published chexbert.pth, beside vocab.txt)."""
+    meteor: bool = False
+    """Adds METEOR. Needs Java, and half a minute."""
     bert_score: Path | None = None
     """Folder of a transformers text model: adds BERTScore."""
     bert_score_layer: int = -1
@@ -130,7 +132,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Compare:
-    """Which of two scored systems is better: paired differences, p-values adjusted for their number (Holm)."""
+    """Which of two scored systems is better: paired differences, p-values adjusted (Holm)."""
 
     a: tyro.conf.Positional[Path]
     """--out folder of the first system."""
@@ -152,6 +154,8 @@ class Negation:
 
     out: Path
     """Markdown file to write; the figures go beside it as .json."""
+    meteor: bool = False
+    """Adds METEOR. Needs Java, and half a minute."""
     bert_score: Path | None = None
     """Folder of a transformers text model: adds BERTScore."""
     bert_score_layer: int = -1

@@ -112,5 +112,5 @@ def _open_tokenizer(folder: Path) -> BertTokenizerFast:
         return BertTokenizerFast.from_pretrained(folder if local else TOKENIZER, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"CheXbert needs the words of {TOKENIZER}: put its vocab.txt into {folder}, or into the hub's cache"
+            f"CheXbert needs the words of {TOKENIZER}: put its vocab.txt into {folder}"
         ) from error

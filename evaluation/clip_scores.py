@@ -66,7 +66,7 @@ class DomainClip:
 
 
 def score_edges(embeddings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """CLIP score of each item along each side of the triangle: "clip_prompt_film" ... -> (N,), NaN: unknown."""
+    """CLIP score of each item by side of the triangle: "clip_prompt_film" ... -> (N,), NaN: unknown."""
     return {
         f"clip_{a}_{b}": 100.0 * (embeddings[a] * embeddings[b]).sum(axis=1)
         for a, b in EDGES

@@ -1,4 +1,4 @@
-"""Two scored systems beside each other: paired differences, intervals, and p-values adjusted for their number."""
+"""Two scored systems beside each other: paired differences, intervals, and adjusted p-values."""
 
 import json
 from dataclasses import dataclass
@@ -102,8 +102,8 @@ def _compare_section(section: str, a: Path, b: Path, num: int, seed: int) -> lis
 
 def _render(differences: list[Difference], a: Path, b: Path, num: int) -> str:
     lines = [
-        f"A: {a}; B: {b}. {num} resamples of patients; A - B with its 95% interval; p two-sided, and adjusted "
-        f"for {len(differences)} figures (Holm).",
+        f"A: {a}; B: {b}. {num} resamples of patients; A - B with its 95% interval; p two-sided, and "
+        f"adjusted for {len(differences)} figures (Holm).",
         "",
         "| figure | A | B | A - B | 95% interval | p | p (Holm) | verdict | items |",
         "|---|---|---|---|---|---|---|---|---|",

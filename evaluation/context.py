@@ -1,4 +1,4 @@
-"""What a scoring command works with: folders, networks and labelers, opened once and named in results.json."""
+"""What a scoring command works with: folders, networks and labelers, opened once."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ class Settings(Protocol):
     features: tuple[str, ...]
     clip: str | None
     labeler: str
+    meteor: bool
     bert_score: Path | None
     bert_score_layer: int
     radgraph: str | None
@@ -121,9 +122,9 @@ class Context:
 
 def open_scorers(settings: Settings) -> dict[str, Scorer]:
     """The further report scores that the flags ask for, by the name of their mean."""
-    from evaluation.learned_scores import BertScore, score_radgraph
+    from evaluation.learned_scores import BertScore, score_meteor, score_radgraph
 
-    scorers: dict[str, Scorer] = {}
+    scorers: dict[str, Scorer] = {"meteor": score_meteor} if settings.meteor else {}
     if settings.bert_score:
         scorers["bert_score_f1"] = BertScore(settings.bert_score, settings.bert_score_layer, settings.device)
     if settings.radgraph:

@@ -99,8 +99,8 @@ def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClass
     processor = folder / "preprocessor_config.json"
     if not (folder / "config.json").is_file() or not processor.is_file():
         raise ValueError(
-            f"--features {source}: neither {INCEPTION}FILE, {OPEN_CLIP}FOLDER, {xrv.PREFIX}NAME, a run folder "
-            "of train_classifier.py or train_clip.py, nor a model folder with config.json and "
+            f"--features {source}: neither {INCEPTION}FILE, {OPEN_CLIP}FOLDER, {xrv.PREFIX}NAME, a run "
+            "folder of train_classifier.py or train_clip.py, nor a model folder with config.json and "
             "preprocessor_config.json"
         )
     try:

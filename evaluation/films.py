@@ -21,25 +21,25 @@ from evaluation.measures import REAL, SYNTHETIC
 MAX_INFLUENCES = 10_000  # films of a side whose influence on KID is computed: its cost grows with the square
 
 CONVENTIONS = {
-    "films.fid": "Frechet distance of the first extractor's pooled features, synthetic against real, float64; "
+    "films.fid": "Frechet distance of the first extractor's pooled features, synthetic to real; float64; "
     "num_fidelity films on each side, of the value and of the floor alike, for FID's bias depends on n",
     "films.fid_floor": "the same real films against other real films, of other patients",
     "films.kid": "unbiased MMD^2, kernel (x.y / D + 1)^3, mean over 50 random subsets of half the films, "
     "at most 1,000",
     "films.precision": f"with recall, density and coverage: manifolds of {NUM_NEIGHBOURS} nearest neighbours",
-    "films.vendi": "effective number of different films: exp of the entropy of the cosine kernel's eigenvalues, "
-    "num_fidelity films",
+    "films.vendi": "effective number of different films among num_fidelity: exp of the entropy of the "
+    "cosine kernel's eigenvalues",
     "films.features": "the same figures over every extractor asked for, each with its preprocessing",
-    "films.per_finding": "FID and KID of films with the finding against real films with it, floor at the same n; "
-    f"findings with fewer than {MIN_PER_FINDING} films on a side are named",
-    "films.auroc_mean": "classifier on synthetic films against the prompt's findings; uncertain and not mentioned "
-    "as films.policy says; mean over the findings that can be scored on both synthetic and real films",
+    "films.per_finding": "FID and KID of films with the finding against real ones with it, floor at the same "
+    f"n; findings with fewer than {MIN_PER_FINDING} films on a side are named",
+    "films.auroc_mean": "classifier on synthetic films against the prompt's findings; uncertain and not "
+    "mentioned as films.policy says; mean over the findings with both classes on both sides",
     "films.ece_mean": "expected calibration error over 15 equal bins of probability",
     "films.ssim": "mean SSIM of random pairs of films of one set; above the real films': less diverse",
     "films.ms_ssim_within_prompt": "mean MS-SSIM of random pairs of films of the same prompt; null where no "
     "prompt was drawn twice",
-    "films.intervals": "95% percentile bootstrap, patients resampled; FID and KID by each film's influence, for a "
-    "resample of films has a higher FID by itself",
+    "films.intervals": "95% percentile bootstrap, patients resampled; FID and KID by each film's influence, "
+    "for a resample of films has a higher FID by itself",
 }
 
 

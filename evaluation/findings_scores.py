@@ -78,7 +78,7 @@ def score_probabilities(
 
 
 def calibration_bins(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of NUM_BINS equal bins of probability: mean probability, share of positives, and count; 0 where empty."""
+    """Of NUM_BINS equal bins: mean probability, share of positives, and count; 0 where empty."""
     bins = np.clip((np.asarray(probabilities, np.float64) * NUM_BINS).astype(int), 0, NUM_BINS - 1)
     counts = np.bincount(bins, minlength=NUM_BINS)
     divisor = np.maximum(counts, 1)
@@ -88,7 +88,7 @@ def calibration_bins(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.n
 
 
 def calibration_error(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """ECE (Guo et al., ICML 2017): mean distance of probability and frequency over bins, weighted by count."""
+    """ECE (Guo et al., ICML 2017): mean distance of probability and frequency over bins, by count."""
     confidence, frequency, counts = calibration_bins(truth, probabilities)
     return float((np.abs(confidence - frequency) * counts).sum() / counts.sum())
 

@@ -16,27 +16,26 @@ from evaluation.text_scores import normalise
 BATCH_SIZE = 64
 
 
-def has_java() -> bool:
-    """Whether METEOR can run."""
-    return shutil.which("java") is not None
-
-
-def score_meteor(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[float, np.ndarray]:
-    """METEOR 1.5 of N pairs by pycocoevalcap: corpus level, and of each pair (N,).
+def score_meteor(references: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
+    """METEOR 1.5 of each of N pairs, (N,), by pycocoevalcap.
 
     Texts are normalised to one line first: METEOR reads line by line, and waits for ever after a line break.
+
+    Raises:
+        ValueError: there is no Java to run it.
     """
+    if shutil.which("java") is None:
+        raise ValueError("--meteor runs a Java program, and there is no `java`: install one, or leave it out")
     from pycocoevalcap.meteor.meteor import Meteor
 
     gts = {row: [normalise(text)] for row, text in enumerate(references)}
     res = {row: [normalise(text)] for row, text in enumerate(hypotheses)}
     scorer = Meteor()
-    corpus, each = scorer.compute_score(gts, res)
-    return float(corpus), np.asarray(each)
+    return np.asarray(scorer.compute_score(gts, res)[1])
 
 
 class BertScore:
-    """BERTScore (Zhang et al., ICLR 2020): greedy matching of contextual word pieces; F1, no idf, no rescaling."""
+    """BERTScore (Zhang et al., ICLR 2020): greedy matching of word pieces, F1; no idf, no rescaling."""
 
     def __init__(self, folder: str | Path, layer: int = -1, device: str | torch.device = "cpu") -> None:
         """Open a transformers text model; `layer` is an index of its hidden states, -1 the last.

@@ -1,7 +1,7 @@
 """Which part of the real films is covered, and how varied the synthetic ones are, by feature distances.
 
-Improved precision and recall: Kynkäänniemi et al., NeurIPS 2019. Density and coverage: Naeem et al., ICML 2020.
-Vendi score: Friedman and Dieng, TMLR 2023.
+Improved precision and recall: Kynkäänniemi et al., NeurIPS 2019. Density and coverage: Naeem et al., ICML
+2020. Vendi score: Friedman and Dieng, TMLR 2023.
 """
 
 import numpy as np

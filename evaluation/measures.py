@@ -22,7 +22,7 @@ LOWER_IS_BETTER = ("fid", "kid")
 
 
 def of_films(items: Items) -> dict[str, Measure]:
-    """Measures of `labels`, `probabilities` (N, 14), `findings`, `policy`, `fid`, `kid` and their influences."""
+    """Measures of `labels`, `probabilities` (N, 14), `findings`, `policy`, `fid`, `kid`, `*_influence`."""
     synthetic = items["stratum"] == SYNTHETIC
     labels, probabilities, policy = items["labels"], items["probabilities"], tuple(items["policy"].tolist())
     findings = items["findings"].tolist()

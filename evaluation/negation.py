@@ -15,7 +15,6 @@ from data_module.pairs import write_atomic
 from evaluation.findings_scores import score_conventions
 from evaluation.labeler import label_reports
 from evaluation.labeler.terms import score_terms
-from evaluation.learned_scores import has_java, score_meteor
 from evaluation.reports import Scorer
 from evaluation.text_scores import score_overlap
 from evaluation.weighted import bleu
@@ -57,8 +56,6 @@ def score_cases(scorers: Mapping[str, Scorer] | None = None) -> pd.DataFrame:
         )
         figures |= {f"BLEU-{n}": bleu(overlap.bleu_counts, n)(np.eye(len(texts))) for n in (1, 4)}
         figures |= {"ROUGE-L": overlap.rouge_l, "CIDEr": overlap.cider}
-        if has_java():
-            figures["METEOR"] = score_meteor(references, texts)[1]
         for name, score in (scorers or {}).items():
             figures[name] = score(references, texts)
         for name, each in figures.items():
@@ -80,8 +77,8 @@ def write_negation(out: Path, scorers: Mapping[str, Scorer] | None = None) -> st
     table = score_cases(scorers)
     num = len(pd.read_csv(CASES))
     lines = [
-        f"{num} cases: mean score of a paraphrase, of the same sentence with its negation flipped, and the share "
-        "of cases in which the paraphrase scores higher.",
+        f"{num} cases: mean score of a paraphrase, of the sentence with its negation flipped, and the "
+        "share of cases in which the paraphrase scores higher.",
         "",
         "| metric | paraphrase | flipped | noticed |",
         "|---|---|---|---|",

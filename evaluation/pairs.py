@@ -17,9 +17,9 @@ CONVENTIONS = {
     f"{POSITIVE_ONLY}",
     "pairs.film_report_agreement": "micro-F1 of the labeler on the report, against the classifier's "
     "decisions on the film at its stored thresholds, over the findings that the classifier scores",
-    "pairs.clip_film_report": "mean of 100 x cosine of the two embeddings of the domain CLIP (inputs.pairs.clip); "
+    "pairs.clip_film_report": "mean of 100 x cosine of the two embeddings of inputs.pairs.clip; "
     "texts are cut at its length, see num_texts_cut",
-    "pairs.retrieval": "R@k: own report (film) among the k nearest of a pool of other items, disjoint random "
+    "pairs.retrieval": "R@k: own report (film) among the k nearest of a pool of items; disjoint random "
     f"pools of the same size for synthetic and real, at most {MAX_POOL}; ties count as their expected hit",
     "pairs.*_real": "the same figure on the real pairs of the split, whose finding columns stand for the "
     "prompt: the ceiling",

@@ -38,7 +38,7 @@ def open_folder(path: Path, flag: str, split: str, captions: Path | None = None)
         return _fold(path.parent, read_captions(path), split, with_films=False)
     if not path.is_dir():
         raise ValueError(
-            f"{flag} {path} is not a pairs folder, a folder of films, or a CSV of reports: no such thing there"
+            f"{flag} {path} is not a pairs folder, a folder of films or a CSV of reports: not there"
         )
     names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if _is_film(file))
     if not names:
@@ -74,7 +74,7 @@ def read_captions(path: Path) -> pd.DataFrame:
         report = report if report or prompt or not rest else rest[0]
     if name is None or (report is None and prompt is None) or table.empty:
         raise ValueError(
-            f"{path} needs the columns file_name and report (or prompt), and rows; it has {len(table)} rows of "
+            f"{path} needs the columns file_name and report (or prompt), and rows; it has {len(table)} of "
             f"{', '.join(table.columns)}"
         )
     twice = table[name][table[name].duplicated()]

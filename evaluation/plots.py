@@ -92,7 +92,7 @@ def plot_curves(items: Items, findings: Sequence[str]) -> Figure:
 
 
 def plot_distances(items: Items, section: Mapping[str, Any]) -> Figure:
-    """Distances to the nearest training film: synthetic over held-out real, with the threshold of near-copies."""
+    """Distances to the nearest training film: synthetic over held-out real, and the threshold."""
     figure = _figure(8.0, 2.4)
     for axes, name in zip(figure.subplots(1, 3), MEASURES, strict=True):
         values = [items[f"{name}{end}"] for end in ("_real", "")]

@@ -29,9 +29,9 @@ CONVENTIONS = {
     "privacy.registered": f"1 - largest correlation of the film's centre over shifts of +-{MARGIN} pixels, "
     f"rotations {ANGLES}, scales {SCALES} and mirroring, with the {NUM_CANDIDATES} nearest by pixels and by "
     "features",
-    "privacy.ratio": "median distance of synthetic films divided by that of held-out real films: below 1, closer",
-    "privacy.num_flagged": f"films nearer than {FRACTION} x the {QUANTILE:.0%} quantile of held-out real films, "
-    "in any of the three",
+    "privacy.ratio": "median distance of synthetic films by that of held-out real films: below 1, closer",
+    "privacy.num_flagged": f"films nearer than {FRACTION} x the {QUANTILE:.0%} quantile of held-out real "
+    "ones, in any of the three",
     "privacy.share_close": f"films nearer than that quantile; {QUANTILE} by chance",
     "privacy.reports": "see results: sentences of 8 words or more that stand verbatim in a training report; "
     "reports whose word triples overlap with a training report's (Jaccard) by 0.8 or more",

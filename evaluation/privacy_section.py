@@ -1,4 +1,4 @@
-"""The section `privacy` of results.json: films and reports of a synthetic folder against the training rows."""
+"""The section `privacy` of results.json: synthetic films and reports against the training rows."""
 
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ def evaluate_privacy(
     """
     if split == TRAIN or not (real.table["split"] == TRAIN).any():
         raise ValueError(
-            f"privacy compares with the training films: {real.root} needs rows of split {TRAIN!r}, and --split "
-            "must name another"
+            f"privacy compares with the training films: {real.root} needs rows of split {TRAIN!r}, and "
+            "--split must name another"
         )
     folders = {"training": real.split(TRAIN), "real": real.split(split), "synthetic": synthetic}
     pixels, features, names = {}, {}, {}

@@ -8,20 +8,19 @@ import numpy as np
 from data_module.findings import FINDINGS, POSITIVE
 from evaluation.findings_scores import POSITIVE_ONLY, UNCERTAIN_POLICIES, score_conventions, score_f1
 from evaluation.labeler.terms import score_terms
-from evaluation.learned_scores import has_java, score_meteor
 from evaluation.text_scores import NORMALISATION, describe_texts, most_frequent, score_overlap, score_text
 
 Labeler = Callable[[Sequence[str]], np.ndarray]  # N reports -> (N, 14), 1, 0, -1 or NaN, order of FINDINGS
 Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # references, reports -> (N,)
 
 CONVENTIONS = {
-    "reports.micro_f1_14": "the labeler (inputs.reports.labeler) on the generated and on the real report of the "
-    f"same film; {POSITIVE_ONLY}; macro over the findings that are positive on either side",
+    "reports.micro_f1_14": "labeler (inputs.reports.labeler) on the generated and on the real report of "
+    f"the same film; {POSITIVE_ONLY}; macro over the findings that are positive on either side",
     "reports.clinical": "precision, recall and F1; "
     + "; ".join(f"{name}: {text}" for name, text in UNCERTAIN_POLICIES.items())
-    + "; not mentioned is negative; macro over findings, example over reports, of those positive on either side",
+    + "; not mentioned is negative; macro over findings, example over reports, positive on either side",
     "reports.bleu_1": f"pycocoevalcap, corpus level, one reference; {NORMALISATION}",
-    "reports.meteor": "pycocoevalcap's METEOR 1.5, corpus level, same normalisation; meteor_mean: of the reports",
+    "reports.meteor": "METEOR 1.5 by pycocoevalcap, mean over reports, same normalisation",
     "reports.bert_score_f1": "mean over reports, greedy matching, no idf, no rescaling; see inputs.reports",
     "reports.terms_f1": "mean F1 of the distinct phrases of findings, anatomy and side; blind to negation",
     "reports.baseline": "the most frequent report of the training rows (of the references, where there are "
@@ -66,14 +65,10 @@ def evaluate_reports(
     baseline = score_f1(truth, np.repeat(label([constant]), len(truth), axis=0))
     own = describe_texts(hypotheses)
     each = {"terms_f1": np.array([score_terms(*pair) for pair in zip(references, hypotheses, strict=True)])}
-    corpus: dict[str, float] = {}
-    if has_java():
-        corpus["meteor"], each["meteor_mean"] = score_meteor(references, hypotheses)
     each |= {name: score(references, hypotheses) for name, score in (scorers or {}).items()}
     result = {
         **score_f1(truth, guess),
         **overlap.figures,
-        **corpus,
         **{name: float(np.nanmean(scores)) for name, scores in each.items() if np.isfinite(scores).any()},
         "clinical": score_conventions(truth, guess),
         **own,

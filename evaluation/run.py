@@ -35,7 +35,7 @@ SCHEMA_VERSION = 2
 
 
 def run_sections(settings: Settings, sections: Sequence[str]) -> dict[str, Any]:
-    """Score the named sections, merge them into OUT/results.json, write results.md, report.html and auroc.png.
+    """Score the named sections, merge them into OUT/results.json, write results.md and report.html.
 
     Raises:
         ValueError: names the folder, file or flag that is wrong.
@@ -48,7 +48,7 @@ def run_sections(settings: Settings, sections: Sequence[str]) -> dict[str, Any]:
     inputs = context.inputs
     others = [name for name in SECTIONS if name not in sections]
     saved = _read_results(settings.out / "results.json", others, inputs, context)
-    scorers = {
+    score = {
         "films": _score_films,
         "reports": _score_reports,
         "pairs": _score_pairs,
@@ -56,7 +56,7 @@ def run_sections(settings: Settings, sections: Sequence[str]) -> dict[str, Any]:
     }
     for section in sections:
         used = dict(inputs, seed=settings.seed)
-        scored = scorers[section](context, used, len(sections) > 1)
+        scored = score[section](context, used, len(sections) > 1)
         if isinstance(scored, str):
             print(f"{section}: {scored}", file=sys.stderr)
             keys = {"reports": reports.KEYS, "pairs": pairs.KEYS}.get(section, ())

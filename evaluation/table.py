@@ -9,6 +9,7 @@ from evaluation.findings_scores import UNCERTAIN_POLICIES
 
 Row = tuple[str, str, str | None, str | None, str]  # title, key, key of the floor, of the ceiling, better
 
+MANIFOLD = ("precision", "recall", "density", "coverage")
 FILM_ROWS: tuple[Row, ...] = (
     ("FID", "fid", "fid_floor", None, "lower"),
     ("KID x 1000", "kid", "kid_floor", None, "lower"),
@@ -39,6 +40,7 @@ REPORT_ROWS: tuple[Row, ...] = (
     ("distinct reports", "num_distinct_reports", None, "num_distinct_reports_real", "as real"),
     ("share of normal reports", "share_normal", None, "share_normal_real", "as real"),
 )
+_MACRO = "report_vs_prompt_macro_f1_14"
 _ASKED, _SHOWN, _AGREED = (
     "report_vs_prompt_micro_f1_14",
     "film_vs_prompt_micro_f1_14",
