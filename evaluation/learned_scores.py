@@ -74,22 +74,23 @@ class BertScore:
 
     @torch.no_grad()
     def _embed(self, texts: list[str]) -> dict[str, torch.Tensor]:
-        """text -> (tokens, D) unit vectors, without the special tokens at both ends."""
+        """text -> (tokens, D) unit vectors, a special token at either end."""
         tokens = self.tokenizer(
             texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
         hidden = self.model(**tokens, output_hidden_states=True).hidden_states[self.layer]
         unit = torch.nn.functional.normalize(hidden.float(), dim=-1).cpu()
         kept = tokens["attention_mask"].bool().cpu()
-        return {text: rows[mask][1:-1] for text, rows, mask in zip(texts, unit, kept, strict=True)}
+        return {text: rows[mask] for text, rows, mask in zip(texts, unit, kept, strict=True)}
 
 
 def _match(reference: torch.Tensor, hypothesis: torch.Tensor) -> float:
-    if not len(reference) or not len(hypothesis):
+    """F1 of one pair. As in the authors' code, words may match a special token but none is averaged over."""
+    if min(len(reference), len(hypothesis)) <= 2:
         return 0.0
     similarity = hypothesis @ reference.T
-    precision = similarity.max(dim=1).values.mean()
-    recall = similarity.max(dim=0).values.mean()
+    precision = similarity[1:-1].max(dim=1).values.mean()
+    recall = similarity[:, 1:-1].max(dim=0).values.mean()
     return float(2.0 * precision * recall / (precision + recall))
 
 
