@@ -8,7 +8,7 @@ import numpy as np
 
 from data_module.pairs import write_atomic
 from evaluation.bootstrap import draw_weights, holm, p_value, percentile_interval, resample
-from evaluation.measures import LOWER_IS_BETTER, SECTION_MEASURES, SYNTHETIC, load_items
+from evaluation.measures import LOWER_IS_BETTER, SECTION_MEASURES, load_items
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,7 @@ def _compare_section(section: str, a: Path, b: Path, num: int, seed: int) -> lis
     names = [name for name in points[0] if name in points[1]]
     pairs = [(points[0][name], points[1][name], drawn[0][name] - drawn[1][name]) for name in names]
     return [
-        Difference(
-            section, name, x, y, percentile_interval(delta), p_value(delta), same.get(SYNTHETIC, False)
-        )
+        Difference(section, name, x, y, percentile_interval(delta), p_value(delta), all(same.values()))
         for name, (x, y, delta) in zip(names, pairs, strict=True)
         if np.isfinite(x) and np.isfinite(y)
     ]

@@ -1,6 +1,6 @@
 """The section `films`: do synthetic films look real, do they carry what was asked, and are they varied?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,56 +104,69 @@ def evaluate_films(
     rng = np.random.default_rng(seed)
     held_out = real.split(split)
 
-    def score(network: FilmClassifier, folder: PairsFolder, name: str) -> FilmScores:
+    def scan(network: FilmClassifier, folder: PairsFolder, name: str) -> FilmScores:
         return score_cached(network, film_paths(folder), cache_dir, batch_size, progress=name)
 
-    first = extractors[0]
-    made, truth = score(first, synthetic, "synthetic films"), score(first, held_out, f"real films, {split}")
-    num_films = min(int(made.readable.sum()), int(truth.readable.sum()))
-    others, kept = choose_floor(real, split, num_films, rng)
-    floor_folder, floor_mask = (others, None) if others is not None else (held_out, kept)
-    reference_mask = truth.readable if others is not None else truth.readable & ~kept
-    floor = score(first, floor_folder, "real films, floor")
-    floor_mask = floor.readable if floor_mask is None else floor.readable & floor_mask
-    masks = {"synthetic": made.readable, "real": reference_mask, "floor": floor_mask}
+    made = scan(extractors[0], synthetic, "synthetic films")
+    truth = scan(extractors[0], held_out, f"real films, {split}")
+    others, kept = choose_floor(real, split, int(min(made.readable.sum(), truth.readable.sum())), rng)
+    folders = {"synthetic": synthetic, "real": held_out, "floor": held_out if others is None else others}
+    masks = {"synthetic": made.readable, "real": truth.readable, "floor": truth.readable & kept}
+    if others is None:
+        masks["real"] = truth.readable & ~kept
+    else:
+        masks["floor"] = scan(extractors[0], others, "real films, floor").readable
     num_films = min(int(mask.sum()) for mask in masks.values())
     rows = {key: _subset(mask, num_films, rng) for key, mask in masks.items()}
-    folders = {"synthetic": synthetic, "real": held_out, "floor": floor_folder}
+
     result: dict[str, Any] = {"num_real": len(held_out), "num_synthetic": len(synthetic)}
-    result |= {"floor": _describe_floor(others, split), "features": {}}
-    for extractor in extractors:
-        features = {
-            key: score(extractor, folder, f"{key} films").features[rows[key]]
-            for key, folder in folders.items()
-        }
-        figures = compare_features(**features, rng=np.random.default_rng(seed))
-        if extractor is first:
-            result |= figures
-            labels = {key: folder.labels[rows[key]] for key, folder in folders.items()}
-            result["per_finding"], result["per_finding_skipped"] = compare_findings(labels, features, rng)
-            influences = _influences(features)
-        stated = {"source": extractor.source, "hash": extractor.identity}
-        result["features"][extractor.source] = {
-            **stated,
-            "preprocessing": extractor.preprocessing,
-            **figures,
-        }
-    if classifier is None:
-        absent = np.full((len(synthetic), 14), np.nan), np.full((len(held_out), 14), np.nan)
-    else:
-        absent = tuple(score(classifier, x, "findings").probabilities for x in (synthetic, held_out))
-    result |= compare_auroc(synthetic.labels, absent[0], held_out.labels, absent[1], *policy)
-    result |= _similarities(synthetic, made, "", rng) | _similarities(held_out, truth, "_real", rng)
-    for key, folder, scores in (("synthetic", synthetic, made), ("real", held_out, truth)):
+    result["floor"] = _describe_floor(others, split)
+    distances, influences = _score_features(extractors, folders, rows, scan, rng)
+    result |= distances
+    seen = tuple(
+        scan(classifier, folder, "findings").probabilities
+        if classifier
+        else np.full((len(folder), 14), np.nan)
+        for folder in (synthetic, held_out)
+    )
+    result |= compare_auroc(synthetic.labels, seen[0], held_out.labels, seen[1], *policy)
+    for end, key, folder, scores in (("", "synthetic", synthetic, made), ("_real", "real", held_out, truth)):
+        result |= _similarities(folder, scores, end, rng)
         names = row_names(folder)
         result[f"num_unreadable_{key}"] = len(scores.failures)
         result[f"unreadable_{key}"] = {names[row]: why for row, why in scores.failures.items()}
-    items = _items(synthetic, held_out, absent, result, policy)
+    items = _items(synthetic, held_out, seen, result, policy)
     for name, (of_synthetic, of_real) in influences.items():
         items[f"{name}_influence"] = np.zeros(len(items["name"]))
         items[f"{name}_influence"][rows["synthetic"][: len(of_synthetic)]] = of_synthetic
         items[f"{name}_influence"][len(synthetic) + rows["real"][: len(of_real)]] = of_real
     return result, items
+
+
+def _score_features(
+    extractors: Sequence[FilmClassifier],
+    folders: Mapping[str, PairsFolder],
+    rows: Mapping[str, np.ndarray],
+    scan: Callable[[FilmClassifier, PairsFolder, str], FilmScores],
+    rng: np.random.Generator,
+) -> tuple[dict[str, Any], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Distances over every extractor's features, the first one's in the headline keys; and its influences."""
+    result: dict[str, Any] = {"features": {}}
+    influences: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for extractor in extractors:
+        features = {
+            key: scan(extractor, folder, f"{key} films").features[rows[key]]
+            for key, folder in folders.items()
+        }
+        figures = compare_features(**features, rng=rng)
+        if extractor is extractors[0]:
+            result |= figures
+            labels = {key: folder.labels[rows[key]] for key, folder in folders.items()}
+            result["per_finding"], result["per_finding_skipped"] = compare_findings(labels, features, rng)
+            influences = _influences(features)
+        stated = {"hash": extractor.identity, "preprocessing": extractor.preprocessing}
+        result["features"][extractor.source] = {**stated, **figures}
+    return result, influences
 
 
 def _describe_floor(others: PairsFolder | None, split: str) -> str:

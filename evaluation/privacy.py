@@ -20,6 +20,7 @@ MARGIN = 8  # pixels that a film may be shifted for the registered comparison, t
 ANGLES, SCALES = (-5.0, 0.0, 5.0), (0.93, 1.0, 1.07)  # degrees and factors tried
 NUM_CANDIDATES = 3  # nearest by pixels and nearest by features that are registered
 BLOCK = 1024
+PAIRS_AT_ONCE = 64  # films registered together
 MEASURES = ("pixels", "features", "registered")
 QUANTILE, FRACTION = 0.01, 0.5
 
@@ -89,24 +90,24 @@ def _poses(films: torch.Tensor) -> list[torch.Tensor]:
 
 
 def registered_correlation(films: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(P,) largest correlation of the centre of each film with the other of its pair; both (P, S, S).
+    """(P, C) largest correlation of the centre of each film (P, S, S) with each of its others (P, C, S, S).
 
     Normalised cross-correlation over all shifts at once by FFT (Lewis, Vision Interface 1995).
     """
-    a, b = (torch.from_numpy(np.ascontiguousarray(x, np.float32))[:, None] for x in (films, others))
+    a, b = (torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in (films[:, None], others))
     window = SIDE - 2 * MARGIN
-    spectrum = torch.fft.rfft2(b)
+    spectra = torch.fft.rfft2(b)
     mean = F.avg_pool2d(b, window, stride=1)
     spread = (F.avg_pool2d(b.square(), window, stride=1) - mean.square()).clamp(min=1e-12).sqrt() * window
-    best = torch.full((len(films),), -1.0)
+    best = torch.full(others.shape[:2], -1.0)
     for pose in _poses(a):
         template = pose[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
         template = template - template.mean(dim=(-2, -1), keepdim=True)
         norm = template.flatten(1).norm(dim=1).clamp(min=1e-6)[:, None, None, None]
         moved = torch.fft.rfft2(template, s=(SIDE, SIDE))
-        product = torch.fft.irfft2(spectrum * moved.conj(), s=(SIDE, SIDE))
+        product = torch.fft.irfft2(spectra * moved.conj(), s=(SIDE, SIDE))
         valid = product[..., : 2 * MARGIN + 1, : 2 * MARGIN + 1]
-        best = torch.maximum(best, (valid / (norm * spread)).flatten(1).amax(dim=1))
+        best = torch.maximum(best, (valid / (norm * spread)).flatten(2).amax(dim=2))
     return best.clamp(max=1.0).numpy()
 
 
@@ -127,10 +128,9 @@ def nearest_training_films(
     by_features, feature_distances = nearest(features, training_features, NUM_CANDIDATES)
     candidates = np.concatenate([by_pixels, by_features], axis=1)
     correlations = np.empty(candidates.shape, np.float32)
-    for start in range(0, len(films), BLOCK // 4):
-        rows = slice(start, start + BLOCK // 4)
-        for place in range(candidates.shape[1]):
-            correlations[rows, place] = registered_correlation(films[rows], training[candidates[rows, place]])
+    for start in range(0, len(films), PAIRS_AT_ONCE):
+        rows = slice(start, start + PAIRS_AT_ONCE)
+        correlations[rows] = registered_correlation(films[rows], training[candidates[rows]])
     best = correlations.argmax(axis=1)
     every = np.arange(len(films))
     distances = {
