@@ -168,6 +168,52 @@ class Negation:
     """Print the resolved settings and stop."""
 
 
+@dataclass(frozen=True)
+class Mix:
+    """A training set of real and synthetic films for train_classifier.py; its other splits stay real."""
+
+    real: Path
+    """Pairs folder of real films."""
+    synthetic: Path
+    """Pairs folder of synthetic films."""
+    out: Path
+    """Pairs folder to write."""
+    num_real: int = -1
+    """Real training films, drawn at random; -1: all."""
+    num_synthetic: int = -1
+    """Synthetic films, drawn at random; -1: all."""
+    only: tuple[str, ...] = ()
+    """Take synthetic films that are positive for one of these findings, such as --only Fracture."""
+    seed: int = 0
+    """Which films are drawn."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Utility:
+    """AUROC on real films of classifiers trained on different films, with paired intervals."""
+
+    classifiers: tyro.conf.Positional[tuple[str, ...]]
+    """NAME=RUN each; runs of one name are its seeds. The first name is what the others are compared with."""
+    real: Path
+    """Pairs folder of real films."""
+    out: Path
+    """Folder for utility.md, utility.json and the cache."""
+    split: str = "test"
+    """Real films to score."""
+    batch_size: int = 64
+    """Films per forward pass."""
+    num_bootstrap: int = 1000
+    """Resamples of patients."""
+    seed: int = 0
+    """Of the resamples."""
+    device: str = "cpu"
+    """torch device."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
 Command = (
     Annotated[Images, tyro.conf.subcommand("images")]
     | Annotated[Reports, tyro.conf.subcommand("reports")]
@@ -178,6 +224,8 @@ Command = (
     | Annotated[Summary, tyro.conf.subcommand("summary")]
     | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[Negation, tyro.conf.subcommand("negation")]
+    | Annotated[Mix, tyro.conf.subcommand("mix")]
+    | Annotated[Utility, tyro.conf.subcommand("utility")]
 )
 
 
@@ -211,6 +259,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         from evaluation.negation import write_negation
 
         print(write_negation(command.out, open_scorers(command)))
+    elif isinstance(command, Mix):
+        from evaluation.mixing import mix_folders
+
+        flags = dataclasses.asdict(command)
+        del flags["dry_run"]
+        print(f"{len(mix_folders(**flags))} rows written to {command.out}")
+    elif isinstance(command, Utility):
+        from evaluation.utility import compare_training_sets
+
+        flags = dataclasses.asdict(command)
+        del flags["dry_run"]
+        print(compare_training_sets(num=flags.pop("num_bootstrap"), **flags))
     else:
         _score(command)
 
