@@ -109,23 +109,27 @@ def kernel_distance(
     return float(np.mean(values)), float(np.std(values))
 
 
-def kernel_influence(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def kernel_influence(
+    a: np.ndarray, b: np.ndarray, max_reference: int = 2000
+) -> tuple[np.ndarray, np.ndarray]:
     """Influence of each film on the MMD^2 of features (N, D) and (M, D): (N,) and (M,), each of mean 0.
 
-    2 (mean kernel to the own set - mean kernel to the other set), see `frechet_influence` for the use.
+    2 (mean kernel to the own set - mean kernel to the other set), see `frechet_influence` for the use. The
+    means are over the first `max_reference` films of a set, so that the cost grows with N and not its square.
     """
     a, b = check_features(a, b)
 
-    def mean_kernel(x: np.ndarray, y: np.ndarray, same: bool) -> np.ndarray:
+    def mean_kernel(x: np.ndarray, reference: np.ndarray, own: bool) -> np.ndarray:
+        reference = reference[:max_reference].astype(np.float64)
         parts = []
-        for row_start, rows in zip(range(0, len(x), BLOCK), _blocks(x), strict=True):
-            total = np.zeros(len(rows))
-            for start, columns in zip(range(0, len(y), BLOCK), _blocks(y), strict=True):
-                kernel = (rows @ columns.T / x.shape[1] + 1.0) ** 3
-                if same and start == row_start:
-                    np.fill_diagonal(kernel, 0.0)
-                total += kernel.sum(axis=1)
-            parts.append(total / (len(y) - same))
+        for start, rows in zip(range(0, len(x), BLOCK), _blocks(x), strict=True):
+            kernel = (rows @ reference.T / x.shape[1] + 1.0) ** 3
+            counts = np.full(len(rows), float(len(reference)))
+            if own:  # a film is no neighbour of itself
+                inside = np.arange(start, min(start + len(rows), len(reference)))
+                kernel[inside - start, inside] = 0.0
+                counts[inside - start] -= 1.0
+            parts.append(kernel.sum(axis=1) / counts)
         return np.concatenate(parts)
 
     influences = []

@@ -7,7 +7,7 @@ import numpy as np
 from data_module.findings import FINDINGS, POSITIVE
 from evaluation.fidelity import frechet_distance, kernel_distance
 from evaluation.findings_scores import mean_over, score_auroc, score_probabilities
-from evaluation.manifold import NUM_NEIGHBOURS, score_coverage, vendi_score
+from evaluation.manifold import NUM_NEIGHBOURS, neighbour_radii, score_coverage, vendi_score
 
 MIN_PER_FINDING = 10  # films on each side: below, a distance says nothing
 
@@ -26,11 +26,13 @@ def compare_features(
         for x in (synthetic, real, floor)
     )
     result: dict[str, Any] = {"num_fidelity": num_films, "num_features": synthetic.shape[1]}
+    enough = num_films > NUM_NEIGHBOURS
+    radii = neighbour_radii(real, real.mean(axis=0, dtype=np.float64)) if enough else None
     for end, films in (("", synthetic), ("_floor", floor)):
         result[f"fid{end}"] = frechet_distance(films, real)
         result[f"kid{end}"], result[f"kid_std{end}"] = kernel_distance(films, real, rng)
-        if num_films > NUM_NEIGHBOURS:
-            coverage = score_coverage(real, films)
+        if enough:
+            coverage = score_coverage(real, films, real_radii=radii)
             result |= {f"{name}{end}": value for name, value in coverage.items()}
         result[f"vendi{end}"] = vendi_score(films)
     result["vendi_real"] = vendi_score(real)

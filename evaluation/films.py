@@ -18,8 +18,6 @@ from evaluation.inputs import film_paths, prompts, row_names
 from evaluation.manifold import NUM_NEIGHBOURS
 from evaluation.measures import REAL, SYNTHETIC
 
-MAX_INFLUENCES = 10_000  # films of a side whose influence on KID is computed: its cost grows with the square
-
 CONVENTIONS = {
     "films.fid": "Frechet distance of the first extractor's pooled features, synthetic to real; float64; "
     "num_fidelity films on each side, of the value and of the floor alike, for FID's bias depends on n",
@@ -138,8 +136,8 @@ def evaluate_films(
     items = _items(synthetic, held_out, seen, result, policy)
     for name, (of_synthetic, of_real) in influences.items():
         items[f"{name}_influence"] = np.zeros(len(items["name"]))
-        items[f"{name}_influence"][rows["synthetic"][: len(of_synthetic)]] = of_synthetic
-        items[f"{name}_influence"][len(synthetic) + rows["real"][: len(of_real)]] = of_real
+        items[f"{name}_influence"][rows["synthetic"]] = of_synthetic
+        items[f"{name}_influence"][len(synthetic) + rows["real"]] = of_real
     return result, items
 
 
@@ -181,7 +179,7 @@ def _influences(features: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, 
     made, truth = features["synthetic"], features["real"]
     both = {
         "fid": frechet_influence(made, truth),
-        "kid": kernel_influence(made[:MAX_INFLUENCES], truth[:MAX_INFLUENCES]),
+        "kid": kernel_influence(made, truth),
     }
     return {name: tuple(values / len(values) for values in pair) for name, pair in both.items()}
 

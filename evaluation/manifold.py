@@ -4,6 +4,8 @@ Improved precision and recall: Kynkäänniemi et al., NeurIPS 2019. Density and 
 2020. Vendi score: Friedman and Dieng, TMLR 2023.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -14,21 +16,28 @@ BLOCK = 2048  # rows of a block of distances
 
 
 def squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """(N, M) squared Euclidean distances of float64 rows (N, D) and (M, D), not below 0."""
+    """(N, M) squared Euclidean distances of rows (N, D) and (M, D), not below 0."""
     norms = a.square().sum(dim=1)[:, None] + b.square().sum(dim=1)[None]
     return norms.addmm_(a, b.T, alpha=-2.0).clamp_(min=0.0)
 
 
-def _blocks(x: np.ndarray, centre: np.ndarray):
+def _blocks(x: np.ndarray, centre: np.ndarray) -> Iterator[tuple[int, torch.Tensor]]:
+    """Rows about a common centre, where float32 keeps all the digits of a distance that matter."""
     for start in range(0, len(x), BLOCK):
-        yield start, torch.from_numpy(x[start : start + BLOCK].astype(np.float64) - centre)
+        yield start, torch.from_numpy((x[start : start + BLOCK] - centre).astype(np.float32))
 
 
-def neighbour_radii(x: np.ndarray, k: int, centre: np.ndarray) -> torch.Tensor:
-    """(N,) squared distance of each row to its k-th nearest other row."""
+def neighbour_radii(x: np.ndarray, centre: np.ndarray, k: int = NUM_NEIGHBOURS) -> torch.Tensor:
+    """(N,) squared distance of each row (N, D) to its k-th nearest other row.
+
+    Raises:
+        ValueError: k rows or fewer.
+    """
+    if len(x) <= k:
+        raise ValueError(f"{len(x)} films: more than {k} are needed")
     radii = []
     for start, rows in _blocks(x, centre):
-        nearest = torch.full((len(rows), k), torch.inf, dtype=torch.float64)
+        nearest = torch.full((len(rows), k), torch.inf)
         for column, others in _blocks(x, centre):
             block = squared_distances(rows, others)
             if column == start:
@@ -39,20 +48,26 @@ def neighbour_radii(x: np.ndarray, k: int, centre: np.ndarray) -> torch.Tensor:
     return torch.cat(radii)
 
 
-def score_coverage(real: np.ndarray, synthetic: np.ndarray, k: int = NUM_NEIGHBOURS) -> dict[str, float]:
+def score_coverage(
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    k: int = NUM_NEIGHBOURS,
+    real_radii: torch.Tensor | None = None,
+) -> dict[str, float]:
     """precision, recall, density and coverage of synthetic features (M, D) against real ones (N, D).
 
     A film lies on a set's manifold when it is nearer to one of its films than that film's k-th neighbour is.
+
+    Args:
+        real_radii: `neighbour_radii` of the real films about their mean, where they are known already.
 
     Raises:
         ValueError: a side with k films or fewer.
     """
     real, synthetic = check_features(real, synthetic)
-    if min(len(real), len(synthetic)) <= k:
-        raise ValueError(f"{len(real)} and {len(synthetic)} films: more than {k} on each side are needed")
-    # Distances are differences of large squares: about the mean, float64 keeps all digits that matter.
     centre = real.mean(axis=0, dtype=np.float64)
-    real_radii, synthetic_radii = (neighbour_radii(x, k, centre) for x in (real, synthetic))
+    real_radii = neighbour_radii(real, centre, k) if real_radii is None else real_radii
+    synthetic_radii = neighbour_radii(synthetic, centre, k)
     inside_real = torch.zeros(len(synthetic), dtype=torch.float64)  # balls of real films each one lies in
     recalled = torch.zeros(len(real), dtype=torch.bool)
     covered = torch.zeros(len(real), dtype=torch.bool)
