@@ -265,7 +265,7 @@ def _privacy_tables(section: Mapping[str, Any]) -> list[Table]:
     )
     counts = (
         f"{section['num_synthetic']} synthetic and {section['num_real']} held-out real films against "
-        f"{section['num_training']} training films; {section['num_flagged']} near-copies flagged."
+        f"{section['num_training']} training films; near-copies flagged: {section['num_flagged']}."
     )
     tables = [Table(header, rows, counts)]
     copies = section.get("reports")

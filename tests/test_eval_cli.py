@@ -291,3 +291,16 @@ def test_the_page_needs_no_other_file(folders):
         low, high = results[section]["intervals"][key]
         assert low <= results[section][key] <= high + 1e-9
     assert results["privacy"]["num_training"] == 24
+    _check_documented(results)
+
+
+def _check_documented(results: dict) -> None:
+    """Every key of every section stands in docs/results_schema.md, by its own name or by its family's."""
+    schema = (Path(__file__).resolve().parents[1] / "docs/results_schema.md").read_text()
+    assert set(results) <= {*re.findall(r"`(\w+)`", schema)}
+    for section in ("films", "reports", "pairs", "privacy"):
+        for key in results[section]:
+            base = re.sub(r"(_real|_floor|_shuffled|_synthetic)+(_std)?$", "", key)
+            base = re.sub(r"^(auroc|average_precision|ece)_per_finding$", "per_finding", base)
+            family = "_".join(base.split("_")[:3])
+            assert f"`{base}" in schema or f"`{family}" in schema, f"{section}.{key}"
