@@ -40,14 +40,7 @@ def compare_training_sets(
         ValueError: a flag that is not NAME=RUN, a folder that is no classifier, or no finding to score.
     """
     films = PairsFolder.open(real).split(split)
-    runs: dict[str, list[np.ndarray]] = {}
-    for flag in classifiers:
-        name, separator, run = flag.partition("=")
-        if not separator or not name:
-            raise ValueError(f"{flag!r}: write NAME=RUN, such as real=runs/utility/real_0")
-        classifier = FilmClassifier.open(run, device)
-        scores = score_cached(classifier, film_paths(films), out / "cache", batch_size, name)
-        runs.setdefault(name, []).append(scores.probabilities)
+    runs = _score_runs(films, classifiers, out / "cache", batch_size, device)
     shared = set(FINDINGS)
     for probabilities in (p for seeds in runs.values() for p in seeds):
         shared &= set(score_auroc(films.labels, probabilities, *POLICY)["per_finding"])
@@ -91,6 +84,21 @@ def compare_training_sets(
     write_atomic(out / "utility.md", text)
     write_atomic(out / "utility.json", json.dumps(record, indent=2) + "\n")
     return text
+
+
+def _score_runs(
+    films: PairsFolder, classifiers: Sequence[str], cache_dir: Path, batch_size: int, device: str
+) -> dict[str, list[np.ndarray]]:
+    """NAME=RUN flags -> name -> probabilities (N, 14) of each of its runs."""
+    runs: dict[str, list[np.ndarray]] = {}
+    for flag in classifiers:
+        name, separator, run = flag.partition("=")
+        if not separator or not name:
+            raise ValueError(f"{flag!r}: write NAME=RUN, such as real=runs/utility/real_0")
+        classifier = FilmClassifier.open(run, device)
+        scores = score_cached(classifier, film_paths(films), cache_dir, batch_size, name)
+        runs.setdefault(name, []).append(scores.probabilities)
+    return runs
 
 
 def _mean_of_seeds(labels: np.ndarray, seeds: list[np.ndarray], findings: list[str]) -> Measure:
