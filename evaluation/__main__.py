@@ -1,6 +1,7 @@
-"""Score films, reports and pairs: python -m evaluation images|reports|pairs|all|label|summary --help
+"""Score films, reports and pairs: python -m evaluation COMMAND --help
 
-Any pairs folder can be scored, whoever made it: see README, "The pairs folder".
+Scored is any pairs folder, any folder of films (with a CSV of prompts or reports), any CSV of reports,
+whoever made them: see README, "Evaluation".
 """
 
 import dataclasses
@@ -9,33 +10,58 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of the four scoring commands."""
+    """Settings of the scoring commands."""
 
     real: Path
-    """Pairs folder of real films and reports."""
+    """Pairs folder of real films and reports (or a plain folder of films; or, for reports, a CSV)."""
     out: Path
-    """Folder for results.json, results.md, auroc.png and the cache. Sections already there are kept."""
+    """Folder for results.json, results.md, report.html and the cache. Sections already there are kept."""
     synthetic: Path | None = None
-    """Pairs folder of synthetic films and reports. Not needed for reports with --reports."""
+    """Pairs folder of synthetic films and reports, or a plain folder of films. Not needed for reports with
+    --reports."""
+    captions: Path | None = None
+    """CSV for a plain --synthetic folder: file_name and prompt (or report). The findings are read off it."""
     classifier: str | None = None
     """Run folder of train_classifier.py, a transformers image classifier, or
-    torchxrayvision:densenet121-res224-all. Not needed for reports."""
+    torchxrayvision:densenet121-res224-all (or torchxrayvision:FILE). Not needed for reports."""
+    features: tuple[str, ...] = ()
+    """More sources of features for FID and its kin: inception:FILE, open-clip:FOLDER (BiomedCLIP), a
+    transformers folder (RadDINO, CLIP), or what --classifier takes. Without --classifier the first one gives
+    the headline figures, and findings on films are skipped."""
+    clip: str | None = None
+    """Domain CLIP for film-report scores and retrieval: a CLIPModel folder or run folder of train_clip.py."""
+    labeler: str = "rules"
+    """Reads findings off reports: rules, or chexbert:FILE (the published chexbert.pth, beside vocab.txt)."""
+    meteor: bool = False
+    """Adds METEOR. Needs Java, and half a minute."""
+    bert_score: Path | None = None
+    """Folder of a transformers text model: adds BERTScore."""
+    bert_score_layer: int = -1
+    """Hidden state that BERTScore compares; -1 is the last."""
+    radgraph: str | None = None
+    """Model of the radgraph package (radgraph-xl ...): adds RadGraph F1. Needs the extra `radgraph`."""
     reports: Path | None = None
     """CSV of generated reports for the real films: file_name, report.
     Default: heldout_reports.csv in the synthetic folder."""
     split: str = "test"
     """Rows of the real folder to compare with."""
+    uncertain: Literal["ignore", "positive", "negative"] = "ignore"
+    """What an uncertain finding counts as for AUROC, average precision and ECE."""
+    blank: Literal["negative", "ignore"] = "negative"
+    """What a finding that is not mentioned counts as for AUROC, average precision and ECE."""
     batch_size: int = 64
     """Films per forward pass."""
+    num_bootstrap: int = 1000
+    """Resamples of patients for the intervals; 0: none."""
     seed: int = 0
-    """Random subsets of FID and KID."""
+    """Random subsets of FID and KID, and resamples."""
     device: str = "auto"
     """torch device; auto takes the accelerator where there is one."""
     dry_run: bool = False
@@ -46,7 +72,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Images(Settings):
-    """FID, KID and AUROC of synthetic films, beside the real films."""
+    """FID, KID, coverage, diversity and AUROC of synthetic films, beside the real films."""
 
     sections: ClassVar[tuple[str, ...]] = ("films",)
 
@@ -66,14 +92,18 @@ class Pairs(Settings):
 
 
 @dataclass(frozen=True)
-class All(Settings):
-    """Films, reports and pairs."""
+class Privacy(Settings):
+    """Synthetic films and reports that are near-copies of training ones."""
 
-    sections: ClassVar[tuple[str, ...]] = (
-        "reports",
-        "films",
-        "pairs",
-    )  # the cheap one first: its errors show at once
+    sections: ClassVar[tuple[str, ...]] = ("privacy",)
+
+
+@dataclass(frozen=True)
+class All(Settings):
+    """Reports, films, pairs and privacy."""
+
+    # The cheap one first: its errors show at once.
+    sections: ClassVar[tuple[str, ...]] = ("reports", "films", "pairs", "privacy")
 
 
 @dataclass(frozen=True)
@@ -100,13 +130,102 @@ class Summary:
     """Print the resolved settings and stop."""
 
 
+@dataclass(frozen=True)
+class Compare:
+    """Which of two scored systems is better: paired differences, p-values adjusted (Holm)."""
+
+    a: tyro.conf.Positional[Path]
+    """--out folder of the first system."""
+    b: tyro.conf.Positional[Path]
+    """--out folder of the second system."""
+    out: Path
+    """Markdown file to write; the figures go beside it as .json."""
+    num_bootstrap: int = 2000
+    """Resamples of patients."""
+    seed: int = 0
+    """Of the resamples."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Negation:
+    """Which report metrics notice a flipped negation, on shipped cases."""
+
+    out: Path
+    """Markdown file to write; the figures go beside it as .json."""
+    meteor: bool = False
+    """Adds METEOR. Needs Java, and half a minute."""
+    bert_score: Path | None = None
+    """Folder of a transformers text model: adds BERTScore."""
+    bert_score_layer: int = -1
+    """Hidden state that BERTScore compares; -1 is the last."""
+    radgraph: str | None = None
+    """Model of the radgraph package: adds RadGraph F1."""
+    device: str = "cpu"
+    """torch device."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A training set of real and synthetic films for train_classifier.py; its other splits stay real."""
+
+    real: Path
+    """Pairs folder of real films."""
+    synthetic: Path
+    """Pairs folder of synthetic films."""
+    out: Path
+    """Pairs folder to write."""
+    num_real: int = -1
+    """Real training films, drawn at random; -1: all."""
+    num_synthetic: int = -1
+    """Synthetic films, drawn at random; -1: all."""
+    only: tuple[str, ...] = ()
+    """Take synthetic films that are positive for one of these findings, such as --only Fracture."""
+    seed: int = 0
+    """Which films are drawn."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Utility:
+    """AUROC on real films of classifiers trained on different films, with paired intervals."""
+
+    classifiers: tyro.conf.Positional[tuple[str, ...]]
+    """NAME=RUN each; runs of one name are its seeds. The first name is what the others are compared with."""
+    real: Path
+    """Pairs folder of real films."""
+    out: Path
+    """Folder for utility.md, utility.json and the cache."""
+    split: str = "test"
+    """Real films to score."""
+    batch_size: int = 64
+    """Films per forward pass."""
+    num_bootstrap: int = 1000
+    """Resamples of patients."""
+    seed: int = 0
+    """Of the resamples."""
+    device: str = "cpu"
+    """torch device."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
 Command = (
     Annotated[Images, tyro.conf.subcommand("images")]
     | Annotated[Reports, tyro.conf.subcommand("reports")]
     | Annotated[Pairs, tyro.conf.subcommand("pairs")]
+    | Annotated[Privacy, tyro.conf.subcommand("privacy")]
     | Annotated[All, tyro.conf.subcommand("all")]
-    | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Summary, tyro.conf.subcommand("summary")]
+    | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[Negation, tyro.conf.subcommand("negation")]
+    | Annotated[Mix, tyro.conf.subcommand("mix")]
+    | Annotated[Utility, tyro.conf.subcommand("utility")]
 )
 
 
@@ -122,21 +241,41 @@ def main(argv: Sequence[str] | None = None) -> None:
     if command.dry_run:
         print(json.dumps(dataclasses.asdict(command), indent=2, default=str))
         return
+    # Imported where they are needed, so that --help, --dry-run and label do not wait for torch.
     if isinstance(command, Label):
         from evaluation.labeler import label_table
 
         label_table(command.reports, command.out)
-        return
-    if isinstance(command, Summary):
+    elif isinstance(command, Summary):
         from evaluation.summary import summarise
 
         print(summarise(command.results, command.out))
-        return
-    _score(command)
+    elif isinstance(command, Compare):
+        from evaluation.compare import compare_systems
+
+        print(compare_systems(command.a, command.b, command.out, command.num_bootstrap, command.seed))
+    elif isinstance(command, Negation):
+        from evaluation.context import open_scorers
+        from evaluation.negation import write_negation
+
+        print(write_negation(command.out, open_scorers(command)))
+    elif isinstance(command, Mix):
+        from evaluation.mixing import mix_folders
+
+        flags = dataclasses.asdict(command)
+        del flags["dry_run"]
+        print(f"{len(mix_folders(**flags))} rows written to {command.out}")
+    elif isinstance(command, Utility):
+        from evaluation.utility import compare_training_sets
+
+        flags = dataclasses.asdict(command)
+        del flags["dry_run"]
+        print(compare_training_sets(num=flags.pop("num_bootstrap"), **flags))
+    else:
+        _score(command)
 
 
 def _score(command: Settings) -> None:
-    # Imported here so that --help, --dry-run and label do not wait for torch.
     import torch
     from transformers.utils import logging
 

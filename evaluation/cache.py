@@ -1,4 +1,7 @@
-"""Film scores on disk, keyed by the classifier's weights and the films' bytes."""
+"""Film scores on disk, keyed by the network's weights, the preprocessing and the films' bytes.
+
+Films are scored and kept in blocks: what was finished before an interruption is not computed again.
+"""
 
 import hashlib
 import io
@@ -11,6 +14,8 @@ import numpy as np
 
 from data_module.pairs import write_atomic
 from evaluation.classifier import FilmClassifier, FilmScores
+
+BLOCK = 4096  # films of one file
 
 
 def hash_films(paths: Sequence[Path | None]) -> str:
@@ -35,12 +40,27 @@ def score_cached(
     Raises:
         ValueError: no film can be read.
     """
+    blocks = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
+    parts = []
+    for number, block in enumerate(blocks, start=1):
+        name = f"{progress} {number}/{len(blocks)}" if progress and len(blocks) > 1 else progress
+        parts.append(_score_block(classifier, block, cache_dir, batch_size, name))
+    return _join(parts).require_readable()
+
+
+def _score_block(
+    classifier: FilmClassifier,
+    paths: Sequence[Path | None],
+    cache_dir: Path | None,
+    batch_size: int,
+    name: str,
+) -> FilmScores:
     if cache_dir is None:
-        return classifier.score_folder(paths, batch_size, progress=progress)
+        return classifier.score_folder(paths, batch_size, progress=name)
     file = Path(cache_dir) / f"{classifier.identity}-{hash_films(paths)}.npz"
     cached = _read(file, len(paths))
     if cached is None:
-        cached = classifier.score_folder(paths, batch_size, progress=progress)
+        cached = classifier.score_folder(paths, batch_size, progress=name)
         stream = io.BytesIO()
         failures = json.dumps({str(row): reason for row, reason in cached.failures.items()})
         np.savez(
@@ -48,6 +68,21 @@ def score_cached(
         )
         write_atomic(file, stream.getvalue())
     return cached
+
+
+def _join(parts: Sequence[FilmScores]) -> FilmScores:
+    if len(parts) == 1:
+        return parts[0]
+    num_features = max((part.features.shape[1] for part in parts), default=0)
+    features = np.full((sum(len(part.features) for part in parts), num_features), np.nan, np.float32)
+    failures, start = {}, 0
+    for part in parts:
+        if part.features.shape[1]:  # a block of unreadable films has none
+            features[start : start + len(part.features)] = part.features
+        failures |= {start + row: reason for row, reason in part.failures.items()}
+        start += len(part.features)
+    probabilities = [part.probabilities for part in parts]
+    return FilmScores(np.concatenate(probabilities) if parts else np.empty((0, 14)), features, failures)
 
 
 def _read(file: Path, num_films: int) -> FilmScores | None:

@@ -7,7 +7,7 @@ torchxrayvision's own cache or a local file: `torchxrayvision:FILE`). Nothing is
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,13 @@ class FilmScores:
         rows[list(self.failures)] = False
         return rows
 
+    def require_readable(self) -> "FilmScores":
+        """Itself; ValueError where no film at all could be read."""
+        if not self.readable.any():
+            reason = next(iter(self.failures.values()), "there is no film")
+            raise ValueError(f"none of the {len(self.probabilities)} films can be read: {reason}")
+        return self
+
 
 @dataclass(frozen=True)
 class FilmClassifier:
@@ -53,6 +60,7 @@ class FilmClassifier:
     thresholds: Mapping[str, float]  # finding -> decision threshold, of the findings that have one
     device: torch.device
     forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # -> probabilities (N, 14), (N, D)
+    preprocessing: str  # how films become what the network sees: stated beside every figure
 
     @classmethod
     def open(cls, path: str | Path, device: str | torch.device = "cpu") -> "FilmClassifier":
@@ -99,15 +107,23 @@ class FilmClassifier:
         Args:
             paths: None stands for a row without a film.
             progress: the name on the progress bar; none when empty.
+
+        Returns:
+            Scores of all; features are (N, 0) where no film can be read (see `require_readable`).
         """
         failures: dict[int, str] = {}
         probabilities = np.full((len(paths), len(FINDINGS)), np.nan, np.float32)
         features: np.ndarray | None = None
         starts = range(0, len(paths), batch_size)
         with ThreadPoolExecutor(num_threads) as pool:
+
+            def read_batch(start: int) -> Iterator[np.ndarray | str]:
+                return pool.map(lambda path: _read(path, self.image_size), paths[start : start + batch_size])
+
+            coming = read_batch(0)
             for start in tqdm(starts, desc=progress, unit="batch", disable=not progress):
-                chunk = paths[start : start + batch_size]
-                films = list(pool.map(lambda path: _read(path, self.image_size), chunk))
+                films = list(coming)
+                coming = read_batch(start + batch_size)  # decoded while the network works
                 good = [row for row, film in enumerate(films) if isinstance(film, np.ndarray)]
                 failures |= {start + row: film for row, film in enumerate(films) if isinstance(film, str)}
                 if not good:
@@ -118,9 +134,7 @@ class FilmClassifier:
                 if features is None:
                     features = np.full((len(paths), scores[1].shape[1]), np.nan, np.float32)
                 features[rows] = scores[1].cpu().numpy()
-        if features is None:
-            reason = next(iter(failures.values()), "there is no film")
-            raise ValueError(f"none of the {len(paths)} films can be read: {reason}")
+        features = np.empty((len(paths), 0), np.float32) if features is None else features
         return FilmScores(probabilities, features, failures)
 
 
@@ -175,6 +189,7 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
         "image_size": size,
         "thresholds": _thresholds(folder / THRESHOLDS_FILE),
         "forward": forward,
+        "preprocessing": f"centre square, Lanczos to {size}x{size}, (x / 255 - {mean:.4g}) / {std:.4g}",
     }
 
 

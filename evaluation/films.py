@@ -1,89 +1,44 @@
-"""Do synthetic films look real, and do they carry what was asked? FID, KID, AUROC, diversity."""
+"""The section `films`: do synthetic films look real, do they carry what was asked, and are they varied?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from torchmetrics.functional.image import structural_similarity_index_measure
 
-from data_module.images import load_images
+from data_module.images import read_pixels
 from data_module.pairs import SPLITS, PairsFolder
 from evaluation.cache import score_cached
 from evaluation.classifier import FilmClassifier, FilmScores
-from evaluation.fidelity import frechet_distance, kernel_distance
-from evaluation.findings_scores import mean_over, score_auroc
-from evaluation.inputs import film_paths, row_names
+from evaluation.diversity import MAX_SIDE, mean_similarity, num_scales
+from evaluation.fidelity import frechet_influence, kernel_influence
+from evaluation.film_scores import MIN_PER_FINDING, compare_auroc, compare_features, compare_findings
+from evaluation.inputs import film_paths, prompts, row_names
+from evaluation.manifold import NUM_NEIGHBOURS
+from evaluation.measures import REAL, SYNTHETIC
 
 CONVENTIONS = {
-    "films.fid": "Frechet distance of the classifier's pooled features, synthetic against real, float64; "
+    "films.fid": "Frechet distance of the first extractor's pooled features, synthetic to real; float64; "
     "num_fidelity films on each side, of the value and of the floor alike, for FID's bias depends on n",
     "films.fid_floor": "the same real films against other real films, of other patients",
     "films.kid": "unbiased MMD^2, kernel (x.y / D + 1)^3, mean over 50 random subsets of half the films, "
     "at most 1,000",
-    "films.auroc_mean": "classifier on synthetic films against the prompt's findings; uncertain left out, "
-    "not mentioned is negative; mean over the findings that can be scored on both synthetic and real films",
+    "films.precision": f"with recall, density and coverage: manifolds of {NUM_NEIGHBOURS} nearest neighbours",
+    "films.vendi": "effective number of different films among num_fidelity: exp of the entropy of the "
+    "cosine kernel's eigenvalues",
+    "films.features": "the same figures over every extractor asked for, each with its preprocessing",
+    "films.per_finding": "FID and KID of films with the finding against real ones with it, floor at the same "
+    f"n; findings with fewer than {MIN_PER_FINDING} films on a side are named",
+    "films.auroc_mean": "classifier on synthetic films against the prompt's findings; uncertain and not "
+    "mentioned as films.policy says; mean over the findings with both classes on both sides",
+    "films.ece_mean": "expected calibration error over 15 equal bins of probability",
     "films.ssim": "mean SSIM of random pairs of films of one set; above the real films': less diverse",
+    "films.ms_ssim_within_prompt": "mean MS-SSIM of random pairs of films of the same prompt; null where no "
+    "prompt was drawn twice",
+    "films.intervals": "95% percentile bootstrap, patients resampled; FID and KID by each film's influence, "
+    "for a resample of films has a higher FID by itself",
 }
-
-
-def compare_features(
-    synthetic: np.ndarray, real: np.ndarray, floor: np.ndarray, rng: np.random.Generator
-) -> dict[str, Any]:
-    """FID and KID of synthetic against real, and of floor (other real films) against the same real films.
-
-    Args:
-        synthetic, real, floor: features (N_i, D); random subsets of the smallest N are compared.
-    """
-    num_films = min(len(synthetic), len(real), len(floor))
-    synthetic, real, floor = (x[rng.permutation(len(x))[:num_films]] for x in (synthetic, real, floor))
-    kid, kid_std = kernel_distance(synthetic, real, rng)
-    kid_floor, kid_floor_std = kernel_distance(floor, real, rng)
-    return {
-        "num_fidelity": num_films,
-        "fid": frechet_distance(synthetic, real),
-        "fid_floor": frechet_distance(floor, real),
-        "kid": kid,
-        "kid_std": kid_std,
-        "kid_floor": kid_floor,
-        "kid_floor_std": kid_floor_std,
-    }
-
-
-def compare_auroc(
-    labels: np.ndarray, probabilities: np.ndarray, real_labels: np.ndarray, real_probabilities: np.ndarray
-) -> dict[str, Any]:
-    """AUROC on synthetic films beside that on real films, means over the same findings; all (N, 14)."""
-    synthetic = score_auroc(labels, probabilities)
-    real = score_auroc(real_labels, real_probabilities)
-    shared = [name for name in synthetic["per_finding"] if name in real["per_finding"]]
-    skipped = {name: f"real films: {why}" for name, why in real["skipped"].items()}
-    skipped |= {name: f"synthetic films: {why}" for name, why in synthetic["skipped"].items()}
-    return {
-        "auroc_mean": mean_over(synthetic["per_finding"], shared),
-        "auroc_mean_real": mean_over(real["per_finding"], shared),
-        "auroc_per_finding": synthetic["per_finding"],
-        "auroc_per_finding_real": real["per_finding"],
-        "auroc_num_positive": synthetic["num_positive"],
-        "auroc_num_positive_real": real["num_positive"],
-        "auroc_findings": shared,
-        "auroc_skipped": skipped,
-    }
-
-
-def mean_ssim(
-    paths: Sequence[Path], size: int, rng: np.random.Generator, num_pairs: int = 200
-) -> float | None:
-    """Mean SSIM of random pairs of different films, brought to `size` (pixels); None for fewer than two."""
-    if len(paths) < 2:
-        return None
-    first = rng.integers(len(paths), size=num_pairs)
-    second = (first + rng.integers(1, len(paths), size=num_pairs)) % len(paths)
-    used, places = np.unique(np.concatenate([first, second]), return_inverse=True)
-    images = load_images([paths[row] for row in used], size)
-    a, b = images[places[:num_pairs]], images[places[num_pairs:]]
-    return float(structural_similarity_index_measure(a, b, data_range=2.0))
 
 
 def choose_floor(
@@ -113,17 +68,33 @@ def choose_floor(
     return None, patients.isin(counts.index[counts <= len(split_table) // 2]).to_numpy()
 
 
+def _subset(readable: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
+    """Sorted rows of `num` random readable films."""
+    rows = np.flatnonzero(readable)
+    return np.sort(rng.permutation(rows)[:num])
+
+
 def evaluate_films(
     real: PairsFolder,
     synthetic: PairsFolder,
-    classifier: FilmClassifier,
+    extractors: Sequence[FilmClassifier],
+    classifier: FilmClassifier | None = None,
     *,
     split: str = "test",
+    policy: tuple[str, str] = ("ignore", "negative"),
     seed: int = 0,
     batch_size: int = 64,
     cache_dir: Path | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The section `films` of results.json: synthetic films against the real films of one split.
+
+    Args:
+        extractors: where features come from; the first gives the headline figures.
+        classifier: scores the findings; None: they are skipped.
+        policy: what uncertain and blank findings become for the AUROC.
+
+    Returns:
+        The section, and what each film adds to its figures (see `measures.of_films`).
 
     Raises:
         ValueError: no film of a set can be read, or fewer than two on a side.
@@ -131,29 +102,124 @@ def evaluate_films(
     rng = np.random.default_rng(seed)
     held_out = real.split(split)
 
-    def score(folder: PairsFolder, name: str) -> FilmScores:
-        return score_cached(classifier, film_paths(folder), cache_dir, batch_size, progress=name)
+    def scan(network: FilmClassifier, folder: PairsFolder, name: str) -> FilmScores:
+        return score_cached(network, film_paths(folder), cache_dir, batch_size, progress=name)
 
-    made, truth = score(synthetic, "synthetic films"), score(held_out, f"real films, {split}")
-    num_films = min(int(made.readable.sum()), int(truth.readable.sum()))
-    others, half = choose_floor(real, split, num_films, rng)
-    if others is not None:
-        scored = score(others, "real films, floor")
-        reference, floor = truth.features[truth.readable], scored.features[scored.readable]
-        counts = others.table["split"].value_counts().to_dict()
-        note = f"other real films: {', '.join(f'{n} of split {name}' for name, n in counts.items())}"
+    made = scan(extractors[0], synthetic, "synthetic films")
+    truth = scan(extractors[0], held_out, f"real films, {split}")
+    others, kept = choose_floor(real, split, int(min(made.readable.sum(), truth.readable.sum())), rng)
+    folders = {"synthetic": synthetic, "real": held_out, "floor": held_out if others is None else others}
+    masks = {"synthetic": made.readable, "real": truth.readable, "floor": truth.readable & kept}
+    if others is None:
+        masks["real"] = truth.readable & ~kept
     else:
-        reference, floor = truth.features[truth.readable & ~half], truth.features[truth.readable & half]
-        note = f"two halves of split {split}, by patient: the folder has too few other films"
-    result: dict[str, Any] = {"num_real": len(truth.probabilities), "num_synthetic": len(made.probabilities)}
-    result |= compare_features(made.features[made.readable], reference, floor, rng)
-    result["floor"] = note
-    result |= compare_auroc(synthetic.labels, made.probabilities, held_out.labels, truth.probabilities)
-    for key, folder, scores in (("ssim", synthetic, made), ("ssim_real", held_out, truth)):
-        readable = [p for p, good in zip(film_paths(folder), scores.readable, strict=True) if good]
-        result[key] = mean_ssim(readable, classifier.image_size, rng)
-    for key, folder, scores in (("synthetic", synthetic, made), ("real", held_out, truth)):
+        masks["floor"] = scan(extractors[0], others, "real films, floor").readable
+    num_films = min(int(mask.sum()) for mask in masks.values())
+    rows = {key: _subset(mask, num_films, rng) for key, mask in masks.items()}
+
+    result: dict[str, Any] = {"num_real": len(held_out), "num_synthetic": len(synthetic)}
+    result["floor"] = _describe_floor(others, split)
+    distances, influences = _score_features(extractors, folders, rows, scan, rng)
+    result |= distances
+    seen = tuple(
+        scan(classifier, folder, "findings").probabilities
+        if classifier
+        else np.full((len(folder), 14), np.nan)
+        for folder in (synthetic, held_out)
+    )
+    result |= compare_auroc(synthetic.labels, seen[0], held_out.labels, seen[1], *policy)
+    for end, key, folder, scores in (("", "synthetic", synthetic, made), ("_real", "real", held_out, truth)):
+        result |= _similarities(folder, scores, end, rng)
         names = row_names(folder)
         result[f"num_unreadable_{key}"] = len(scores.failures)
         result[f"unreadable_{key}"] = {names[row]: why for row, why in scores.failures.items()}
-    return result
+    items = _items(synthetic, held_out, seen, result, policy)
+    for name, (of_synthetic, of_real) in influences.items():
+        items[f"{name}_influence"] = np.zeros(len(items["name"]))
+        items[f"{name}_influence"][rows["synthetic"]] = of_synthetic
+        items[f"{name}_influence"][len(synthetic) + rows["real"]] = of_real
+    return result, items
+
+
+def _score_features(
+    extractors: Sequence[FilmClassifier],
+    folders: Mapping[str, PairsFolder],
+    rows: Mapping[str, np.ndarray],
+    scan: Callable[[FilmClassifier, PairsFolder, str], FilmScores],
+    rng: np.random.Generator,
+) -> tuple[dict[str, Any], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Distances over every extractor's features, the first one's in the headline keys; and its influences."""
+    result: dict[str, Any] = {"features": {}}
+    influences: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for extractor in extractors:
+        features = {
+            key: scan(extractor, folder, f"{key} films").features[rows[key]]
+            for key, folder in folders.items()
+        }
+        figures = compare_features(**features, rng=rng)
+        if extractor is extractors[0]:
+            result |= figures
+            labels = {key: folder.labels[rows[key]] for key, folder in folders.items()}
+            result["per_finding"], result["per_finding_skipped"] = compare_findings(labels, features, rng)
+            influences = _influences(features)
+        stated = {"hash": extractor.identity, "preprocessing": extractor.preprocessing}
+        result["features"][extractor.source] = {**stated, **figures}
+    return result, influences
+
+
+def _describe_floor(others: PairsFolder | None, split: str) -> str:
+    if others is None:
+        return f"two halves of split {split}, by patient: the folder has too few other films"
+    counts = others.table["split"].value_counts().to_dict()
+    return f"other real films: {', '.join(f'{n} of split {name}' for name, n in counts.items())}"
+
+
+def _influences(features: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """fid and kid -> each film's share, of synthetic and of real films, divided by their number."""
+    made, truth = features["synthetic"], features["real"]
+    both = {
+        "fid": frechet_influence(made, truth),
+        "kid": kernel_influence(made, truth),
+    }
+    return {name: tuple(values / len(values) for values in pair) for name, pair in both.items()}
+
+
+def _similarities(
+    folder: PairsFolder, scores: FilmScores, end: str, rng: np.random.Generator
+) -> dict[str, float | int | None]:
+    """ssim and ms_ssim_within_prompt of the readable films, at the size of the first, at most MAX_SIDE."""
+    paths = [p for p, good in zip(film_paths(folder), scores.readable, strict=True) if good]
+    asked = [text for text, good in zip(prompts(folder), scores.readable, strict=True) if good]
+    size = min(MAX_SIDE, *read_pixels(paths[0]).shape)
+    known = [row for row, text in enumerate(asked) if text]
+    within = mean_similarity([paths[row] for row in known], size, rng, [asked[row] for row in known])
+    return {
+        f"ssim{end}": mean_similarity(paths, size, rng),
+        f"ms_ssim_within_prompt{end}": within,
+        f"ms_ssim_scales{end}": num_scales(size),
+        f"ssim_size{end}": size,
+    }
+
+
+def _items(
+    synthetic: PairsFolder,
+    held_out: PairsFolder,
+    probabilities: tuple[np.ndarray, np.ndarray],
+    result: dict[str, Any],
+    policy: tuple[str, str],
+) -> dict[str, np.ndarray]:
+    # A prompt belongs to the name: two systems are paired only where they were asked for the same.
+    asked = zip(row_names(synthetic), prompts(synthetic), strict=True)
+    names = [f"{name}: {prompt}" for name, prompt in asked] + row_names(held_out)
+    folders = (synthetic, held_out)
+    return {
+        "name": np.array(names),
+        "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),
+        "stratum": np.repeat([SYNTHETIC, REAL], [len(folder) for folder in folders]),
+        "labels": np.concatenate([folder.labels for folder in folders]),
+        "probabilities": np.concatenate(probabilities).astype(np.float32),
+        "findings": np.array(result["auroc_findings"], dtype=str),
+        "policy": np.array(policy),
+        "fid": np.array(result["fid"]),
+        "kid": np.array(result["kid"]),
+    }

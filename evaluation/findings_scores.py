@@ -4,10 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from data_module.findings import FINDINGS, FIVE_FINDINGS, POSITIVE, as_binary
 
+# What -1 becomes, and who scores that way.
+UNCERTAIN_POLICIES = {
+    "negative": "uncertain is negative (positive-only)",
+    "positive": "uncertain is positive (as CheXbert's F1)",
+    "ignore": "a finding that is uncertain on either side is left out of that report",
+}
+NUM_BINS = 15  # of the calibration error
 POSITIVE_ONLY = "positive-only: 1 is positive; 0, -1 (uncertain) and not mentioned are negative"
 
 
@@ -49,6 +56,41 @@ def score_auroc(
             result["num_positive"][name], result["num_negative"][name] = positive, negative
     result["mean"] = mean_over(result["per_finding"], list(result["per_finding"]))
     return result
+
+
+def score_probabilities(
+    labels: np.ndarray, probabilities: np.ndarray, uncertain: str = "ignore", blank: str = "negative"
+) -> dict[str, dict[str, float]]:
+    """auroc, average_precision and ece of each finding that has both classes: finding -> figures.
+
+    Args and policies as in `score_auroc`, which names what is left out.
+    """
+    labels, probabilities = _check(labels, probabilities)
+    truth = as_binary(labels, uncertain, blank)
+    result = {}
+    for name, auroc in score_auroc(labels, probabilities, uncertain, blank)["per_finding"].items():
+        column = FINDINGS.index(name)
+        rows = ~np.isnan(probabilities[:, column]) & ~np.isnan(truth[:, column])
+        y, p = truth[rows, column], probabilities[rows, column]
+        precision = float(average_precision_score(y, p))
+        result[name] = {"auroc": auroc, "average_precision": precision, "ece": calibration_error(y, p)}
+    return result
+
+
+def calibration_bins(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of NUM_BINS equal bins: mean probability, share of positives, and count; 0 where empty."""
+    bins = np.clip((np.asarray(probabilities, np.float64) * NUM_BINS).astype(int), 0, NUM_BINS - 1)
+    counts = np.bincount(bins, minlength=NUM_BINS)
+    divisor = np.maximum(counts, 1)
+    confidence = np.bincount(bins, probabilities, NUM_BINS) / divisor
+    frequency = np.bincount(bins, truth, NUM_BINS) / divisor
+    return confidence, frequency, counts
+
+
+def calibration_error(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """ECE (Guo et al., ICML 2017): mean distance of probability and frequency over bins, by count."""
+    confidence, frequency, counts = calibration_bins(truth, probabilities)
+    return float((np.abs(confidence - frequency) * counts).sum() / counts.sum())
 
 
 def mean_over(per_finding: dict[str, float], names: Sequence[str]) -> float | None:
@@ -96,6 +138,46 @@ def score_f1(
     result["undefined"] = [name for c, name in enumerate(FINDINGS) if asked[c] and not defined[c]]
     result["num_scored"] = len(reference)
     return result
+
+
+def score_conventions(reference: np.ndarray, hypothesis: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Precision, recall and F1 of two label arrays (N, 14) under each convention for uncertain findings.
+
+    micro: all decisions together. macro: mean over the findings that are positive on either side. example:
+    mean over the reports that are positive for a finding on either side. A precision or recall without a
+    case is 0. Not mentioned is negative.
+
+    Returns:
+        policy of UNCERTAIN_POLICIES -> "{micro,macro,example}_{precision,recall,f1}_{14,5}" -> value.
+    """
+    reference, hypothesis = _check(reference, hypothesis)
+    results: dict[str, dict[str, float | None]] = {}
+    for policy in UNCERTAIN_POLICIES:
+        truth, guess = (as_binary(x, policy) for x in (reference, hypothesis))
+        known = ~np.isnan(truth) & ~np.isnan(guess)
+        truth, guess = (known & (x == POSITIVE) for x in (truth, guess))
+        results[policy] = {}
+        for names in (FINDINGS, FIVE_FINDINGS):
+            chosen = np.isin(FINDINGS, names)
+            counts = np.stack([x[:, chosen] for x in (truth & guess, guess, truth)]).astype(np.int64)
+            for average, axis in (("micro", (1, 2)), ("macro", 1), ("example", 2)):
+                values = _precision_recall_f1(*counts.sum(axis=axis))
+                for figure, value in zip(("precision", "recall", "f1"), values, strict=True):
+                    results[policy][f"{average}_{figure}_{len(names)}"] = value
+    return results
+
+
+def _precision_recall_f1(
+    hits: np.ndarray, guessed: np.ndarray, true: np.ndarray
+) -> tuple[float | None, float | None, float | None]:
+    """Means over the entries (K,) or () that are positive on either side; None where none is."""
+    hits, guessed, true = (np.atleast_1d(x) for x in (hits, guessed, true))
+    defined = guessed + true > 0
+    if not defined.any():
+        return None, None, None
+    hits, guessed, true = hits[defined], guessed[defined], true[defined]
+    parts = (hits / np.maximum(guessed, 1), hits / np.maximum(true, 1), 2 * hits / (guessed + true))
+    return tuple(float(part.mean()) for part in parts)
 
 
 def _micro_f1(truth: np.ndarray, guess: np.ndarray) -> float | None:

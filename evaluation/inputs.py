@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import PairsFolder
 
 DEFAULT_REPORTS = "heldout_reports.csv"  # in the synthetic folder: image -> report on the real held-out films
@@ -28,6 +29,19 @@ def texts(folder: PairsFolder) -> list[str]:
     return folder.table["report"].fillna("").astype(str).tolist()
 
 
+def prompts(folder: PairsFolder) -> list[str]:
+    """What each film was asked for: its prompt, else the prompt sentence of its findings, else nothing."""
+    sentences = []
+    for prompt, row in zip(folder.table["prompt"], folder.labels, strict=True):
+        labels = {name: code for name, code in zip(FINDINGS, row.tolist(), strict=True) if code == code}
+        sentences.append(str(prompt) if prompt and not pd.isna(prompt) else _sentence(labels))
+    return sentences
+
+
+def _sentence(labels: dict[str, float]) -> str:
+    return prompt_sentence(labels) if labels else ""
+
+
 def hash_folder(folder: PairsFolder) -> str:
     """Short hash of the rows and the films' sizes; unlike `manifest_hash`, a missing film is no error."""
     sizes = [path.stat().st_size if path and path.is_file() else -1 for path in film_paths(folder)]
@@ -40,6 +54,8 @@ class ReportPairs:
 
     references: list[str]
     hypotheses: list[str]
+    names: list[str] = field(default_factory=list)
+    patients: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -90,4 +106,6 @@ def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
         "num_unknown": sum(name not in known for name in generated),
         "num_empty_reports": sum(not text.strip() for text in hypotheses),
     }
-    return ReportPairs(found["report"].tolist(), hypotheses, counts)
+    return ReportPairs(
+        found["report"].tolist(), hypotheses, found[key].tolist(), found["patient_id"].tolist(), counts
+    )

@@ -1,16 +1,26 @@
 """Do prompt, synthetic film and synthetic report agree with each other?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from evaluation.clip_scores import EDGES, retrieve, score_edges
 from evaluation.findings_scores import POSITIVE_ONLY, score_f1
+
+MAX_POOL = 100  # of retrieval
+# The keys of this section that results.json always has, null where there was nothing to score.
+KEYS = ("report_vs_prompt_micro_f1_14", "film_report_agreement")
 
 CONVENTIONS = {
     "pairs.report_vs_prompt_micro_f1_14": f"labeler on the synthetic report against the prompt's findings; "
     f"{POSITIVE_ONLY}",
     "pairs.film_report_agreement": "micro-F1 of the labeler on the report, against the classifier's "
     "decisions on the film at its stored thresholds, over the findings that the classifier scores",
+    "pairs.clip_film_report": "mean of 100 x cosine of the two embeddings of inputs.pairs.clip; "
+    "texts are cut at its length, see num_texts_cut",
+    "pairs.retrieval": "R@k: own report (film) among the k nearest of a pool of items; disjoint random "
+    f"pools of the same size for synthetic and real, at most {MAX_POOL}; ties count as their expected hit",
     "pairs.*_real": "the same figure on the real pairs of the split, whose finding columns stand for the "
     "prompt: the ceiling",
     "pairs.*_shuffled": "the same figure with each item's report (or film) given to another item: the floor",
@@ -66,7 +76,7 @@ def evaluate_pairs(
     real: tuple[np.ndarray, np.ndarray, np.ndarray],
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The section `pairs` of results.json.
+    """The section `pairs` of results.json, without CLIP (see `compare_embeddings`).
 
     Args:
         synthetic, real: (prompt findings, report labels, film decisions), each (N, 14), see `compare_pairs`.
@@ -78,3 +88,44 @@ def evaluate_pairs(
         if name != "per_finding" and not name.endswith("_shuffled"):
             result[f"{name}_real"] = value
     return result
+
+
+def compare_embeddings(
+    synthetic: Mapping[str, np.ndarray], real: Mapping[str, np.ndarray], seed: int = 0
+) -> dict[str, Any]:
+    """CLIP scores along the triangle of prompt, film and report, and film-report retrieval.
+
+    Args:
+        synthetic, real: "prompt", "film", "report" -> (N, D) unit embeddings, NaN rows: unknown.
+
+    Returns:
+        clip_A_B (mean), clip_A_B_shuffled, clip_A_B_real; retrieval {"film_to_report", "report_to_film"} with
+        r@1, r@5 and pool, the same for both sets, and retrieval_real; pools are of the same size on both.
+    """
+    rng = np.random.default_rng(seed)
+    result: dict[str, Any] = {}
+    for end, embeddings in (("", synthetic), ("_real", real)):
+        for name, scores in score_edges(embeddings).items():
+            result[f"{name}{end}"] = float(np.nanmean(scores)) if np.isfinite(scores).any() else None
+    order = rng.permutation(len(synthetic["film"]))
+    other = np.empty_like(order)
+    other[order] = np.roll(order, 1)  # no item keeps its own
+    for a, b in EDGES:
+        if a in synthetic and b in synthetic:
+            scores = score_edges({a: synthetic[a], b: synthetic[b][other]})[f"clip_{a}_{b}"]
+            result[f"clip_{a}_{b}_shuffled"] = (
+                float(np.nanmean(scores)) if np.isfinite(scores).any() else None
+            )
+    pool = min(MAX_POOL, *(_num_known(x) for x in (synthetic, real)))
+    for end, embeddings in (("", synthetic), ("_real", real)):
+        film, report = embeddings["film"], embeddings["report"]
+        result[f"retrieval{end}"] = {
+            "film_to_report": retrieve(film, report, rng, pool) if pool > 1 else None,
+            "report_to_film": retrieve(report, film, rng, pool) if pool > 1 else None,
+        }
+    return result
+
+
+def _num_known(embeddings: Mapping[str, np.ndarray]) -> int:
+    known = [np.isfinite(embeddings[name]).all(axis=1) for name in ("film", "report")]
+    return int((known[0] & known[1]).sum())

@@ -1,4 +1,4 @@
-"""From folders to results.json: reads the inputs, calls the sections, merges and writes."""
+"""From folders to results.json: calls the sections, merges and writes."""
 
 import hashlib
 import importlib.metadata
@@ -7,139 +7,201 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+import numpy as np
 
 from data_module.pairs import PairsFolder, write_atomic
-from evaluation import films, pairs, reports
+from evaluation import films, pairs, privacy, reports
 from evaluation.cache import score_cached
-from evaluation.classifier import FilmClassifier
-from evaluation.inputs import DEFAULT_REPORTS, film_paths, hash_folder, match_reports, texts
-from evaluation.table import draw_auroc, render_markdown
+from evaluation.clip_scores import DomainClip, score_edges
+from evaluation.context import Context, Settings, open_scorers
+from evaluation.inputs import DEFAULT_REPORTS, film_paths, match_reports, prompts, row_names, texts
+from evaluation.measures import REAL, SECTION_MEASURES, SYNTHETIC, intervals, save_items
+from evaluation.page import write_page
+from evaluation.plots import draw_auroc
+from evaluation.privacy_section import TRAIN, evaluate_privacy
+from evaluation.table import render_markdown
 
-SECTIONS = ("films", "reports", "pairs")
-CONVENTIONS = {"films": films.CONVENTIONS, "reports": reports.CONVENTIONS, "pairs": pairs.CONVENTIONS}
+SECTIONS = ("films", "reports", "pairs", "privacy")
+CONVENTIONS = {
+    "films": films.CONVENTIONS,
+    "reports": reports.CONVENTIONS,
+    "pairs": pairs.CONVENTIONS,
+    "privacy": privacy.CONVENTIONS,
+}
 LIBRARIES = ("torch", "transformers", "torchmetrics", "scikit-learn", "pycocoevalcap", "numpy")
-
-
-class Settings(Protocol):
-    """What `run_sections` needs to know (see evaluation/__main__.py)."""
-
-    real: Path
-    out: Path
-    synthetic: Path | None
-    classifier: str | None
-    reports: Path | None
-    split: str
-    batch_size: int
-    seed: int
-    device: str
+SCHEMA_VERSION = 2
 
 
 def run_sections(settings: Settings, sections: Sequence[str]) -> dict[str, Any]:
-    """Score the named sections, merge them into OUT/results.json, write results.md and auroc.png.
+    """Score the named sections, merge them into OUT/results.json, write results.md and report.html.
 
     Raises:
         ValueError: names the folder, file or flag that is wrong.
     """
-    if settings.batch_size < 1:
-        raise ValueError(f"--batch-size {settings.batch_size}: must be at least 1")
-    real = PairsFolder.open(settings.real)
-    real.split(settings.split)  # say at once that the split is empty
-    synthetic = PairsFolder.open(settings.synthetic) if settings.synthetic else None
-    if synthetic is None and (settings.reports is None or set(sections) != {"reports"}):
+    context = Context(settings)
+    if context.synthetic is None and (settings.reports is None or set(sections) != {"reports"}):
         raise ValueError("--synthetic is missing: a pairs folder of synthetic films and reports")
-    classifier = _open_classifier(settings, sections)
-    inputs: dict[str, Any] = {
-        "real": str(settings.real),
-        "real_hash": hash_folder(real),
-        "synthetic": str(settings.synthetic) if synthetic else None,
-        "synthetic_hash": hash_folder(synthetic) if synthetic else None,
-        "split": settings.split,
-    }
+    if {"films", "pairs", "privacy"} & set(sections):
+        _ = context.extractors  # say at once that a network is missing
+    inputs = context.inputs
     others = [name for name in SECTIONS if name not in sections]
-    saved = _read_results(settings.out / "results.json", others, inputs, classifier)
+    saved = _read_results(settings.out / "results.json", others, inputs, context)
+    score = {
+        "films": _score_films,
+        "reports": _score_reports,
+        "pairs": _score_pairs,
+        "privacy": _score_privacy,
+    }
     for section in sections:
         used = dict(inputs, seed=settings.seed)
-        if section == "reports":
-            path = settings.reports or synthetic.root / DEFAULT_REPORTS
-            used["reports"] = str(path)
-            # `all` also scores a generator that writes no reports of real films.
-            absent = settings.reports is None and not path.is_file() and len(sections) > 1
-            saved[section] = _no_reports(path) if absent else _score_reports(path, real, settings.split)
-            if not absent:
-                used["reports_hash"] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        scored = score[section](context, used, len(sections) > 1)
+        if isinstance(scored, str):
+            print(f"{section}: {scored}", file=sys.stderr)
+            keys = {"reports": reports.KEYS, "pairs": pairs.KEYS}.get(section, ())
+            saved[section] = {**dict.fromkeys(keys), "note": scored}
+            (settings.out / "items" / f"{section}.npz").unlink(missing_ok=True)
         else:
-            used |= {"classifier": classifier.source, "classifier_hash": classifier.identity}
-            scorer = _score_films if section == "films" else _score_pairs
-            saved[section] = scorer(real, synthetic, classifier, settings)
+            saved[section], items = scored
+            save_items(settings.out / "items" / f"{section}.npz", items)
+            if section in SECTION_MEASURES:
+                saved[section]["intervals"] = intervals(section, items, settings.num_bootstrap, settings.seed)
+                saved[section]["num_bootstrap"] = settings.num_bootstrap
         saved["inputs"][section] = used
-    return _write_results(settings.out, saved)
+    return _write_results(context, saved)
 
 
-def _open_classifier(settings: Settings, sections: Sequence[str]) -> FilmClassifier | None:
-    if not {"films", "pairs"} & set(sections):
-        return None
-    if settings.classifier is None:
-        raise ValueError(
-            "--classifier is missing: a run folder of train_classifier.py, "
-            "or torchxrayvision:densenet121-res224-all"
-        )
-    return FilmClassifier.open(settings.classifier, settings.device)
+Scored = tuple[dict[str, Any], dict[str, np.ndarray]] | str  # or why there is nothing to score
 
 
-def _score_films(
-    real: PairsFolder, synthetic: PairsFolder, classifier: FilmClassifier, settings: Settings
-) -> dict[str, Any]:
-    for flag, folder in (("--real", real), ("--synthetic", synthetic)):
+def _score_films(context: Context, used: dict[str, Any], optional: bool) -> Scored:
+    settings = context.settings
+    for flag, folder in (("--real", context.real), ("--synthetic", context.synthetic)):
         if not folder.has_films:
             raise ValueError(f"{flag} {folder.root} is a text-only pairs folder: there are no films to score")
+    _name_networks(context, used)
     return films.evaluate_films(
-        real,
-        synthetic,
-        classifier,
+        context.real,
+        context.synthetic,
+        context.extractors,
+        context.classifier,
         split=settings.split,
+        policy=(settings.uncertain, settings.blank),
         seed=settings.seed,
         batch_size=settings.batch_size,
-        cache_dir=settings.out / "cache",
+        cache_dir=context.cache_dir,
     )
 
 
-def _score_reports(path: Path, real: PairsFolder, split: str) -> dict[str, Any]:
-    from evaluation.labeler import label_reports
-
-    matched = match_reports(path, real, split)
-    train = texts(real.split("train")) if (real.table["split"] == "train").any() else []
-    scores = reports.evaluate_reports(matched.references, matched.hypotheses, label_reports, train)
-    return {**scores, **matched.counts}
+def _name_networks(context: Context, used: dict[str, Any]) -> None:
+    used["features"] = [extractor.source for extractor in context.extractors]
+    used["features_hash"] = context.extractors[0].identity
+    if context.classifier:
+        used |= {"classifier": context.classifier.source, "classifier_hash": context.classifier.identity}
 
 
-def _no_reports(path: Path) -> dict[str, Any]:
-    note = (
-        f"Not scored: there is no {path}. It holds the generated reports of the held-out real films "
-        "(columns file_name, report); name another with --reports."
-    )
-    print(f"reports: {note}", file=sys.stderr)
-    return {**dict.fromkeys(reports.KEYS), "note": note}
-
-
-def _score_pairs(
-    real: PairsFolder, synthetic: PairsFolder, classifier: FilmClassifier, settings: Settings
-) -> dict[str, Any]:
-    from evaluation.labeler import label_reports
-
-    def read(folder: PairsFolder, name: str) -> tuple[Any, Any, Any]:
-        scores = score_cached(
-            classifier, film_paths(folder), settings.out / "cache", settings.batch_size, progress=name
+def _score_reports(context: Context, used: dict[str, Any], optional: bool) -> Scored:
+    settings, real = context.settings, context.real
+    path = settings.reports or Path(settings.synthetic) / DEFAULT_REPORTS
+    used |= {"reports": str(path), **context.labeler_name}
+    # `all` also scores a generator that writes no reports of real films.
+    if settings.reports is None and not path.is_file() and optional:
+        return (
+            f"Not scored: there is no {path}. It holds the generated reports of the held-out real films "
+            "(columns file_name, report); name another with --reports."
         )
-        return folder.labels, label_reports(texts(folder)), classifier.decide(scores.probabilities)
+    matched = match_reports(path, real, settings.split)
+    used["reports_hash"] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    scorers = open_scorers(settings)
+    used |= (
+        {"bert_score": f"{settings.bert_score}, layer {settings.bert_score_layer}"}
+        if settings.bert_score
+        else {}
+    )
+    train = texts(real.split(TRAIN)) if (real.table["split"] == TRAIN).any() else []
+    scores, items = reports.evaluate_reports(
+        matched.references, matched.hypotheses, context.labeler, train, scorers
+    )
+    items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
+    items["stratum"] = np.full(len(matched.names), REAL)
+    return {**scores, **matched.counts}, items
 
-    return pairs.evaluate_pairs(
-        read(synthetic, "synthetic films"), read(real.split(settings.split), "real films"), settings.seed
+
+def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scored:
+    settings = context.settings
+    folders = (context.synthetic, context.real.split(settings.split))
+    _name_networks(context, used)
+    used |= context.labeler_name
+    for name, folder in zip(("synthetic", "real"), folders, strict=True):
+        if not any(text.strip() for text in texts(folder)):
+            note = f"Not scored: the {name} folder {folder.root} holds no reports."
+            if optional:
+                return note
+            raise ValueError(note)
+    read = [_read_pairs(context, folder) for folder in folders]
+    result = pairs.evaluate_pairs(*read, settings.seed)
+    items = {
+        "name": np.array([name for folder in folders for name in row_names(folder)]),
+        "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),
+        "stratum": np.repeat([SYNTHETIC, REAL], [len(folder) for folder in folders]),
+    }
+    for place, key in enumerate(("prompt", "report", "film")):
+        items[key] = np.concatenate([labels[place] for labels in read]).astype(np.float32)
+    if settings.clip:
+        used["clip"] = settings.clip
+        embeddings, num_cut = _embed_pairs(context, folders)
+        result |= pairs.compare_embeddings(*embeddings, settings.seed)
+        result["num_texts_cut"] = num_cut
+        scores = [score_edges(each) for each in embeddings]
+        items |= {f"score_{name}": np.concatenate([x[name] for x in scores]) for name in scores[0]}
+    return result, items
+
+
+def _read_pairs(context: Context, folder: PairsFolder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(prompt, report, film) findings of a folder, each (N, 14)."""
+    seen = np.full((len(folder), 14), np.nan)
+    if context.classifier:
+        batch_size = context.settings.batch_size
+        scores = score_cached(context.classifier, film_paths(folder), context.cache_dir, batch_size, "films")
+        seen = context.classifier.decide(scores.probabilities)
+    return folder.labels, context.labeler(texts(folder)), seen
+
+
+def _embed_pairs(context: Context, folders: Sequence[PairsFolder]) -> tuple[list[dict[str, np.ndarray]], int]:
+    clip = DomainClip(context.settings.clip, context.settings.device)
+    embedded, num_cut = [], 0
+    for folder in folders:
+        rows = {
+            "film": clip.embed_films(
+                film_paths(folder), context.cache_dir, context.settings.batch_size, "CLIP, films"
+            )
+        }
+        for name, sentences in (("prompt", prompts(folder)), ("report", texts(folder))):
+            rows[name], cut = clip.embed_texts(sentences, f"CLIP, {name}s")
+            num_cut += cut
+        embedded.append(rows)
+    return embedded, num_cut
+
+
+def _score_privacy(context: Context, used: dict[str, Any], optional: bool) -> Scored:
+    settings = context.settings
+    absent = settings.split == TRAIN or not (context.real.table["split"] == TRAIN).any()
+    if optional and (absent or not context.real.has_films or not context.synthetic.has_films):
+        return f"Not scored: it needs films of split {TRAIN} in {context.real.root}, beside those of --split."
+    _name_networks(context, used)
+    return evaluate_privacy(
+        context.real,
+        context.synthetic,
+        context.extractors[0],
+        split=settings.split,
+        batch_size=settings.batch_size,
+        cache_dir=context.cache_dir,
     )
 
 
 def _read_results(
-    path: Path, sections: Sequence[str], inputs: dict[str, Any], classifier: FilmClassifier | None
+    path: Path, sections: Sequence[str], inputs: dict[str, Any], context: Context
 ) -> dict[str, Any]:
     """Those of `sections` at `path` that were scored on the same data; others are dropped and named."""
     kept: dict[str, Any] = {"inputs": {}}
@@ -149,23 +211,26 @@ def _read_results(
         saved = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): delete it, or name another --out") from error
+    used = "extractors" in context.__dict__  # a command that uses no network says nothing about it
     for section in (name for name in sections if name in saved):
         before = saved.get("inputs", {}).get(section, {})
-        now = {**inputs, "classifier_hash": classifier.identity if classifier else None}
-        # A command that does not use an input says nothing about it.
+        now = {**inputs, "features_hash": context.extractors[0].identity if used else None}
         same = all(
             None in (before.get(key), now[key]) or before[key] == now[key]
-            for key in ("real_hash", "synthetic_hash", "split", "classifier_hash")
+            for key in ("real_hash", "synthetic_hash", "split", "features_hash")
         )
         if same:
             kept[section], kept["inputs"][section] = saved[section], before
         else:
             print(f"{path}: section {section} was scored on other data, and is dropped", file=sys.stderr)
+            (path.parent / "items" / f"{section}.npz").unlink(missing_ok=True)
     return kept
 
 
-def _write_results(out: Path, scored: dict[str, Any]) -> dict[str, Any]:
-    results: dict[str, Any] = {name: scored[name] for name in SECTIONS if name in scored}
+def _write_results(context: Context, scored: dict[str, Any]) -> dict[str, Any]:
+    out = context.settings.out
+    results: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+    results |= {name: scored[name] for name in SECTIONS if name in scored}
     results["conventions"] = {
         key: text for name in SECTIONS if name in scored for key, text in CONVENTIONS[name].items()
     }
@@ -176,9 +241,10 @@ def _write_results(out: Path, scored: dict[str, Any]) -> dict[str, Any]:
     write_atomic(out / "results.md", markdown)
     if "films" in results:
         draw_auroc(results["films"], out / "auroc.png")
+    write_page(results, context.real, context.synthetic, context.settings.split, out)
     write_atomic(out / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
     print(markdown.split("## Conventions")[0].rstrip())
-    print(f"\nwritten to {out / 'results.json'}")
+    print(f"\nwritten to {out / 'results.json'} and {out / 'report.html'}")
     return results
 
 

@@ -57,6 +57,7 @@ def open_densenet(source: str, device: torch.device) -> dict[str, object]:
         "image_size": IMAGE_SIZE,
         "thresholds": {},
         "forward": forward,
+        "preprocessing": f"centre square, Lanczos to {IMAGE_SIZE}x{IMAGE_SIZE}, values -1024..1024",
     }
 
 

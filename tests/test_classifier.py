@@ -195,7 +195,7 @@ def test_unreadable_films_are_counted_and_are_not_black(model_dir, films, tmp_pa
     assert np.isnan(scores.features[1:5]).all()
     assert np.isfinite(scores.features[[0, 5]]).all()
     with pytest.raises(ValueError, match=r"none of the 2 films.*cut\.png"):
-        classifier.score_folder([tmp_path / "cut.png", tmp_path / "text.png"])
+        score_cached(classifier, [tmp_path / "cut.png", tmp_path / "text.png"], None)
 
 
 def test_batch_size_does_not_change_scores(model_dir, films):

@@ -1,6 +1,7 @@
 """python -m evaluation, end to end on tiny folders with a tiny stock classifier."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,8 @@ def folders(tmp_path):
 
 def _flags(root: Path, *more: str) -> list[str]:
     flags = ["--real", str(root / "real"), "--synthetic", str(root / "synthetic")]
-    return [*flags, "--classifier", str(root / "run"), "--out", str(root / "out"), *more]
+    flags += ["--classifier", str(root / "run"), "--out", str(root / "out"), "--num-bootstrap", "50"]
+    return [*flags, *more]
 
 
 def _results(root: Path) -> dict:
@@ -222,7 +224,7 @@ def test_text_only_folders_score_reports_but_no_films(folders):
         main(["images", *_flags(folders), "--real", str(folders / "text")])
 
 
-@pytest.mark.parametrize("command", ["images", "reports", "pairs", "all"])
+@pytest.mark.parametrize("command", ["images", "reports", "pairs", "privacy", "all"])
 def test_dry_run_needs_no_folder(command, capsys):
     main([command, "--real", "a", "--synthetic", "b", "--classifier", "c", "--out", "d", "--dry-run"])
     assert json.loads(capsys.readouterr().out)["classifier"] == "c"
@@ -271,3 +273,34 @@ def test_errors_have_no_traceback_and_exit_code_2(tmp_path):
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "gone.csv" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_page_needs_no_other_file(folders):
+    """One file, nothing fetched, no script."""
+    main(["all", *_flags(folders)])
+    page = (folders / "out/report.html").read_text()
+    assert "<script" not in page
+    assert set(re.findall(r'(?:src|href)="([a-z]+:|#)', page)) <= {"data:", "#"}
+    assert not re.search(r'(?:src|href)="https?:|url\(http|@import', page)
+    assert page.count("<svg") >= 3
+    assert page.count("data:image/jpeg;base64,") >= 24
+    for text in ("Privacy", "Conventions", "films.fid", FINDINGS[2], 'name="viewport"'):
+        assert text in page
+    results = json.loads((folders / "out/results.json").read_text())
+    for section, key in (("films", "fid"), ("films", "auroc_mean"), ("reports", "bleu_4")):
+        low, high = results[section]["intervals"][key]
+        assert low <= results[section][key] <= high + 1e-9
+    assert results["privacy"]["num_training"] == 24
+    _check_documented(results)
+
+
+def _check_documented(results: dict) -> None:
+    """Every key of every section stands in docs/results_schema.md, by its own name or by its family's."""
+    schema = (Path(__file__).resolve().parents[1] / "docs/results_schema.md").read_text()
+    assert set(results) <= {*re.findall(r"`(\w+)`", schema)}
+    for section in ("films", "reports", "pairs", "privacy"):
+        for key in results[section]:
+            base = re.sub(r"(_real|_floor|_shuffled|_synthetic)+(_std)?$", "", key)
+            base = re.sub(r"^(auroc|average_precision|ece)_per_finding$", "per_finding", base)
+            family = "_".join(base.split("_")[:3])
+            assert f"`{base}" in schema or f"`{family}" in schema, f"{section}.{key}"

@@ -6,8 +6,9 @@ import scipy.linalg
 from sklearn.metrics import roc_auc_score
 
 from data_module.findings import FINDINGS
+from evaluation.diversity import draw_pairs, mean_similarity, num_scales
 from evaluation.fidelity import frechet_distance, kernel_distance
-from evaluation.films import compare_auroc, compare_features, mean_ssim
+from evaluation.film_scores import compare_auroc, compare_features, compare_findings
 from evaluation.findings_scores import score_auroc
 
 
@@ -185,6 +186,48 @@ def test_ssim_of_one_repeated_film_is_one_and_of_noise_is_small(tmp_path):
         noise.append(tmp_path / f"noise{number}.png")
         Image.fromarray(film).save(same[-1])
         Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(noise[-1])
-    assert mean_ssim(same, 32, rng, num_pairs=8) == pytest.approx(1.0, abs=1e-4)
-    assert mean_ssim(noise, 32, rng, num_pairs=8) < 0.3
-    assert mean_ssim(same[:1], 32, rng) is None
+    assert mean_similarity(same, 32, rng, num_pairs=8) == pytest.approx(1.0, abs=1e-4)
+    assert mean_similarity(noise, 32, rng, num_pairs=8) < 0.3
+    assert mean_similarity(same[:1], 32, rng) is None
+
+
+def test_pairs_of_a_prompt_are_different_films_of_that_prompt():
+    groups = ["a", "b", "a", "c", "b", "a"]
+    first, second = draw_pairs(groups, 500, np.random.default_rng(0))
+    assert (first != second).all()
+    assert all(groups[i] == groups[j] for i, j in zip(first, second, strict=True))
+    # Three pairs of a, one of b: every pair is equally likely.
+    assert np.mean([groups[i] == "a" for i in first]) == pytest.approx(0.75, abs=0.06)
+    assert len(draw_pairs(["a", "b"], 10, np.random.default_rng(0))[0]) == 0
+
+
+def test_ms_ssim_within_a_prompt_sees_only_that_prompt(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    paths, groups = [], []
+    for number in range(4):  # two prompts, one film each, drawn twice
+        if number % 2 == 0:
+            film = rng.integers(0, 256, (64, 64), dtype=np.uint8)
+        paths.append(tmp_path / f"{number}.png")
+        groups.append(str(number // 2))
+        Image.fromarray(film).save(paths[-1])
+    assert mean_similarity(paths, 64, rng, groups) == pytest.approx(1.0, abs=1e-4)
+    assert mean_similarity(paths, 64, rng, ["all"] * 4) < 0.8
+    assert mean_similarity(paths, 64, rng, list("abcd")) is None
+    assert [num_scales(side) for side in (8, 11, 64, 176, 256)] == [0, 1, 3, 5, 5]
+
+
+def test_findings_have_their_own_distances_and_the_rare_are_named():
+    rng = np.random.default_rng(0)
+    labels = {key: np.zeros((60, 14), np.float32) for key in ("synthetic", "real", "floor")}
+    features = {key: rng.normal(size=(60, 4)) for key in labels}
+    for key, table in labels.items():
+        table[:30, FINDINGS.index("Edema")] = 1.0
+        table[: 5 if key == "synthetic" else 30, FINDINGS.index("Fracture")] = 1.0
+    features["synthetic"][:30] += 5.0  # only the films with edema are off
+    figures, skipped = compare_findings(labels, features, rng)
+    assert set(figures) == {"Edema"}
+    assert figures["Edema"]["num_films"] == 30
+    assert figures["Edema"]["fid"] > 50.0 > 10.0 > figures["Edema"]["fid_floor"]
+    assert skipped["Fracture"] == "5 films of the synthetic set"

@@ -9,7 +9,7 @@ import pytest
 
 from data_module.findings import FINDINGS
 from data_module.pairs import write_pairs
-from evaluation.findings_scores import score_f1, tune_thresholds
+from evaluation.findings_scores import score_conventions, score_f1, tune_thresholds
 from evaluation.inputs import match_reports
 from evaluation.reports import evaluate_reports, share_normal
 from evaluation.text_scores import describe_texts, most_frequent, normalise, score_text
@@ -45,6 +45,34 @@ def test_f1_by_hand():
     assert result["micro_f1_5"] == pytest.approx(4 / 7)
     assert result["macro_f1_5"] == pytest.approx((0.5 + 2 / 3) / 2)
     assert len(result["undefined"]) == 11
+
+
+def test_f1_by_hand_under_each_convention():
+    reference = _array({EDEMA: 1, FRACTURE: -1}, {EDEMA: -1, EFFUSION: 1}, {EDEMA: 0})
+    hypothesis = _array({EDEMA: -1, FRACTURE: 1}, {EDEMA: 1, EFFUSION: 1}, {})
+    found = score_conventions(reference, hypothesis)
+    # Negative: Edema one missed, one false; Fracture one false; Effusion one hit.
+    assert found["negative"]["micro_precision_14"] == pytest.approx(1 / 3)
+    assert found["negative"]["micro_recall_14"] == pytest.approx(1 / 2)
+    assert found["negative"]["macro_f1_14"] == pytest.approx((0 + 0 + 1) / 3)
+    assert found["negative"]["example_f1_14"] == pytest.approx((0 + 2 / 3) / 2)  # the third names nothing
+    assert found["negative"]["micro_f1_5"] == pytest.approx(2 / 4)
+    # Positive: four hits, nothing missed.
+    assert found["positive"]["micro_f1_14"] == found["positive"]["example_f1_14"] == 1.0
+    # Ignored: the effusion is all that both are sure of.
+    assert found["ignore"]["micro_f1_14"] == found["ignore"]["macro_recall_5"] == 1.0
+    assert score_conventions(_array({}), _array({EDEMA: -1}))["ignore"]["micro_f1_14"] is None
+
+
+def test_label_order_never_matters():
+    """Findings are matched by name: permuting the columns of both sides changes no average over all 14."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice([1.0, 0.0, -1.0, np.nan], size=(2, 40, 14))
+    order = rng.permutation(14)
+    before, after = score_conventions(*labels), score_conventions(*labels[:, :, order])
+    for policy in before:
+        for name in (n for n in before[policy] if n.endswith("_14")):
+            assert after[policy][name] == pytest.approx(before[policy][name])
 
 
 def test_perfect_agreement_is_one_and_nothing_positive_is_none():
@@ -144,12 +172,17 @@ def test_text_descriptions():
 
 def test_reports_section_and_its_baseline():
     references = ["There is edema.", "Pleural effusion and edema.", "Fracture of a rib."]
-    result = evaluate_reports(references, references, _label, ["Edema again.", "Edema again.", "Clear."])
+    result, items = evaluate_reports(
+        references, references, _label, ["Edema again.", "Edema again.", "Clear."]
+    )
     assert result["micro_f1_14"] == result["macro_f1_14"] == 1.0
     # "Edema again." for all: 2 hits of 3 said and 4 true.
     assert result["baseline"]["micro_f1_14"] == pytest.approx(2 * 2 / 7)
     assert result["baseline"]["bleu_1"] < result["bleu_1"]
     assert result["num_distinct_reports"] == 3
+    assert result["clinical"]["negative"]["micro_f1_14"] == result["micro_f1_14"]
+    assert items["truth"].shape == (3, 14)
+    assert items["score_rouge_l"].mean() == pytest.approx(result["rouge_l"])
 
 
 def _folder(root, text_only: bool = False):

@@ -156,8 +156,8 @@ def test_agrees_with_the_experts(reports):
     texts, gold = reports
     assert len(texts) == 3832
     micro, macro = f1_scores(label_reports(texts) == 1, gold)
-    assert micro >= 0.90
-    assert macro >= 0.80
+    assert micro >= 0.92
+    assert macro >= 0.84
 
 
 def test_agrees_on_the_half_it_was_not_tuned_on(reports):

@@ -64,14 +64,19 @@ _STATES = frozenset({"NORMAL", "ABNORMAL", "DOUBTFUL"})
 _LIST_PARTS = frozenset({"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL"})
 
 
-@lru_cache(maxsize=CACHE_SIZE)
-def read_sentence(sentence: str) -> Statement:
-    """The findings one sentence (from `text.split_sentences`) mentions, each with its certainty."""
-    events = [
+def find_events(sentence: str) -> list[Event]:
+    """The phrases of a sentence (from `text.split_sentences`) in order, before any certainty is settled."""
+    return [
         Event(meaning.kind, match.start(), match.end(), meaning.findings, meaning.region)
         for match in _EVENT.finditer(sentence)
         for meaning in (_LEXICON[match.group()],)
     ]
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def read_sentence(sentence: str) -> Statement:
+    """The findings one sentence (from `text.split_sentences`) mentions, each with its certainty."""
+    events = find_events(sentence)
     _settle_direction(sentence, events)
     _reach_forward(sentence, events)
     _reach_back(events)

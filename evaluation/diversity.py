@@ -1,0 +1,72 @@
+"""How alike films of one set are: SSIM of random pairs, and MS-SSIM of films drawn for the same prompt."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+)
+
+from data_module.images import load_images
+
+# Weights of the scales (Wang et al., Asilomar 2003); small films have room for the first ones only.
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+WINDOW = 11  # pixels of the Gaussian window, which must fit into the coarsest scale
+MAX_SIDE = 256
+
+
+def draw_pairs(
+    groups: Sequence[str], num_pairs: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (P,) and (P,) of random pairs of different items of one group; P = 0 where no group has two.
+
+    Groups are drawn in proportion to their number of pairs, so that every pair is equally likely.
+    """
+    _, codes, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    weights = counts * (counts - 1.0)
+    if not weights.sum():
+        return np.empty(0, int), np.empty(0, int)
+    order = np.argsort(codes, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    chosen = rng.choice(len(counts), size=num_pairs, p=weights / weights.sum())
+    first = rng.integers(counts[chosen])
+    second = (first + rng.integers(1, counts[chosen])) % counts[chosen]
+    return order[starts[chosen] + first], order[starts[chosen] + second]
+
+
+def num_scales(side: int) -> int:
+    """How many scales of MS-SSIM fit a film of `side` pixels; 0 where none does."""
+    return sum(side // 2**scale > (WINDOW - 1) for scale in range(len(SCALE_WEIGHTS)))
+
+
+def mean_similarity(
+    paths: Sequence[Path],
+    size: int,
+    rng: np.random.Generator,
+    groups: Sequence[str] | None = None,
+    num_pairs: int = 200,
+) -> float | None:
+    """Mean similarity of random pairs of films, brought to `size` (pixels); None where there is no pair.
+
+    Args:
+        groups: the prompt of each film: MS-SSIM of pairs of one prompt. None: SSIM of pairs of all films.
+    """
+    first, second = draw_pairs(["all"] * len(paths) if groups is None else groups, num_pairs, rng)
+    if not len(first):
+        return None
+    used, places = np.unique(np.concatenate([first, second]), return_inverse=True)
+    images = load_images([paths[row] for row in used], size)
+    a, b = images[places[: len(first)]], images[places[len(first) :]]
+    if groups is None:
+        return float(structural_similarity_index_measure(a, b, data_range=2.0))
+    weights = SCALE_WEIGHTS[: num_scales(size)]
+    if not weights:
+        return None
+    betas = tuple(weight / sum(weights) for weight in weights)
+    return float(
+        multiscale_structural_similarity_index_measure(
+            a, b, data_range=2.0, betas=betas, normalize="relu", kernel_size=WINDOW
+        )
+    )

@@ -1,0 +1,105 @@
+"""The headline figures of each section as functions of resampling weights, from saved items.
+
+OUT/items/SECTION.npz keeps what each film, report or pair adds to the figures, so that intervals, and
+differences to another system, need nothing else: `name` and `patient` (N,), `stratum` (N,) 0 synthetic and
+1 real, and the arrays named in the functions below.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from data_module.pairs import write_atomic
+from evaluation import weighted
+from evaluation.bootstrap import Measure, draw_weights, percentile_interval, resample
+
+Items = Mapping[str, np.ndarray]
+SYNTHETIC, REAL = 0, 1
+LOWER_IS_BETTER = ("fid", "kid")
+
+
+def of_films(items: Items) -> dict[str, Measure]:
+    """Measures of `labels`, `probabilities` (N, 14), `findings`, `policy`, `fid`, `kid`, `*_influence`."""
+    synthetic = items["stratum"] == SYNTHETIC
+    labels, probabilities, policy = items["labels"], items["probabilities"], tuple(items["policy"].tolist())
+    findings = items["findings"].tolist()
+    measures: dict[str, Measure] = {}
+    for figure in ("auroc", "average_precision"):
+        for end, rows in (("", synthetic), ("_real", ~synthetic)):
+            measures[f"{figure}_mean{end}"] = weighted.ranked(
+                labels, probabilities, rows, findings, policy, figure
+            )
+    for name in LOWER_IS_BETTER:
+        measures[name] = weighted.linear(float(items[name]), items[f"{name}_influence"])
+    return measures
+
+
+def of_reports(items: Items) -> dict[str, Measure]:
+    """Measures of `truth` and `guess` (N, 14), `bleu_counts` (N, 10) and every `score_*` (N,)."""
+    truth, guess = items["truth"], items["guess"]
+    rows = np.ones(len(truth), bool)
+    measures = {
+        f"{average}_f1_{count}": weighted.f1(truth, guess, rows, average, count)
+        for count in (14, 5)
+        for average in ("micro", "macro")
+    }
+    measures |= {f"bleu_{n}": weighted.bleu(items["bleu_counts"], n) for n in (1, 2, 3, 4)}
+    for key in items:
+        if key.startswith("score_"):
+            measures[key.removeprefix("score_")] = weighted.mean_of(items[key])
+    return measures
+
+
+def of_pairs(items: Items) -> dict[str, Measure]:
+    """Measures of `prompt`, `report`, `film` (N, 14), and `score_*` (N,), of synthetic and real pairs."""
+    measures: dict[str, Measure] = {}
+    readable = ~np.isnan(items["film"]).all(axis=1)
+    for end, stratum in (("", SYNTHETIC), ("_real", REAL)):
+        rows = items["stratum"] == stratum
+        seen = rows & readable
+        columns = ~np.isnan(items["film"][seen]).all(axis=0)
+        edges = {
+            "report_vs_prompt": ("prompt", "report", rows, None),
+            "film_vs_prompt": ("prompt", "film", seen, columns),
+        }
+        for name, (reference, hypothesis, used, scored) in edges.items():
+            for average in ("micro", "macro"):
+                measures[f"{name}_{average}_f1_14{end}"] = weighted.f1(
+                    items[reference], items[hypothesis], used, average, columns=scored
+                )
+        measures[f"film_report_agreement{end}"] = weighted.f1(
+            items["film"], items["report"], seen, "micro", columns=columns
+        )
+        for key in items:
+            if key.startswith("score_"):
+                measures[f"{key.removeprefix('score_')}{end}"] = weighted.mean_of(items[key], rows)
+    return measures
+
+
+SECTION_MEASURES = {"films": of_films, "reports": of_reports, "pairs": of_pairs}
+
+
+def intervals(section: str, items: Items, num: int, seed: int) -> dict[str, list[float] | None]:
+    """95% percentile bootstrap interval of each measure of a section, patients resampled; {} for num = 0."""
+    measures = SECTION_MEASURES[section](items)
+    drawn = resample(measures, draw_weights(items["patient"], items["stratum"], num, seed))
+    return {name: percentile_interval(values) for name, values in drawn.items()} if num else {}
+
+
+def save_items(path: Path, items: Items) -> None:
+    """Write a section's items as .npz, without pickles."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **items)
+    write_atomic(path, stream.getvalue())
+
+
+def load_items(path: Path) -> dict[str, np.ndarray]:
+    """A section's items. ValueError where the file is not whole."""
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            return {key: saved[key] for key in saved.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} cannot be read: score the folder again ({error})") from error

@@ -1,0 +1,109 @@
+"""Pictures of results: AUROC of each finding, precision-recall and calibration curves, distances."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve
+
+from data_module.findings import FINDINGS, as_binary
+from evaluation.findings_scores import calibration_bins
+from evaluation.measures import SYNTHETIC, Items
+
+SYNTHETIC_COLOUR, REAL_COLOUR = "#c4532d", "#8c9aa8"
+MAX_CURVES = 12  # findings shown
+MEASURES = ("pixels", "features", "registered")
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an <svg> element, the same bytes every time."""
+    stream = io.StringIO()
+    with rc_context({"svg.hashsalt": "paircxr", "svg.fonttype": "none"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def plot_auroc(section: Mapping[str, Any]) -> Figure:
+    """Bar chart of the AUROC of each finding, synthetic beside real."""
+    made, real = section["auroc_per_finding"], section["auroc_per_finding_real"]
+    names = [name for name in FINDINGS if name in made or name in real]
+    figure = _figure(7.5, 0.42 * max(len(names), 3) + 1.2)
+    axes = figure.add_subplot()
+    rows = range(len(names))
+    missing = float("nan")
+    for offset, values, label, colour in (
+        (-0.2, made, "synthetic films, prompt's findings", SYNTHETIC_COLOUR),
+        (0.2, real, "real films", REAL_COLOUR),
+    ):
+        lengths = [values.get(name, missing) for name in names]
+        axes.barh([row + offset for row in rows], lengths, height=0.38, label=label, color=colour)
+    axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+    axes.set_yticks(list(rows), names)
+    axes.invert_yaxis()
+    axes.set_xlim(0.0, 1.0)
+    axes.set_xlabel("AUROC of the classifier (0.5: chance)")
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
+    return figure
+
+
+def draw_auroc(section: Mapping[str, Any], path: Path) -> None:
+    """`plot_auroc` as PNG."""
+    plot_auroc(section).savefig(path, dpi=120)
+
+
+def plot_curves(items: Items, findings: Sequence[str]) -> Figure:
+    """Precision over recall, and frequency over probability, of each finding, synthetic beside real."""
+    shown = list(findings)[:MAX_CURVES]
+    figure = _figure(8.0, 1.9 * -(-len(shown) // 3) * 2 + 0.6)
+    grid = figure.subplots(-(-len(shown) // 3) * 2, 3, squeeze=False)
+    for axes in grid.flat:
+        axes.set_visible(False)
+    truth = as_binary(items["labels"], *items["policy"].tolist())
+    synthetic = items["stratum"] == SYNTHETIC
+    for place, name in enumerate(shown):
+        column = FINDINGS.index(name)
+        above, below = grid[2 * (place // 3) : 2 * (place // 3) + 2, place % 3]
+        for rows, colour in ((~synthetic, REAL_COLOUR), (synthetic, SYNTHETIC_COLOUR)):
+            rows = rows & ~np.isnan(truth[:, column]) & ~np.isnan(items["probabilities"][:, column])
+            y, p = truth[rows, column], items["probabilities"][rows, column]
+            precision, recall, _ = precision_recall_curve(y, p)
+            above.plot(recall, precision, color=colour, linewidth=1.4)
+            confidence, frequency, counts = calibration_bins(y, p)
+            below.plot(confidence[counts > 0], frequency[counts > 0], ".-", color=colour, linewidth=1.0)
+        below.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle=":")
+        for axes, label in ((above, "precision over recall"), (below, "frequency over probability")):
+            axes.set_visible(True)
+            axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 1), yticks=(0, 1))
+            axes.set_title(f"{name}\n{label}" if axes is above else label, fontsize=8)
+            axes.tick_params(labelsize=7)
+    return figure
+
+
+def plot_distances(items: Items, section: Mapping[str, Any]) -> Figure:
+    """Distances to the nearest training film: synthetic over held-out real, and the threshold."""
+    figure = _figure(8.0, 2.4)
+    for axes, name in zip(figure.subplots(1, 3), MEASURES, strict=True):
+        values = [items[f"{name}{end}"] for end in ("_real", "")]
+        bins = np.linspace(0.0, max(float(v.max()) for v in values) + 1e-9, 40)
+        for each, colour, label in zip(
+            values, (REAL_COLOUR, SYNTHETIC_COLOUR), ("held-out real", "synthetic"), strict=True
+        ):
+            axes.hist(each, bins, density=True, histtype="stepfilled", alpha=0.55, color=colour, label=label)
+        axes.axvline(section[name]["threshold"], color="black", linewidth=0.9, linestyle="--")
+        axes.set_title(name, fontsize=9)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=7)
+    axes.legend(fontsize=7, frameon=False)
+    return figure
