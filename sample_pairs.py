@@ -22,7 +22,8 @@ from data_module.cache import model_hash
 from data_module.images import load_images, to_pixels
 from data_module.pairs import PairsFolder, provenance_record
 from data_module.sampling_plan import PlannedPair, SamplingPlan, read_prompts
-from data_module.synthetic import SyntheticFolder, parse_shard
+from data_module.shards import parse_shard
+from data_module.synthetic import SyntheticFolder
 from evaluation.labeler import label_reports
 from language_module import DecodingConfig, ReportCodec
 from prior_model import ReportPrior

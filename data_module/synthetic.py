@@ -135,14 +135,6 @@ class SyntheticFolder:
         return pairs
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """ "i/n" -> (i, n). Raises ValueError unless 0 <= i < n."""
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise ValueError(f"--shard {text!r}: write i/n with 0 <= i < n, such as 0/4")
-    return int(index), int(count)
-
-
 def _save_options(image_format: str) -> dict[str, Any]:
     return {"format": "PNG"} if image_format == "png" else {"format": "JPEG", "quality": 95}
 

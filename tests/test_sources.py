@@ -11,7 +11,7 @@ from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder
 from data_module.sources import films as films_module
 from data_module.sources.built_report import build_report
-from data_module.sources.films import FilmFormat, convert_films, name_films
+from data_module.sources.films import FilmFormat, convert_film, name_films
 from data_module.sources.label_map import BUILT_IN, LabelMap, merge_codes
 from data_module.sources.open_i import OpenIConfig, prepare_open_i
 from data_module.sources.open_i_reports import parse_report, read_reports, text_key
@@ -130,7 +130,7 @@ def test_labels_from_columns_by_name(tmp_path):
     assert len(table) == 1
     assert table.loc[0, ["Edema", "Cardiomegaly", "Pneumothorax"]].tolist() == [1, -1, 0]
     assert "pneumothorax" in table.loc[0, "findings_section"]
-    assert "Cardiomegaly holds '2'" in reasons_of(tmp_path / "pairs")["b.png"]
+    assert "Cardiomegaly holds no certainty" in reasons_of(tmp_path / "pairs")["b.png"]
 
 
 BAD_ROWS = [
@@ -173,7 +173,7 @@ def test_every_row_that_cannot_be_used_is_listed(tmp_path):
         "black.png": "blank",
         "a_000.png": "duplicate",
         "row 12": "image column is empty",
-        "age.png": "age 'old' is not a number",
+        "age.png": "age is not a number",
         "age414.png": "over 120",
         "patient.png": "patient_id is empty",
         "nothing.png": "no report, and no label",
@@ -314,21 +314,21 @@ def test_a_strangers_folder_is_never_touched(tmp_path):
 
 def test_a_killed_conversion_goes_on(tmp_path, monkeypatch):
     prepare(tmp_path / "whole")
-    read, seen = films_module.read_pixels, []
+    read, seen = films_module.read_resized, []
 
-    def read_two(path):
+    def read_two(path, *settings):
         seen.append(path)
         if len(seen) > 2:
             raise KeyboardInterrupt
-        return read(path)
+        return read(path, *settings)
 
-    monkeypatch.setattr(films_module, "read_pixels", read_two)
+    monkeypatch.setattr(films_module, "read_resized", read_two)
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "killed", num_workers=1)
     assert len(list((tmp_path / "killed" / "pairs").rglob("*.png"))) == 2
     half_written = tmp_path / "killed" / "pairs" / "images" / ".c.png.123.tmp"
     half_written.write_bytes(b"half a film")
-    monkeypatch.setattr(films_module, "read_pixels", lambda path: seen.append(path) or read(path))
+    monkeypatch.setattr(films_module, "read_resized", lambda path, *s: seen.append(path) or read(path, *s))
     seen.clear()
     resumed = prepare(tmp_path / "killed")
     assert len(seen) == 2
@@ -360,7 +360,7 @@ def test_film_names_are_distinct_and_mean_no_split():
 def test_jpeg_films(tmp_path):
     Image.fromarray(FILM).resize((64, 64)).save(tmp_path / "a.png")
     film = FilmFormat(32, "pad", "jpeg")
-    assert list(convert_films([tmp_path / "a.png"], [tmp_path / "a.jpg"], film, 1)) == [None]
+    convert_film(tmp_path / "a.png", tmp_path / "a.jpg", film)
     with Image.open(tmp_path / "a.jpg") as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "L", (32, 32))
 
