@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 # As they stand in MIMIC-CXR-JPG's label tables: alphabetical, unlike any other tool's order.
@@ -138,6 +139,40 @@ class Ledger:
                 codes = study.labels or (None,) * 14
                 out["codes"].update(zip(LABEL_COLUMNS, codes, strict=True))
         return out
+
+
+def find_differences(
+    table: pd.DataFrame, folder: Path, expected: dict[str, Counter], num_extra_lines: int = 0
+) -> list[str]:
+    """Counts of a pairs folder that are not the ledger's, in words; [] where all agree.
+
+    Args:
+        num_extra_lines: lines of skipped.csv that stand for no film (refused entries of the zip file).
+    """
+    studies = table.drop_duplicates("study_id")
+    lines = pd.read_csv(folder / "skipped.csv", dtype=str)["reason"]
+    found = {
+        "splits": Counter(table["split"]),
+        "views": Counter(table["view"].fillna("")),
+        "codes": Counter(
+            (name, None if code != code else code)
+            for name in LABEL_COLUMNS
+            for code in studies[name].astype(float)
+        ),
+        "reasons": Counter(
+            {words: int(lines.str.contains(words, regex=False).sum()) for words in expected["reasons"]}
+        ),
+        "left_out": Counter({"all": int(lines.str.startswith("left out").sum())}),
+        # Nothing is dropped without a line, and nothing has two.
+        "total": Counter(studies=len(studies), lines=len(table) + len(lines) - num_extra_lines),
+    }
+    expected = {**expected, "left_out": Counter({"all": expected["left_out"].total()})}
+    return [
+        f"{name} {key}: {found[name][key]}, {counts[key]} in the ledger"
+        for name, counts in expected.items()
+        for key in counts | found[name]
+        if found[name][key] != counts[key]
+    ]
 
 
 def make_ledger(num_studies: int, seed: int = 0, fault_share: float = 0.2) -> Ledger:

@@ -22,6 +22,7 @@ from mimic_tree import (
     REPORT_FAULTS,
     SECRET,
     TABLE_FAULTS,
+    find_differences,
     make_ledger,
     write_tree,
 )
@@ -54,22 +55,9 @@ def prepared(download, tmp_path_factory):
 
 def check_counts(pairs, expected, num_extra_lines=0):
     """Every count of a folder against the ledger."""
-    table = pairs.table
-    assert Counter(table["split"]) == expected["splits"]
-    assert Counter(table["view"].fillna("")) == expected["views"]
-    studies = table.drop_duplicates("study_id")
-    assert len(studies) == expected["total"]["studies"]
-    for name in LABEL_COLUMNS:
-        codes = Counter(None if np.isnan(code) else code for code in studies[name].astype(float))
-        assert codes == {c: n for (column, c), n in expected["codes"].items() if column == name}, name
-    lines = pd.read_csv(pairs.root / "skipped.csv", dtype=str)
-    for words, count in expected["reasons"].items():
-        assert lines["reason"].str.contains(words, regex=False).sum() == count, words
-    assert lines["reason"].str.startswith("left out").sum() == expected["left_out"].total()
-    # Nothing is dropped without a line, and nothing has two.
-    assert len(table) + len(lines) == expected["total"]["lines"] + num_extra_lines
+    assert find_differences(pairs.table, pairs.root, expected, num_extra_lines) == []
     on_disk = {str(path.relative_to(pairs.root)) for path in (pairs.root / "images").rglob("*.*")}
-    assert on_disk == set(table["file_name"])
+    assert on_disk == set(pairs.table["file_name"])
 
 
 def test_every_count_matches_the_ledger(ledger, prepared):

@@ -4,6 +4,7 @@ Terms: the PhysioNet Credentialed Health Data Use Agreement, which holds for the
 Johnson et al., MIMIC-CXR, Scientific Data 2019; MIMIC-CXR-JPG, arXiv:1901.07042.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import write_atomic, write_pairs_in_pieces
-from data_module.sections import Sections, join_sections, split_sections
+from data_module.sections import PreparedReport, TextPreparation, join_sections, prepare_report
 from data_module.sources.conversion import Job, convert_films
 from data_module.sources.films import SUFFIXES
 from data_module.sources.mimic_files import (
@@ -83,7 +84,8 @@ def prepare_mimic(config: MimicConfig) -> bool:
     reports = open_reports(config.reports)
     joined = join_tables(tables, config.split, config.views or _VIEWS[config.split])
     joined.skipped += reports.skipped
-    _check_reports(joined, reports)
+    texts = _Texts(reports, config.text_preparation)
+    text_counts = _check_reports(joined, texts)
     refuse_skipped(joined.skipped, config.strict)
     names = _name_films(joined.films)
 
@@ -101,9 +103,9 @@ def prepare_mimic(config: MimicConfig) -> bool:
         first = joined.skipped[0] if joined.skipped else {"item": "films", "reason": "none of these views"}
         raise ValueError(f"--root {config.root}: nothing can be used; {first['item']}: {first['reason']}")
     _write_list(config.out, joined.films)
-    counts = _count(joined)
+    counts = {**_count(joined), "texts": dict(sorted(text_counts.items()))}
     lines = [*joined.skipped, *joined.left_out]
-    pieces = _make_pieces(joined, reports, SUFFIXES[config.image_format])
+    pieces = _make_pieces(joined, texts, SUFFIXES[config.image_format])
     provenance = {**source_record("mimic-cxr", config), **counts}
     write_pairs_in_pieces(config.out, pieces, len(joined.films), provenance, _card(config, counts), lines)
     return True
@@ -135,26 +137,35 @@ def _settings(config: MimicConfig, tables: Tables) -> dict[str, Any]:
     return {"kind": "mimic-cxr", **settings}
 
 
-def _read_sections(reports: ReportFolder | ReportZip, subject: str, study: str) -> Sections:
-    """Sections of one report. Raises ReportError where there is nothing to use."""
-    sections = split_sections(reports.read(subject, study))
-    if not any(sections):
-        raise ReportError(_NO_SECTION)
-    return sections
+@dataclass(frozen=True)
+class _Texts:
+    """Reports as they are to be stored."""
+
+    reports: ReportFolder | ReportZip
+    preparation: TextPreparation
+
+    def read(self, subject: str, study: str) -> PreparedReport:
+        """One report. Raises ReportError where there is nothing to use."""
+        prepared = prepare_report(self.reports.read(subject, study), self.preparation)
+        if not any(prepared.sections):
+            raise ReportError(_NO_SECTION)
+        return prepared
 
 
-def _check_reports(joined: FilmTable, reports: ReportFolder | ReportZip) -> None:
-    """Skip the films of studies without a usable report, before any film is decoded."""
+def _check_reports(joined: FilmTable, texts: _Texts) -> Counter[str]:
+    """Skip the films of studies without a usable report, before any film is decoded; counts of the rest."""
     studies = joined.films.drop_duplicates("study_id")
     reasons: dict[str, str] = {}
+    counts: Counter[str] = Counter()
     pairs = zip(studies["subject_id"], studies["study_id"], strict=True)
     for subject, study in tqdm(pairs, total=len(studies), desc="reports", unit="report"):
         try:
-            _read_sections(reports, subject, study)
+            counts += texts.read(subject, study).counts
         except ReportError as error:
             reasons[study] = str(error)
     why = joined.films["study_id"].map(reasons).fillna("").to_numpy(dtype=object)
     joined.skip(why != "", why)
+    return counts
 
 
 def _name_films(films: pd.DataFrame) -> pd.Series:
@@ -170,17 +181,18 @@ def _drop_failed(joined: FilmTable, failed: Mapping[int, str]) -> None:
     joined.skip(reasons != "", reasons)
 
 
-def _make_pieces(joined: FilmTable, reports: ReportFolder | ReportZip, suffix: str) -> Iterator[pd.DataFrame]:
+def _make_pieces(joined: FilmTable, texts: _Texts, suffix: str) -> Iterator[pd.DataFrame]:
     """The table of the pairs folder, piece by piece: texts are in memory for one piece only."""
     prompts: dict[bytes, str] = {}
     for start in tqdm(range(0, len(joined.films), _PIECE), desc="table", unit=f"x{_PIECE}"):
         films = joined.films.iloc[start : start + _PIECE]
         labels = joined.labels[films["study"]]
-        texts: dict[str, Sections] = {}
-        for subject, study in zip(films["subject_id"], films["study_id"], strict=True):
-            if study not in texts:
-                texts[study] = _read_sections(reports, subject, study)
-        sections = [texts[study] for study in films["study_id"]]
+        studies = films.drop_duplicates("study_id")
+        read = {
+            study: texts.read(subject, study).sections
+            for subject, study in zip(studies["subject_id"], studies["study_id"], strict=True)
+        }
+        sections = [read[study] for study in films["study_id"]]
         for row in labels:
             if row.tobytes() not in prompts:
                 prompts[row.tobytes()] = prompt_sentence(dict(zip(FINDINGS, row, strict=True)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
+from data_module.sections import TextPreparation, join_sections, prepare_report
 from data_module.sources.conversion import Job, convert_films
 from data_module.sources.download import download
 from data_module.sources.films import name_films
@@ -79,7 +80,11 @@ def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> Pairs
         print(f"{config.out}: already done")
         return PairsFolder.open(config.out)
     reports, skipped = read_reports(archive)
-    records = [_as_record(report) for report in reports]
+    records = [_as_record(report, config.text_preparation) for report in reports]
+    emptied = [report.uid for record, report in zip(records, reports, strict=True) if not record["report"]]
+    skipped += [{"item": uid, "reason": "nothing is left of the report by --blanks"} for uid in emptied]
+    reports = [report for report in reports if report.uid not in emptied]
+    records = [record for record in records if record["report"]]
     _label(records, reports, config.labels, labeler)
     left_out: list[dict[str, str]] = []
     if images:
@@ -122,12 +127,15 @@ def _find_inputs(config: OpenIConfig) -> tuple[Path, Path | None]:
     return config.reports or find_packaged(ARCHIVES[0]), config.images
 
 
-def _as_record(report: OpenIReport) -> dict[str, Any]:
+def _as_record(report: OpenIReport, preparation: TextPreparation) -> dict[str, Any]:
+    sections = report.sections
+    if preparation != TextPreparation():
+        sections = prepare_report(report.text, preparation).sections
     return {
         "file_name": "",
-        "report": report.text,
-        "findings_section": report.findings,
-        "impression_section": report.impression,
+        "report": join_sections(*sections),
+        "findings_section": sections.findings,
+        "impression_section": sections.impression,
         # Open-I names no patients; each of its studies is of another one.
         "patient_id": f"openi-{report.uid}",
         "study_id": report.uid,

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from data_module.pairs import write_atomic
-from data_module.sections import join_sections
+from data_module.sections import Sections, join_sections
 
 MAX_REPORT_BYTES = 2**20  # a real report is a few kB
 MAX_FILM_BYTES = 2**26
@@ -31,8 +31,12 @@ class OpenIReport:
     films: tuple[str, ...]
 
     @property
+    def sections(self) -> Sections:
+        return Sections(self.findings, self.impression)
+
+    @property
     def text(self) -> str:
-        return join_sections(self.findings, self.impression)
+        return join_sections(*self.sections)
 
 
 def find_packaged(name: str) -> Path:

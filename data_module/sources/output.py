@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import tyro
 
 from data_module.pairs import METADATA, provenance_record, write_atomic
+from data_module.sections import TextPreparation
 from data_module.sources.films import FilmFormat, default_num_workers
 
 PARTS = ".parts"  # outcomes of the finished blocks of films
@@ -39,6 +40,10 @@ class OutputConfig:
     """Films stored in colour: convert to luminance, or refuse."""
     equalize: bool = False
     """Equalise histograms, as MIMIC-CXR-JPG was made (its JPEG films are equalised already)."""
+    blanks: Literal["keep", "remove", "drop-sentence"] = "keep"
+    """De-identification blanks of reports (___, XXXX): kept, removed, or their sentence dropped."""
+    remove_priors: bool = False
+    """Remove what reports say of earlier films ("unchanged", "compared to prior")."""
     seed: int = 0
     """Seed of a split that the data set does not give."""
     strict: bool = False
@@ -53,6 +58,11 @@ class OutputConfig:
     """Processes that decode films; changes nothing in the result."""
     shard: str = "0/1"
     """i/n makes part i of n, on machines that share --out or whose folders `merge` joins afterwards."""
+
+    @property
+    def text_preparation(self) -> TextPreparation:
+        """What is done to reports."""
+        return TextPreparation(self.blanks, self.remove_priors)
 
     @property
     def film_format(self) -> FilmFormat:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from data_module.findings import CERTAINTIES, FINDINGS
 from data_module.images import FilmError
-from data_module.sections import Sections, split_sections
+from data_module.sections import Sections, TextPreparation, prepare_report
 from data_module.sources.built_report import build_report
 from data_module.sources.films import resolve_inside
 from data_module.sources.label_map import Codes, LabelMap, normalise_label
@@ -36,6 +36,9 @@ class Columns(Protocol):
     study_column: str
     source_column: str
     source_name: str
+
+    @property
+    def text_preparation(self) -> TextPreparation: ...
 
 
 @dataclass
@@ -99,7 +102,7 @@ def _parse_row(record: Mapping[str, str], name: str, columns: Columns, label_map
     }
     text = get(columns.report_column)
     if text:
-        sections = split_sections(text)
+        sections = prepare_report(text, columns.text_preparation).sections
         if not any(sections):
             raise UnusableRow("the report is empty but for headings")
     else:
