@@ -118,6 +118,46 @@ def test_notes_go_before_built_text_and_are_labelled(tmp_path):
     assert (table.loc[0, "Fracture"], table.loc[0, "Lung Lesion"]) == (1, 1)
     assert np.isnan(table.loc[1, "No Finding"])  # which the note contradicts
     assert table["source"].tolist() == ["nih (notes)", "nih (notes)", "nih (text from labels)"]
+    assert table["labels_from"].fillna("").tolist() == ["table + rule labeler", "table + rule labeler", ""]
+
+
+def test_labels_of_the_rule_labeler_are_marked(tmp_path):
+    rows = [
+        {"image": f"{n}.png", "patient_id": str(n), "notes": text}
+        for n, text in enumerate(("A fracture.", "Cough."))
+    ]
+    flags = {**make_table(tmp_path, rows), "out": tmp_path / "pairs", "report_column": "notes"}
+    table = prepare_table(TableConfig(**flags), label_by_word).table
+    assert table["labels_from"].fillna("").tolist() == ["rule labeler", ""]
+    assert table["Fracture"].tolist()[0] == 1
+
+
+def test_a_report_in_the_wrong_column_is_not_shown(tmp_path, capfd):
+    secret = "Zebulon Quux, aged 63, has had a cough since his fall in the garden."
+    rows = [{**NIH_ROWS[0], "age": secret}, {**NIH_ROWS[1], "Edema": secret}, NIH_ROWS[2]]
+    flags = {**make_table(tmp_path, rows), "out": tmp_path / "pairs", "age_column": "age"}
+    with pytest.raises(ValueError) as error:
+        prepare_table(TableConfig(**flags, strict=True))
+    with pytest.raises(ValueError, match="a text of 68 characters") as labels_error:
+        prepare(tmp_path / "b", [{**NIH_ROWS[0], "labels": secret}])
+    said = "".join([str(error.value), str(labels_error.value), *capfd.readouterr()])
+    assert "Zebulon" not in said
+
+
+@pytest.mark.parametrize(("num_workers", "shard"), [(2, ""), (1, "0/2")])
+def test_a_table_is_the_same_by_workers_and_shards(tmp_path, num_workers, shard):
+    rows = [{**NIH_ROWS[0], "image": f"{number}.png", "patient_id": str(number)} for number in range(150)]
+    whole = prepare(tmp_path, rows, num_workers=1)
+    if shard:
+        assert prepare(tmp_path, rows, out=tmp_path / "other", num_workers=1, shard="1/2") is None
+        options = {"num_workers": 1, "shard": shard}
+    else:
+        options = {"num_workers": num_workers}
+    other = prepare(tmp_path, rows, out=tmp_path / "other", **options)
+    files = [path.relative_to(whole.root) for path in sorted(whole.root.rglob("*")) if path.is_file()]
+    assert len(files) > 150
+    for name in files:
+        assert (whole.root / name).read_bytes() == (other.root / name).read_bytes(), name
 
 
 def test_labels_from_columns_by_name(tmp_path):

@@ -100,6 +100,7 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
         "num_patients": len({record["patient_id"] for record in records}),
         "splits": count_values(splits),
         "sources": count_values([record["source"] for record in records]),
+        "labels_from": count_values([record["labels_from"] for record in records]),
     }
     provenance = {**source_record("csv", config), **counts}
     return write_pairs(config.out, records, provenance, _card(config, counts), skipped)
@@ -158,7 +159,10 @@ def _label_texts(rows: Sequence[Row], labeler: Labeler | None) -> None:
     if labeler and with_text:
         all_codes = labeler([join_sections(*row.sections) for row in with_text])
         for row, codes in zip(with_text, all_codes, strict=True):
-            row.codes = merge_codes(row.codes, codes)
+            merged = merge_codes(row.codes, codes)
+            if merged != row.codes:
+                row.labels_from = "table + rule labeler" if row.codes else "rule labeler"
+            row.codes = merged
 
 
 def _as_record(row: Row) -> dict[str, Any]:
@@ -172,6 +176,7 @@ def _as_record(row: Row) -> dict[str, Any]:
         "impression_section": row.sections.impression,
         "prompt": prompt_sentence(row.codes),
         "source": f"{row.values['source']} ({marked})",
+        "labels_from": row.labels_from,
     }
 
 
@@ -194,5 +199,7 @@ Made by `prepare_data.py csv`; provenance.json tells how, skipped.csv what was l
 
 Films: 8-bit grey, {config.size} x {config.size}, {config.resize}. {counts["num_patients"]} patients, split by
 patient. "(text from labels)" marks reports that were built from a film's labels, age, sex and view: no
-person wrote them. The films' and notes' own licences hold for this copy. Not for clinical use.
+person wrote them. `labels_from` says whether a row's findings come from the table, from the rule labeler that
+reads its text, or from both, the table's first. The films' and notes' own licences hold for this copy.
+Not for clinical use.
 """

@@ -50,6 +50,7 @@ class Row:
     codes: Codes
     sections: Sections
     has_text: bool  # False: the sections were built from the labels
+    labels_from: str = ""  # table, rule labeler, or both; "" where there are none
 
 
 class UnusableRow(ValueError):
@@ -112,7 +113,7 @@ def _parse_row(record: Mapping[str, str], name: str, columns: Columns, label_map
         if sections is None:
             raise UnusableRow("no report, and no label to build one from")
     resolve_inside(columns.images, name)
-    return Row(name, values, codes, sections, bool(text))
+    return Row(name, values, codes, sections, bool(text), "table" if codes else "")
 
 
 def _split_labels(record: Mapping[str, str], columns: Columns) -> list[str]:
