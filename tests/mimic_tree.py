@@ -242,6 +242,12 @@ def write_tree(
     return {"root": root, "reports": folder / "reports", "patients": folder / "patients.csv.gz"}
 
 
+def write_metadata(folder: Path, ledger: Ledger) -> None:
+    """The tables and the zipped reports alone, in one folder."""
+    _write_tables(folder, ledger, folder / "patients.csv.gz")
+    _write_zip(folder / "mimic-cxr-reports.zip", ledger)
+
+
 def report_of(study: Study) -> bytes:
     """Text of one report, in the ways real ones are laid out."""
     if study.fault == "empty report":

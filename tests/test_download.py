@@ -173,7 +173,8 @@ def png(number):
 def report(uid, film, major):
     return (
         f'<eCitation><uId id="{uid}"/><Abstract><AbstractText Label="FINDINGS">Film of {uid}, XXXX seen. '
-        f'Clear lungs.</AbstractText></Abstract><MeSH><major>{major}</major></MeSH><parentImage id="{film}"/></eCitation>'
+        f"Clear lungs.</AbstractText></Abstract><MeSH><major>{major}</major></MeSH>"
+        f'<parentImage id="{film}"/></eCitation>'
     ).encode()
 
 

@@ -221,6 +221,39 @@ def test_a_finished_folder_is_left_alone_and_a_lost_film_is_made_again(download,
         prepare_mimic(MimicConfig(**download, out=tmp_path, size=16, labels="negbio", split="paper"))
 
 
+def test_a_download_that_grows(ledger, prepared, download, tmp_path):
+    """Reports and films come in while a run is broken off, and after another is finished."""
+    flags = copy_download(download, tmp_path)
+    flags["patients"] = download["patients"]
+    config = MimicConfig(**flags, num_workers=1)
+    zipped = next(tmp_path.rglob("*reports.zip"))
+    with zipfile.ZipFile(zipped) as whole:
+        some = [entry for entry in whole.infolist()[1:] if not entry.filename.startswith(("..", "/"))][:120]
+        content = {entry.filename: whole.read(entry) for entry in some}
+    everything = zipped.read_bytes()
+    zipped.unlink()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for name, text in content.items():
+            archive.writestr(name, text)
+    prepare_mimic(config)
+    assert 0 < len(PairsFolder.open(tmp_path / "out")) < len(prepared)
+    zipped.write_bytes(everything)
+    prepare_mimic(config)
+    assert len(PairsFolder.open(tmp_path / "out")) < len(prepared)  # finished is finished
+    prepare_mimic(MimicConfig(**flags, num_workers=1, refresh=True))
+    assert_same_bytes(prepared.root, tmp_path / "out")
+    # Broken off before the table: the outcomes stand for other films then.
+    (tmp_path / "out" / "metadata.csv").unlink()
+    zipped.unlink()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for name, text in list(content.items())[40:]:
+            archive.writestr(name, text)
+    prepare_mimic(config)
+    zipped.write_bytes(everything)
+    prepare_mimic(MimicConfig(**flags, num_workers=1, refresh=True))
+    assert_same_bytes(prepared.root, tmp_path / "out")
+
+
 def test_no_patients_text_is_said(download, tmp_path, capfd, caplog):
     """Reports hold a name; it stands in the table, and nowhere that is printed, logged or listed."""
     config = MimicConfig(**download, out=tmp_path / "out", size=16, num_workers=1)
@@ -236,9 +269,10 @@ def test_no_patients_text_is_said(download, tmp_path, capfd, caplog):
 
 
 def copy_download(download, folder):
-    for name in ("root", "reports"):
-        shutil.copytree(download[name], folder / name, symlinks=True, copy_function=os.link)
-    return {"root": folder / "root", "reports": folder / "reports", "out": folder / "out", "size": 16}
+    for name in ("jpg", "reports"):
+        source = download["root"].parent / name
+        shutil.copytree(source, folder / name, symlinks=True, copy_function=os.link)
+    return {"root": folder / "jpg", "reports": folder / "reports", "out": folder / "out", "size": 16}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ are on the disk, which says what of it failed and why. Which process or machine 
 so the folder is the same for any number of workers, shards and restarts.
 """
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -25,6 +26,7 @@ from data_module.shards import parse_shard
 from data_module.sources.films import FilmFormat, convert_film, resolve_inside
 from data_module.sources.output import PARTS, OutputConfig, remove_rests
 
+PLAN = "plan.txt"  # hash of the films that the blocks stand for
 BLOCK = 64  # films; what a kill can lose, and what a worker takes at a time
 
 
@@ -65,6 +67,19 @@ class FilmConversion:
             for block, failed in self._convert(missing, num_workers):
                 write_atomic(self._part(block), json.dumps(failed, sort_keys=True) + "\n")
                 bar.update(len(self._films(block)))
+
+    def check_plan(self) -> None:
+        """Forget outcomes that an earlier run left for other films: the input has changed since. Films that
+        are there already are kept."""
+        digest = hashlib.sha256()
+        for block in range(self._num_blocks):
+            for job in self.jobs(self._films(block)):
+                digest.update(f"{job.source}\0{job.target}\n".encode())
+        path = self.out / PARTS / PLAN
+        if not path.is_file() or path.read_text() != digest.hexdigest():
+            for part in path.parent.glob("films-*.json"):
+                part.unlink(missing_ok=True)
+            write_atomic(path, digest.hexdigest())
 
     def num_missing(self) -> int:
         """Films in blocks that no shard has finished."""
@@ -127,6 +142,7 @@ def convert_films(
     """
     shard = parse_shard(config.shard)
     conversion = FilmConversion(config.out, config.film_format, jobs, num_films)
+    conversion.check_plan()
     conversion.run(config.num_workers, shard)
     missing = conversion.num_missing()
     if missing:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_module.pairs import METADATA, write_atomic
+from data_module.sources.conversion import PLAN
 from data_module.sources.output import PARTS, SETTINGS, read_settings
 
 
@@ -30,8 +31,11 @@ def merge_shards(config: MergeConfig) -> int:
     for part, record in zip(config.parts, records, strict=True):
         if not record.is_file():
             raise ValueError(f"--parts {part}: not a folder that prepare_data.py made")
-        if read_settings(record) != read_settings(records[0]):
-            raise ValueError(f"--parts {part} and {config.parts[0]} were made with different settings")
+        same_films = _read_plan(part) == _read_plan(config.parts[0])
+        if read_settings(record) != read_settings(records[0]) or not same_films:
+            raise ValueError(
+                f"--parts {part} and {config.parts[0]} were made with different settings or input"
+            )
     if not records:
         raise ValueError("--parts: name the folders to join")
     there = config.out / SETTINGS
@@ -53,6 +57,11 @@ def merge_shards(config: MergeConfig) -> int:
                 num_films += name.parts[0] == "images"
                 _link(path, config.out / name)
     return num_films
+
+
+def _read_plan(folder: Path) -> str:
+    path = folder / PARTS / PLAN
+    return path.read_text() if path.is_file() else ""
 
 
 def _link(path: Path, target: Path) -> None:

@@ -34,6 +34,7 @@ from data_module.sources.output import (
     begin_folder,
     content_settings,
     count_values,
+    forget_outcomes,
     hash_file,
     refuse_skipped,
     source_record,
@@ -63,6 +64,8 @@ class MimicConfig(OutputConfig):
     """Which official labels: 1, 0, -1 and blank are kept as they are."""
     views: tuple[str, ...] = ()
     """PA, AP, L (lateral), "" (unknown) or another ViewPosition. Default: PA AP; for the paper's split PA."""
+    refresh: bool = False
+    """Look again for films and reports that were missing: for a download that has grown since."""
 
 
 def prepare_mimic(config: MimicConfig) -> bool:
@@ -77,41 +80,71 @@ def prepare_mimic(config: MimicConfig) -> bool:
     _ = config.film_format  # a wrong flag is named before anything is written
     tree = find_tree(config.root, "--root")
     suffix = find_film_suffix(tree)
-    tables = _find_tables(config)
+    tables = find_tables(config)
+    if config.refresh:
+        forget_outcomes(config.out)
     if begin_folder(config.out, _settings(config, tables), config.overwrite):
-        print(f"{config.out}: already done")
+        print(f"{config.out}: already done; if the download has grown since, give --refresh")
         return True
+    plan = plan_films(config, tables)
+    refuse_skipped(plan.joined.skipped, config.strict)
+    names = _name_films(plan.joined.films)
+
+    def jobs(films: range) -> list[Job]:
+        part = names.iloc[films.start : films.stop]
+        return [
+            Job(str(tree), name + suffix, f"images/{name}{SUFFIXES[config.image_format]}") for name in part
+        ]
+
+    failed = convert_films(config, jobs, len(plan.joined.films))
+    if failed is None:
+        return False
+    write_folder(config, plan, failed)
+    return True
+
+
+@dataclass(frozen=True)
+class FilmPlan:
+    """What is to be made: the films whose tables and reports are sound, their texts, and counts of these."""
+
+    joined: FilmTable
+    texts: "_Texts"
+    text_counts: Mapping[str, int]
+
+
+def plan_films(config: MimicConfig, tables: Tables) -> FilmPlan:
+    """Join the tables and read every report, before any film is decoded."""
     reports = open_reports(config.reports)
     joined = join_tables(tables, config.split, config.views or _VIEWS[config.split])
     joined.skipped += reports.skipped
     texts = _Texts(reports, config.text_preparation)
-    text_counts = _check_reports(joined, texts)
-    refuse_skipped(joined.skipped, config.strict)
-    names = _name_films(joined.films)
+    return FilmPlan(joined, texts, _check_reports(joined, texts))
 
-    def jobs(films: range) -> list[Job]:
-        targets = SUFFIXES[config.image_format]
-        part = names.iloc[films.start : films.stop]
-        return [Job(str(tree), name + suffix, f"images/{name}{targets}") for name in part]
 
-    failed = convert_films(config, jobs, len(joined.films))
-    if failed is None:
-        return False
+def write_folder(config: MimicConfig, plan: FilmPlan, failed: Mapping[int, str]) -> None:
+    """Write the table and what goes with it, once the films are there.
+
+    Args:
+        failed: number of a planned film -> why it could not be converted.
+
+    Raises:
+        ValueError: nothing is left, or --strict and something failed.
+    """
+    joined = plan.joined
     _drop_failed(joined, failed)
     refuse_skipped(joined.skipped, config.strict)
     if joined.films.empty:
         first = joined.skipped[0] if joined.skipped else {"item": "films", "reason": "none of these views"}
         raise ValueError(f"--root {config.root}: nothing can be used; {first['item']}: {first['reason']}")
     _write_list(config.out, joined.films)
-    counts = {**_count(joined), "texts": dict(sorted(text_counts.items()))}
+    counts = {**_count(joined), "texts": dict(sorted(plan.text_counts.items()))}
     lines = [*joined.skipped, *joined.left_out]
-    pieces = _make_pieces(joined, texts, SUFFIXES[config.image_format])
+    pieces = _make_pieces(joined, plan.texts, SUFFIXES[config.image_format])
     provenance = {**source_record("mimic-cxr", config), **counts}
     write_pairs_in_pieces(config.out, pieces, len(joined.films), provenance, _card(config, counts), lines)
-    return True
 
 
-def _find_tables(config: MimicConfig) -> Tables:
+def find_tables(config: MimicConfig) -> Tables:
     folders = [config.tables or config.root]
     where = f"--tables {config.tables}" if config.tables else f"--root {config.root}"
     if config.tables and not config.tables.is_dir():

@@ -19,7 +19,7 @@ from data_module.sources.films import FilmFormat, default_num_workers
 PARTS = ".parts"  # outcomes of the finished blocks of films
 SETTINGS = "prepare.json"  # what the folder is made with, written first
 # Settings that change nothing in the result, and so neither belong to it nor keep a run from going on.
-_PASSING = ("out", "strict", "overwrite", "dry_run", "num_workers", "shard")
+_PASSING = ("out", "strict", "overwrite", "dry_run", "num_workers", "shard", "refresh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +123,13 @@ def _is_finished(out: Path) -> bool:
         return True
     shutil.rmtree(out / PARTS, ignore_errors=True)  # says of films that are gone that they are there
     return False
+
+
+def forget_outcomes(out: Path) -> None:
+    """Let a folder count as unfinished, so that what failed is tried again. Its films are kept."""
+    for name in METADATA:
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
 def _empty(out: Path) -> None:
