@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import write_atomic, write_pairs_in_pieces
-from data_module.sections import PreparedReport, TextPreparation, join_sections, prepare_report
+from data_module.sections import Sections, TextPreparation, join_sections, prepare_report
 from data_module.sources.conversion import Job, convert_films
 from data_module.sources.films import SUFFIXES
 from data_module.sources.mimic_files import (
@@ -39,6 +39,7 @@ from data_module.sources.output import (
     refuse_skipped,
     source_record,
 )
+from data_module.sources.section_spool import SectionSpool
 
 LIST_NAME = "mimic-cxr-list-filtered.csv"
 _PIECE = 8192  # rows of the table held at once
@@ -105,10 +106,10 @@ def prepare_mimic(config: MimicConfig) -> bool:
 
 @dataclass(frozen=True)
 class FilmPlan:
-    """What is to be made: the films whose tables and reports are sound, their texts, and counts of these."""
+    """What is to be made: films whose tables and reports are sound, their sections, and counts of these."""
 
     joined: FilmTable
-    texts: "_Texts"
+    sections: SectionSpool
     text_counts: Mapping[str, int]
 
 
@@ -117,8 +118,8 @@ def plan_films(config: MimicConfig, tables: Tables) -> FilmPlan:
     reports = open_reports(config.reports)
     joined = join_tables(tables, config.split, config.views or _VIEWS[config.split])
     joined.skipped += reports.skipped
-    texts = _Texts(reports, config.text_preparation)
-    return FilmPlan(joined, texts, _check_reports(joined, texts))
+    spool = SectionSpool(config.out)
+    return FilmPlan(joined, spool, _check_reports(joined, reports, config.text_preparation, spool))
 
 
 def write_folder(config: MimicConfig, plan: FilmPlan, failed: Mapping[int, str]) -> None:
@@ -139,7 +140,7 @@ def write_folder(config: MimicConfig, plan: FilmPlan, failed: Mapping[int, str])
     _write_list(config.out, joined.films)
     counts = {**_count(joined), "texts": dict(sorted(plan.text_counts.items()))}
     lines = [*joined.skipped, *joined.left_out]
-    pieces = _make_pieces(joined, plan.texts, SUFFIXES[config.image_format])
+    pieces = _make_pieces(joined, plan.sections, SUFFIXES[config.image_format])
     provenance = {**source_record("mimic-cxr", config), **counts}
     write_pairs_in_pieces(config.out, pieces, len(joined.films), provenance, _card(config, counts), lines)
 
@@ -170,30 +171,22 @@ def _settings(config: MimicConfig, tables: Tables) -> dict[str, Any]:
     return {"kind": "mimic-cxr", **settings}
 
 
-@dataclass(frozen=True)
-class _Texts:
-    """Reports as they are to be stored."""
-
-    reports: ReportFolder | ReportZip
-    preparation: TextPreparation
-
-    def read(self, subject: str, study: str) -> PreparedReport:
-        """One report. Raises ReportError where there is nothing to use."""
-        prepared = prepare_report(self.reports.read(subject, study), self.preparation)
-        if not any(prepared.sections):
-            raise ReportError(_NO_SECTION)
-        return prepared
-
-
-def _check_reports(joined: FilmTable, texts: _Texts) -> Counter[str]:
-    """Skip the films of studies without a usable report, before any film is decoded; counts of the rest."""
+def _check_reports(
+    joined: FilmTable, reports: ReportFolder | ReportZip, preparation: TextPreparation, spool: SectionSpool
+) -> Counter[str]:
+    """Skip the films of studies without a usable report, before any film is decoded; the others' sections go
+    to the spool, and what was done to them is counted."""
     studies = joined.films.drop_duplicates("study_id")
     reasons: dict[str, str] = {}
     counts: Counter[str] = Counter()
     pairs = zip(studies["subject_id"], studies["study_id"], strict=True)
     for subject, study in tqdm(pairs, total=len(studies), desc="reports", unit="report"):
         try:
-            counts += texts.read(subject, study).counts
+            prepared = prepare_report(reports.read(subject, study), preparation)
+            if not any(prepared.sections):
+                raise ReportError(_NO_SECTION)
+            spool.add(study, prepared.sections)
+            counts.update(prepared.counts)
         except ReportError as error:
             reasons[study] = str(error)
     why = joined.films["study_id"].map(reasons).fillna("").to_numpy(dtype=object)
@@ -214,27 +207,29 @@ def _drop_failed(joined: FilmTable, failed: Mapping[int, str]) -> None:
     joined.skip(reasons != "", reasons)
 
 
-def _make_pieces(joined: FilmTable, texts: _Texts, suffix: str) -> Iterator[pd.DataFrame]:
+def _make_pieces(joined: FilmTable, spool: SectionSpool, suffix: str) -> Iterator[pd.DataFrame]:
     """The table of the pairs folder, piece by piece: texts are in memory for one piece only."""
     prompts: dict[bytes, str] = {}
+    studies = joined.films["study_id"].drop_duplicates()
+    texts = zip(studies, spool.read(studies), strict=True)
+    study, sections = "", Sections("", "")
     for start in tqdm(range(0, len(joined.films), _PIECE), desc="table", unit=f"x{_PIECE}"):
         films = joined.films.iloc[start : start + _PIECE]
         labels = joined.labels[films["study"]]
-        studies = films.drop_duplicates("study_id")
-        read = {
-            study: texts.read(subject, study).sections
-            for subject, study in zip(studies["subject_id"], studies["study_id"], strict=True)
-        }
-        sections = [read[study] for study in films["study_id"]]
+        of_films = []
+        for wanted in films["study_id"]:
+            while study != wanted:  # films of one study stand together
+                study, sections = next(texts)
+            of_films.append(sections)
         for row in labels:
             if row.tobytes() not in prompts:
                 prompts[row.tobytes()] = prompt_sentence(dict(zip(FINDINGS, row, strict=True)))
         yield pd.DataFrame(
             {
                 "file_name": "images/" + _name_films(films) + suffix,
-                "report": [join_sections(*text) for text in sections],
-                "findings_section": [text.findings for text in sections],
-                "impression_section": [text.impression for text in sections],
+                "report": [join_sections(*text) for text in of_films],
+                "findings_section": [text.findings for text in of_films],
+                "impression_section": [text.impression for text in of_films],
                 "patient_id": films["subject_id"],
                 "study_id": films["study_id"],
                 "view": films["view"],
