@@ -49,8 +49,8 @@ class DemoConfig:
     """Processes that render; changes nothing in the result."""
 
 
-# Frontal films of MIMIC-CXR-JPG (PA and AP), and PA films alone, for the estimate of --dry-run.
-MIMIC_FILMS = {"official": 243_000, "paper": 96_000}
+# Films of each view in MIMIC-CXR-JPG 2.0.0, for the estimate of --dry-run.
+MIMIC_FILMS = {"PA": 96_161, "AP": 147_173, "L": 117_986, "": 15_769}
 Config = (
     Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[TableConfig, tyro.conf.subcommand("csv")]
@@ -134,7 +134,8 @@ def describe(config: Config) -> None:
             num_films = 3955 if config.images or config.download else 0
             what = "films, about, with reports" if num_films else "films: about 3,900 reports, text only"
         case MimicConfig():
-            num_films, what = MIMIC_FILMS[config.split], "films, about, of a whole download"
+            num_films = sum(MIMIC_FILMS.get(view, 0) for view in config.wanted_views)
+            what = "films, about, of a whole download"
     print(f"would write {num_films:,} {what}, {film.size} x {film.size}, to {config.out}")
     print(f"disk: about {estimate_bytes(num_films, film) / 1e6:,.1f} MB of films")
 

@@ -1,3 +1,4 @@
+import dataclasses
 import multiprocessing
 import os
 import shutil
@@ -5,9 +6,13 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 
 from data_module import cache as cache_module
 from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts, model_hash
+from data_module.demo import write_demo
+from vision_module.autoencoder import AutoencoderConfig, build_autoencoder
+from vision_module.encoding import encode_latents
 
 
 def encode(items):
@@ -185,6 +190,27 @@ def test_key_follows_manifest_models_and_settings():
     }
     assert len(keys) == 5
     assert cache_key("m", {"a": "1", "b": "2"}, {}) == cache_key("m", {"b": "2", "a": "1"}, {})
+
+
+def test_a_changed_model_or_manifest_is_encoded_anew(tmp_path):
+    """Through the function that training calls, with a real autoencoder."""
+    torch.manual_seed(0)
+    pairs = write_demo(tmp_path / "data", 6, 32, num_workers=1)
+    config = AutoencoderConfig(block_out_channels=(8, 8))
+    for name in ("first", "second"):
+        build_autoencoder(config, 32).save_pretrained(tmp_path / name)
+
+    def folder_of(pairs, model):
+        return encode_latents(pairs, tmp_path / model, tmp_path / "cache").folder.name
+
+    first = folder_of(pairs, "first")
+    assert folder_of(pairs, "first") == first
+    second = folder_of(pairs, "second")
+    other_text = dataclasses.replace(pairs, table=pairs.table.assign(report="Clear."))
+    assert len({first, second, folder_of(other_text, "first")}) == 3
+    latents = LatentCache.open(tmp_path / "cache", first)["latents_mean"]
+    assert latents.shape[0] == 6
+    assert latents.dtype == np.float16
 
 
 def test_distinct_texts():

@@ -68,6 +68,11 @@ class MimicConfig(OutputConfig):
     refresh: bool = False
     """Look again for films and reports that were missing: for a download that has grown since."""
 
+    @property
+    def wanted_views(self) -> tuple[str, ...]:
+        """`views`, or the split's own."""
+        return self.views or _VIEWS[self.split]
+
 
 def prepare_mimic(config: MimicConfig) -> bool:
     """Convert a download into a pairs folder; the same command goes on where it stopped.
@@ -116,7 +121,7 @@ class FilmPlan:
 def plan_films(config: MimicConfig, tables: Tables) -> FilmPlan:
     """Join the tables and read every report, before any film is decoded."""
     reports = open_reports(config.reports)
-    joined = join_tables(tables, config.split, config.views or _VIEWS[config.split])
+    joined = join_tables(tables, config.split, config.wanted_views)
     joined.skipped += reports.skipped
     spool = SectionSpool(config.out)
     return FilmPlan(joined, spool, _check_reports(joined, reports, config.text_preparation, spool))
@@ -163,7 +168,7 @@ def find_tables(config: MimicConfig) -> Tables:
 def _settings(config: MimicConfig, tables: Tables) -> dict[str, Any]:
     """What decides the content. The films and loose reports go by the ids in the hashed tables."""
     settings = content_settings(config, "root", "reports", "tables", "patients")
-    settings["views"] = list(config.views or _VIEWS[config.split])
+    settings["views"] = list(config.wanted_views)
     if config.reports.is_file():
         settings["reports_hash"] = hash_file(config.reports, "--reports")
     for name, path in vars(tables).items():
