@@ -30,7 +30,8 @@ from PIL import Image
 
 from data_module.pairs import PairsFolder
 from data_module.sources.merging import MergeConfig, merge_shards
-from data_module.sources.mimic_cxr import LIST_NAME, MimicConfig, prepare_mimic
+from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
+from data_module.sources.output import LIST_NAME
 
 NUM_STUDIES = 420
 
@@ -249,6 +250,9 @@ def test_a_download_that_grows(ledger, prepared, download, tmp_path):
         for name, text in list(content.items())[40:]:
             archive.writestr(name, text)
     prepare_mimic(config)
+    fewer = PairsFolder.open(tmp_path / "out")
+    on_disk = {str(path.relative_to(fewer.root)) for path in (fewer.root / "images").rglob("*.*")}
+    assert on_disk == set(fewer.table["file_name"])
     zipped.write_bytes(everything)
     prepare_mimic(MimicConfig(**flags, num_workers=1, refresh=True))
     assert_same_bytes(prepared.root, tmp_path / "out")

@@ -9,6 +9,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from data_module.decoding import FilmError
 from data_module.pairs import write_atomic
 from data_module.shards import parse_shard
-from data_module.sources.films import FilmFormat, convert_film, resolve_inside
+from data_module.sources.films import FilmFormat, convert_film, estimate_bytes, resolve_inside
 from data_module.sources.output import PARTS, OutputConfig, remove_rests
 
 PLAN = "plan.txt"  # hash of the films that the blocks stand for
@@ -56,30 +57,50 @@ class FilmConversion:
         """Convert the blocks of this shard that are not finished yet.
 
         Raises:
-            ValueError: a worker process died.
+            ValueError: too little disk space, or a worker process died.
         """
         mine = range(shard[0], self._num_blocks, shard[1])
         missing = [block for block in mine if not self._part(block).is_file()]
         total = sum(len(self._films(block)) for block in mine)
         to_do = sum(len(self._films(block)) for block in missing)
+        self._check_disk(to_do)
         # Without smoothing the estimate is of the whole run so far, not of the last few blocks.
         with tqdm(total=total, initial=total - to_do, desc="films", unit="film", smoothing=0) as bar:
             for block, failed in self._convert(missing, num_workers):
                 write_atomic(self._part(block), json.dumps(failed, sort_keys=True) + "\n")
                 bar.update(len(self._films(block)))
 
+    def _check_disk(self, num_films: int) -> None:
+        needed = estimate_bytes(num_films, self.film) / 1e9
+        free = (
+            shutil.disk_usage(next(path for path in (self.out, *self.out.parents) if path.is_dir())).free
+            / 1e9
+        )
+        if needed > free:
+            raise ValueError(
+                f"--out {self.out}: {num_films:,} films need about {needed:.1f} GB, free: {free:.1f} GB"
+            )
+
     def check_plan(self) -> None:
-        """Forget outcomes that an earlier run left for other films: the input has changed since. Films that
-        are there already are kept."""
+        """Forget what an earlier run left of other films, where the input has changed since: outcomes, and
+        films that are no longer asked for."""
         digest = hashlib.sha256()
-        for block in range(self._num_blocks):
-            for job in self.jobs(self._films(block)):
-                digest.update(f"{job.source}\0{job.target}\n".encode())
+        for job in self._all_jobs():
+            digest.update(f"{job.source}\0{job.target}\n".encode())
         path = self.out / PARTS / PLAN
-        if not path.is_file() or path.read_text() != digest.hexdigest():
-            for part in path.parent.glob("films-*.json"):
-                part.unlink(missing_ok=True)
-            write_atomic(path, digest.hexdigest())
+        if path.is_file() and path.read_text() == digest.hexdigest():
+            return
+        targets = {job.target for job in self._all_jobs()}
+        for film in (self.out / "images").rglob("*.*"):
+            if film.is_file() and film.relative_to(self.out).as_posix() not in targets:
+                film.unlink()
+        for part in path.parent.glob("films-*.json"):
+            part.unlink(missing_ok=True)
+        write_atomic(path, digest.hexdigest())
+
+    def _all_jobs(self) -> Iterator[Job]:
+        for block in range(self._num_blocks):
+            yield from self.jobs(self._films(block))
 
     def num_missing(self) -> int:
         """Films in blocks that no shard has finished."""
@@ -151,7 +172,7 @@ def convert_films(
             "one to finish in a shared folder closes it, and `prepare_data.py merge` joins separate folders"
         )
         return None
-    remove_rests(config.out)
+    remove_rests(config.out, alone=shard == (0, 1))
     return conversion.failures()
 
 

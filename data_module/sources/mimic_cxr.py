@@ -30,6 +30,7 @@ from data_module.sources.mimic_files import (
 )
 from data_module.sources.mimic_tables import LABELS, METADATA, SPLIT, FilmTable, Tables, join_tables
 from data_module.sources.output import (
+    LIST_NAME,
     OutputConfig,
     begin_folder,
     content_settings,
@@ -41,7 +42,6 @@ from data_module.sources.output import (
 )
 from data_module.sources.section_spool import SectionSpool
 
-LIST_NAME = "mimic-cxr-list-filtered.csv"
 _PIECE = 8192  # rows of the table held at once
 _VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
 _NO_SECTION = "the report has neither findings nor impression"

@@ -17,6 +17,7 @@ from data_module.sections import TextPreparation
 from data_module.sources.films import FilmFormat, default_num_workers
 
 PARTS = ".parts"  # outcomes of the finished blocks of films
+LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
 # Settings that change nothing in the result, and so neither belong to it nor keep a run from going on.
 _PASSING = ("out", "strict", "overwrite", "dry_run", "num_workers", "shard", "refresh")
@@ -134,15 +135,21 @@ def forget_outcomes(out: Path) -> None:
 
 def _empty(out: Path) -> None:
     # The table first: a folder without it is an unfinished one, should this be interrupted.
-    for path in (*(out / name for name in METADATA), *out.glob("*.*")):
-        if path.is_file():
-            path.unlink()
+    for name in (*METADATA, "provenance.json", "README.md", "skipped.csv", LIST_NAME):
+        (out / name).unlink(missing_ok=True)
     for name in ("images", PARTS):
         shutil.rmtree(out / name, ignore_errors=True)
 
 
-def remove_rests(out: Path) -> None:
-    """Delete what killed runs left half written. Only when no run writes into the folder any more."""
+def remove_rests(out: Path, alone: bool) -> None:
+    """Delete what killed runs left half written, once all films are there.
+
+    Args:
+        alone: no other shard can be writing the table at this moment.
+    """
+    for folder in (out, out / PARTS) if alone else ():
+        for rest in folder.glob(".*.tmp"):
+            rest.unlink(missing_ok=True)
     for rest in (out / "images").rglob(".*.tmp"):
         rest.unlink(missing_ok=True)
 
