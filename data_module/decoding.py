@@ -126,9 +126,7 @@ def is_dicom(path: str | Path) -> bool:
 def check_num_pixels(path: str | Path, width: int, height: int) -> None:
     """Raise FilmError for a size that no film has, before anything is decoded."""
     if not 0 < width * height <= MAX_PIXELS:
-        raise FilmError(
-            f"{path}: {width} x {height}, more than the {MAX_PIXELS:,} pixels that a film may have"
-        )
+        raise FilmError(f"{path}: {width} x {height}; at most {MAX_PIXELS:,} pixels are read")
 
 
 def scale_depth(values: np.ndarray, path: str | Path) -> np.ndarray:
