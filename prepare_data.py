@@ -1,10 +1,13 @@
 """Any source of chest films and reports -> a pairs folder, which everything else reads.
 
-    python prepare_data.py demo   --out runs/demo/data
-    python prepare_data.py csv    --table films.csv --images FOLDER --out FOLDER
-    python prepare_data.py open-i --out FOLDER [--images FOLDER]
+    python prepare_data.py demo      --out runs/demo/data
+    python prepare_data.py mimic-cxr --root FOLDER --reports mimic-cxr-reports.zip --out FOLDER
+    python prepare_data.py open-i    --out FOLDER [--images FOLDER | --download FOLDER]
+    python prepare_data.py csv       --table films.csv --images FOLDER --out FOLDER
+    python prepare_data.py merge     --parts FOLDER FOLDER --out FOLDER
 
 The same command again goes on where a killed one stopped, and does nothing once the folder is finished.
+Several machines share the work by --shard 0/4, 1/4, ...
 """
 
 import json
@@ -18,6 +21,8 @@ import tyro
 from data_module.demo import write_demo
 from data_module.pairs import PairsFolder
 from data_module.sources.films import FilmFormat, default_num_workers, estimate_bytes
+from data_module.sources.merging import MergeConfig, merge_shards
+from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
 from data_module.sources.open_i import OpenIConfig, prepare_open_i
 from data_module.sources.output import begin_folder, plain_config
 from data_module.sources.table import TableConfig, prepare_table
@@ -44,35 +49,56 @@ class DemoConfig:
     """Processes that render; changes nothing in the result."""
 
 
+# Films of each view in MIMIC-CXR-JPG 2.0.0, for the estimate of --dry-run.
+MIMIC_FILMS = {"PA": 96_161, "AP": 147_173, "L": 117_986, "": 15_769}
 Config = (
     Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[TableConfig, tyro.conf.subcommand("csv")]
     | Annotated[OpenIConfig, tyro.conf.subcommand("open-i")]
+    | Annotated[MimicConfig, tyro.conf.subcommand("mimic-cxr")]
 )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = tyro.cli(Config, args=argv, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    choices = Config | Annotated[MergeConfig, tyro.conf.subcommand("merge")]
+    config = tyro.cli(choices, args=argv, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    if isinstance(config, MergeConfig):
+        merge(config)
+        return
     if config.num_workers < 1:
         raise ValueError(f"--num-workers {config.num_workers}: give at least 1")
     if config.dry_run:
         describe(config)
         return
-    pairs = prepare(config)
-    skipped = json.loads((config.out / "provenance.json").read_text()).get("num_skipped", 0)
-    splits = pairs.table["split"].value_counts().to_dict()
-    print(f"{config.out}: {len(pairs)} rows {splits}, {skipped} skipped (skipped.csv)")
+    if prepare(config):
+        record = json.loads((config.out / "provenance.json").read_text())
+        with (config.out / "skipped.csv").open() as lines:
+            skipped = sum(1 for _ in lines) - 1
+        splits = record.get("splits", "")
+        print(f"{config.out}: {record['num_rows']:,} rows {splits}, {skipped:,} skipped (skipped.csv)")
 
 
-def prepare(config: DemoConfig | TableConfig | OpenIConfig) -> PairsFolder:
-    """Make the pairs folder that a source's config describes."""
+def prepare(config: Config) -> bool:
+    """Make the pairs folder that a source's config describes; False while other shards are missing."""
     match config:
         case DemoConfig():
-            return prepare_demo(config)
+            prepare_demo(config)
+            return True
         case TableConfig():
-            return prepare_table(config, label_reports)
+            return prepare_table(config, label_reports) is not None
         case OpenIConfig():
-            return prepare_open_i(config, label_reports)
+            return prepare_open_i(config, label_reports) is not None
+        case MimicConfig():
+            return prepare_mimic(config)
+
+
+def merge(config: MergeConfig) -> None:
+    """Join shards and say what is left to do."""
+    if config.dry_run:
+        print(json.dumps(plain_config(config), indent=2, default=str))
+        return
+    num_films = merge_shards(config)
+    print(f"{config.out}: {num_films:,} films joined; now run their command with this --out, no --shard")
 
 
 def prepare_demo(config: DemoConfig) -> PairsFolder:
@@ -82,21 +108,20 @@ def prepare_demo(config: DemoConfig) -> PairsFolder:
     if config.size < 32:
         raise ValueError(f"--size {config.size}: give 32 or more, 64, 128 or 256 at best")
     settings = {"kind": "demo", "num_studies": config.num_studies, "size": config.size, "seed": config.seed}
-    finished = begin_folder(config.out, settings, config.overwrite)
-    if finished is not None:
-        print(f"{config.out}: already done, {len(finished)} rows")
-        return finished
+    if begin_folder(config.out, settings, config.overwrite):
+        print(f"{config.out}: already done")
+        return PairsFolder.open(config.out)
     record = plain_config(config)
     return write_demo(
         config.out, config.num_studies, config.size, config.seed, config.num_workers, config=record
     )
 
 
-def describe(config: DemoConfig | TableConfig | OpenIConfig) -> None:
+def describe(config: Config) -> None:
     """Print the resolved config and sizes. Files that are absent are said to be, and nothing is written."""
     print(json.dumps(plain_config(config), indent=2))
-    film = FilmFormat(
-        config.size, getattr(config, "resize", "fit-crop"), getattr(config, "image_format", "png")
+    film = (
+        FilmFormat(config.size, "fit-crop", "png") if isinstance(config, DemoConfig) else config.film_format
     )
     match config:
         case DemoConfig():
@@ -106,8 +131,11 @@ def describe(config: DemoConfig | TableConfig | OpenIConfig) -> None:
             num_films = sum(1 for _ in config.table.open("rb")) - 1 if there else 0
             what = "films, at most" if there else f"films: {config.table} is absent, so they are not counted"
         case OpenIConfig():
-            num_films = 3955 if config.images else 0
-            what = "films, about, with reports" if config.images else "films: about 3,900 reports, text only"
+            num_films = 3955 if config.images or config.download else 0
+            what = "films, about, with reports" if num_films else "films: about 3,900 reports, text only"
+        case MimicConfig():
+            num_films = sum(MIMIC_FILMS.get(view, 0) for view in config.wanted_views)
+            what = "films, about, of a whole download"
     print(f"would write {num_films:,} {what}, {film.size} x {film.size}, to {config.out}")
     print(f"disk: about {estimate_bytes(num_films, film) / 1e6:,.1f} MB of films")
 

@@ -19,7 +19,8 @@ from data_module.cache import file_hash, model_hash
 from data_module.images import to_pixels
 from data_module.pairs import provenance_record
 from data_module.sampling_plan import PlanConfig, PlannedPair, SamplingPlan
-from data_module.synthetic import OutputConfig, SyntheticFolder, parse_shard
+from data_module.shards import parse_shard
+from data_module.synthetic import OutputConfig, SyntheticFolder
 from evaluation.labeler import label_reports
 from language_module import DecodingConfig, ReportCodec
 from prior_model import ReportPrior

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
 
@@ -161,16 +163,22 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
         codes = pd.to_numeric(table[name], errors="coerce")
         wrong = (codes.isna() & table[name].notna()) | ~(codes.isna() | codes.isin(CERTAINTIES))
         if wrong.any():
-            value = table.loc[wrong, name].iloc[0]
-            raise ValueError(f"{path}: {name} holds {value!r}; a certainty is 1, 0, -1 or empty")
+            value = _quote(table.loc[wrong, name].iloc[0])
+            raise ValueError(f"{path}: {name} holds {value}; a certainty is 1, 0, -1 or empty")
         table[name] = codes
     for name in ("age", "seed"):
         numbers = pd.to_numeric(table[name], errors="coerce")
         if (numbers.isna() & table[name].notna()).any():
-            value = table.loc[numbers.isna() & table[name].notna(), name].iloc[0]
-            raise ValueError(f"{path}: {name} holds {value!r}, which is not a number")
+            value = _quote(table.loc[numbers.isna() & table[name].notna(), name].iloc[0])
+            raise ValueError(f"{path}: {name} holds {value}, which is not a number")
         table[name] = numbers
     return table
+
+
+def _quote(value: object) -> str:
+    """A cell for an error message; a longer one may be a patient's text in the wrong column."""
+    text = str(value)
+    return repr(value) if len(text) <= 12 else f"a text of {len(text)} characters"
 
 
 def _check_file_names(names: pd.Series, path: str | Path) -> None:
@@ -199,23 +207,79 @@ def write_pairs(
         card: Markdown of the data-set card.
         skipped: mappings with `item` and `reason`, one for each row that could not be used.
     """
-    root = Path(root)
     table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-    table = check_table(table, root / "metadata.csv")
-    for name in FINDINGS:
-        table[name] = table[name].astype("Int64")
+    write_pairs_in_pieces(root, [table], len(table), provenance, card, skipped)
+    return PairsFolder.open(root)
+
+
+def write_pairs_in_pieces(
+    root: str | Path,
+    pieces: Iterable[pd.DataFrame],
+    num_rows: int,
+    provenance: Mapping[str, Any],
+    card: str,
+    skipped: Iterable[Mapping[str, str]] = (),
+) -> None:
+    """As `write_pairs`, for a table that need not fit into memory: one piece of it is held at a time.
+
+    Args:
+        pieces: consecutive rows of the table, `num_rows` in all, with the same columns in each. The caller
+            answers for file names that are distinct over all pieces.
+    """
+    root = Path(root)
+    csv = num_rows <= MAX_CSV_ROWS
+    path = root / METADATA[not csv]
+    checked = (_as_stored(piece, path) for piece in pieces)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        written = (_write_csv if csv else _write_parquet)(checked, temporary)
+        assert written == num_rows, f"{written} rows came, {num_rows} were announced"
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
-    record = {**provenance, "num_rows": len(table), "num_skipped": len(skipped)}
+    record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
     write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
     write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
     write_atomic(root / "README.md", card)
     # Last, since a folder with metadata is a finished folder.
-    csv = len(table) <= MAX_CSV_ROWS
-    write_atomic(
-        root / METADATA[not csv], table.to_csv(index=False) if csv else table.to_parquet(index=False)
-    )
+    temporary.replace(path)
     (root / METADATA[csv]).unlink(missing_ok=True)
-    return PairsFolder.open(root)
+
+
+def _as_stored(piece: pd.DataFrame, path: Path) -> pd.DataFrame:
+    table = check_table(piece, path)
+    for name in FINDINGS:
+        table[name] = table[name].astype("Int64")
+    return table
+
+
+def _write_csv(pieces: Iterable[pd.DataFrame], path: Path) -> int:
+    num_rows = 0
+    for piece in pieces:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        piece.to_csv(path, index=False, mode="a" if num_rows else "w", header=not num_rows)
+        num_rows += len(piece)
+    return num_rows
+
+
+def _write_parquet(pieces: Iterable[pd.DataFrame], path: Path) -> int:
+    numbers = {**dict.fromkeys(FINDINGS, pa.int64()), "age": pa.float64(), "seed": pa.float64()}
+    writer, num_rows = None, 0
+    try:
+        for piece in pieces:
+            if writer is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # Given and not inferred: a column that is empty in one piece may hold text in the next.
+                fields = [(name, numbers.get(name, pa.string())) for name in piece.columns]
+                writer = pq.ParquetWriter(path, pa.schema(fields))
+            piece = piece.astype({name: object for name in piece.columns if name not in numbers})
+            writer.write_table(pa.Table.from_pandas(piece, schema=writer.schema, preserve_index=False))
+            num_rows += len(piece)
+    finally:
+        if writer is not None:
+            writer.close()
+    return num_rows
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

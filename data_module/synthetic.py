@@ -23,6 +23,7 @@ from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder, write_atomic, write_pairs
 from data_module.sampling_plan import PlannedPair
 from data_module.sections import split_sections
+from data_module.shards import parse_shard
 
 PARTS, SETTINGS = ".parts", "settings.json"
 
@@ -200,14 +201,6 @@ class SyntheticFolder:
         )
         draw_contact_sheet(pairs, self.root / "contact_sheet.png")
         return pairs
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """ "i/n" -> (i, n). Raises ValueError unless 0 <= i < n."""
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise ValueError(f"--shard {text!r}: write i/n with 0 <= i < n, such as 0/4")
-    return int(index), int(count)
 
 
 def _save_options(image_format: str) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import dataclasses
 import multiprocessing
 import os
 import shutil
@@ -5,9 +6,13 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 
 from data_module import cache as cache_module
 from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts, model_hash
+from data_module.demo import write_demo
+from vision_module.autoencoder import AutoencoderConfig, build_autoencoder
+from vision_module.encoding import encode_latents
 
 
 def encode(items):
@@ -75,6 +80,65 @@ def test_a_killed_writer_goes_on_where_it_stopped(tmp_path):
     assert (resumed["latents_mean"] == encode(np.arange(23))["latents_mean"].astype(np.float16)).all()
 
 
+def write_shard(directory, index, num_shards, fail_at=None):
+    def encode_or_die(items):
+        if items[0] == fail_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(items)
+
+    with CacheWriter(directory, "key", (index, num_shards)).lock() as writer:
+        writer.fill("films", 23, encode_or_die, 5)
+        writer.put("text_index", np.arange(6, dtype=np.int32).reshape(3, 2))
+        writer.finish()
+
+
+def run_shards(directory, num_shards, dying=None):
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(
+            target=write_shard, args=(directory, i, num_shards, 5 * dying if i == dying else None)
+        )
+        for i in range(num_shards)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def test_shards_write_one_cache(tmp_path):
+    """Three processes; one is killed, and the rest is done by two."""
+    whole = write(tmp_path / "whole")
+    processes = run_shards(tmp_path / "shards", 3, dying=1)
+    processes[1].join()
+    assert processes[1].exitcode == -signal.SIGKILL
+    for process in (processes[0], processes[2]):
+        process.join(timeout=1)  # they wait for the dead one
+        assert process.is_alive()
+        process.kill()
+        process.join()
+    assert not LatentCache.exists(tmp_path / "shards", "key")
+    for process in run_shards(tmp_path / "shards", 2):
+        process.join(timeout=30)
+        assert process.exitcode == 0
+    shards = LatentCache.open(tmp_path / "shards", "key")
+    assert sorted(shards) == sorted(whole)
+    for name in whole:
+        assert (shards[name] == whole[name]).all()
+
+
+def test_a_launcher_says_which_shard_this_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    writer = CacheWriter(tmp_path, "key")
+    assert (writer.index, writer.num_shards) == (2, 4)
+
+
+def test_another_chunk_size_begins_anew(tmp_path):
+    with CacheWriter(tmp_path, "key").lock() as writer:
+        writer.fill("films", 23, encode, 7)
+    assert (write(tmp_path)["embeddings"] == encode(np.arange(23))["embeddings"].astype(np.float16)).all()
+
+
 def test_one_writer_at_a_time(tmp_path):
     with (
         CacheWriter(tmp_path, "key").lock(),
@@ -126,6 +190,27 @@ def test_key_follows_manifest_models_and_settings():
     }
     assert len(keys) == 5
     assert cache_key("m", {"a": "1", "b": "2"}, {}) == cache_key("m", {"b": "2", "a": "1"}, {})
+
+
+def test_a_changed_model_or_manifest_is_encoded_anew(tmp_path):
+    """Through the function that training calls, with a real autoencoder."""
+    torch.manual_seed(0)
+    pairs = write_demo(tmp_path / "data", 6, 32, num_workers=1)
+    config = AutoencoderConfig(block_out_channels=(8, 8))
+    for name in ("first", "second"):
+        build_autoencoder(config, 32).save_pretrained(tmp_path / name)
+
+    def folder_of(pairs, model):
+        return encode_latents(pairs, tmp_path / model, tmp_path / "cache").folder.name
+
+    first = folder_of(pairs, "first")
+    assert folder_of(pairs, "first") == first
+    second = folder_of(pairs, "second")
+    other_text = dataclasses.replace(pairs, table=pairs.table.assign(report="Clear."))
+    assert len({first, second, folder_of(other_text, "first")}) == 3
+    latents = LatentCache.open(tmp_path / "cache", first)["latents_mean"]
+    assert latents.shape[0] == 6
+    assert latents.dtype == np.float16
 
 
 def test_distinct_texts():

@@ -32,9 +32,9 @@ def lines_of(script, **environment):
 
 
 def run_line(arguments):
-    """Run `script.py ARGS`, of the root or of a folder, or `-m evaluation ARGS` through its main."""
-    if arguments[:2] == ["-m", "evaluation"]:
-        importlib.import_module("evaluation.__main__").main(arguments[2:])
+    """Run `script.py ARGS`, of the root or of a folder, or `-m PACKAGE ARGS` through its main."""
+    if arguments[0] == "-m":
+        importlib.import_module(f"{arguments[1]}.__main__").main(arguments[2:])
     else:
         importlib.import_module(arguments[0].removesuffix(".py").replace("/", ".")).main(arguments[1:])
 

@@ -74,6 +74,8 @@ def test_demo_from_the_command_line(tmp_path, capsys):
         ["csv", "--table", "absent.csv", "--images", "absent"],
         ["open-i"],
         ["open-i", "--images", "absent"],
+        ["open-i", "--download", "absent"],
+        ["mimic-cxr", "--root", "absent", "--reports", "absent.zip", "--workers", "3", "--shard", "0/4"],
     ],
 )
 def test_dry_run_reads_and_writes_nothing(tmp_path, argv, capsys):
@@ -82,6 +84,22 @@ def test_dry_run_reads_and_writes_nothing(tmp_path, argv, capsys):
     assert "would write" in printed
     assert '"seed": 0' in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_are_merged_from_the_command_line(tmp_path, capsys):
+    flags = make_input(tmp_path)
+    for shard in "01":
+        prepare_data.main([*flags, "--out", str(tmp_path / shard), "--shard", f"{shard}/2"])
+    # Three films are one block, which is the first shard's; the second has nothing to do.
+    assert "films are left to the others" in capsys.readouterr().out
+    merge = ["merge", "--parts", str(tmp_path / "0"), str(tmp_path / "1"), "--out", str(tmp_path / "out")]
+    prepare_data.main([*merge, "--dry-run"])
+    assert '"out"' in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    prepare_data.main(merge)
+    assert "3 films joined" in capsys.readouterr().out
+    prepare_data.main([*flags, "--out", str(tmp_path / "out")])
+    assert "3 rows" in capsys.readouterr().out
 
 
 def test_dry_run_counts_the_rows(tmp_path, capsys):

@@ -11,7 +11,7 @@ from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder
 from data_module.sources import films as films_module
 from data_module.sources.built_report import build_report
-from data_module.sources.films import FilmFormat, convert_films, name_films
+from data_module.sources.films import FilmFormat, convert_film, name_films
 from data_module.sources.label_map import BUILT_IN, LabelMap, merge_codes
 from data_module.sources.open_i import OpenIConfig, prepare_open_i
 from data_module.sources.open_i_reports import parse_report, read_reports, text_key
@@ -118,6 +118,46 @@ def test_notes_go_before_built_text_and_are_labelled(tmp_path):
     assert (table.loc[0, "Fracture"], table.loc[0, "Lung Lesion"]) == (1, 1)
     assert np.isnan(table.loc[1, "No Finding"])  # which the note contradicts
     assert table["source"].tolist() == ["nih (notes)", "nih (notes)", "nih (text from labels)"]
+    assert table["labels_from"].fillna("").tolist() == ["table + rule labeler", "table + rule labeler", ""]
+
+
+def test_labels_of_the_rule_labeler_are_marked(tmp_path):
+    rows = [
+        {"image": f"{n}.png", "patient_id": str(n), "notes": text}
+        for n, text in enumerate(("A fracture.", "Cough."))
+    ]
+    flags = {**make_table(tmp_path, rows), "out": tmp_path / "pairs", "report_column": "notes"}
+    table = prepare_table(TableConfig(**flags), label_by_word).table
+    assert table["labels_from"].fillna("").tolist() == ["rule labeler", ""]
+    assert table["Fracture"].tolist()[0] == 1
+
+
+def test_a_report_in_the_wrong_column_is_not_shown(tmp_path, capfd):
+    secret = "Zebulon Quux, aged 63, has had a cough since his fall in the garden."
+    rows = [{**NIH_ROWS[0], "age": secret}, {**NIH_ROWS[1], "Edema": secret}, NIH_ROWS[2]]
+    flags = {**make_table(tmp_path, rows), "out": tmp_path / "pairs", "age_column": "age"}
+    with pytest.raises(ValueError) as error:
+        prepare_table(TableConfig(**flags, strict=True))
+    with pytest.raises(ValueError, match="a text of 68 characters") as labels_error:
+        prepare(tmp_path / "b", [{**NIH_ROWS[0], "labels": secret}])
+    said = "".join([str(error.value), str(labels_error.value), *capfd.readouterr()])
+    assert "Zebulon" not in said
+
+
+@pytest.mark.parametrize(("num_workers", "shard"), [(2, ""), (1, "0/2")])
+def test_a_table_is_the_same_by_workers_and_shards(tmp_path, num_workers, shard):
+    rows = [{**NIH_ROWS[0], "image": f"{number}.png", "patient_id": str(number)} for number in range(150)]
+    whole = prepare(tmp_path, rows, num_workers=1)
+    if shard:
+        assert prepare(tmp_path, rows, out=tmp_path / "other", num_workers=1, shard="1/2") is None
+        options = {"num_workers": 1, "shard": shard}
+    else:
+        options = {"num_workers": num_workers}
+    other = prepare(tmp_path, rows, out=tmp_path / "other", **options)
+    files = [path.relative_to(whole.root) for path in sorted(whole.root.rglob("*")) if path.is_file()]
+    assert len(files) > 150
+    for name in files:
+        assert (whole.root / name).read_bytes() == (other.root / name).read_bytes(), name
 
 
 def test_labels_from_columns_by_name(tmp_path):
@@ -130,7 +170,7 @@ def test_labels_from_columns_by_name(tmp_path):
     assert len(table) == 1
     assert table.loc[0, ["Edema", "Cardiomegaly", "Pneumothorax"]].tolist() == [1, -1, 0]
     assert "pneumothorax" in table.loc[0, "findings_section"]
-    assert "Cardiomegaly holds '2'" in reasons_of(tmp_path / "pairs")["b.png"]
+    assert "Cardiomegaly holds no certainty" in reasons_of(tmp_path / "pairs")["b.png"]
 
 
 BAD_ROWS = [
@@ -173,7 +213,7 @@ def test_every_row_that_cannot_be_used_is_listed(tmp_path):
         "black.png": "blank",
         "a_000.png": "duplicate",
         "row 12": "image column is empty",
-        "age.png": "age 'old' is not a number",
+        "age.png": "age is not a number",
         "age414.png": "over 120",
         "patient.png": "patient_id is empty",
         "nothing.png": "no report, and no label",
@@ -314,21 +354,21 @@ def test_a_strangers_folder_is_never_touched(tmp_path):
 
 def test_a_killed_conversion_goes_on(tmp_path, monkeypatch):
     prepare(tmp_path / "whole")
-    read, seen = films_module.read_pixels, []
+    read, seen = films_module.read_resized, []
 
-    def read_two(path):
+    def read_two(path, *settings):
         seen.append(path)
         if len(seen) > 2:
             raise KeyboardInterrupt
-        return read(path)
+        return read(path, *settings)
 
-    monkeypatch.setattr(films_module, "read_pixels", read_two)
+    monkeypatch.setattr(films_module, "read_resized", read_two)
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "killed", num_workers=1)
     assert len(list((tmp_path / "killed" / "pairs").rglob("*.png"))) == 2
     half_written = tmp_path / "killed" / "pairs" / "images" / ".c.png.123.tmp"
     half_written.write_bytes(b"half a film")
-    monkeypatch.setattr(films_module, "read_pixels", lambda path: seen.append(path) or read(path))
+    monkeypatch.setattr(films_module, "read_resized", lambda path, *s: seen.append(path) or read(path, *s))
     seen.clear()
     resumed = prepare(tmp_path / "killed")
     assert len(seen) == 2
@@ -360,7 +400,7 @@ def test_film_names_are_distinct_and_mean_no_split():
 def test_jpeg_films(tmp_path):
     Image.fromarray(FILM).resize((64, 64)).save(tmp_path / "a.png")
     film = FilmFormat(32, "pad", "jpeg")
-    assert list(convert_films([tmp_path / "a.png"], [tmp_path / "a.jpg"], film, 1)) == [None]
+    convert_film(tmp_path / "a.png", tmp_path / "a.jpg", film)
     with Image.open(tmp_path / "a.jpg") as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "L", (32, 32))
 

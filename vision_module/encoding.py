@@ -1,5 +1,6 @@
 """What the frozen encoders make of a pairs folder, once: latents, and text and reference embeddings."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from vision_module.prompting import Prompts
 def pick_device() -> torch.device:
     """The accelerator of this process where there is one, else the CPU."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator and "LOCAL_RANK" in os.environ:  # of a launcher: each process encodes on its own
+        return torch.device(accelerator.type, int(os.environ["LOCAL_RANK"]))
     return accelerator or torch.device("cpu")
 
 

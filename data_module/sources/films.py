@@ -1,25 +1,21 @@
-"""Films of any source -> 8-bit grey PNG or JPEG of one size, in threads, resumable."""
+"""One film of any source -> an 8-bit grey PNG or JPEG file of one size; names and sizes of such files."""
 
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from data_module.images import RESIZERS, FilmError, read_pixels
+from data_module.decoding import COLOURS, RESIZERS, WINDOWS, Decoding, FilmError, read_resized
 from data_module.pairs import write_atomic
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
 JPEG_QUALITY = 95
-_CHUNK = 4096  # films handed to the threads at once
 # load_dataset("imagefolder") takes files whose names hold one of these words for a split of their own.
 _SPLIT_WORDS = re.compile(
     r"(?<![a-z])(train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?![a-z])",
@@ -29,11 +25,15 @@ _SPLIT_WORDS = re.compile(
 
 @dataclass(frozen=True)
 class FilmFormat:
-    """How films are written: `size` pixels a side, `resize` one of RESIZERS, `image_format` of SUFFIXES."""
+    """How films are read and written: `size` pixels a side, `resize` one of RESIZERS, `image_format` of
+    SUFFIXES; `window`, `colour` and `equalize` as in `Decoding`."""
 
     size: int
     resize: str
     image_format: str
+    window: str = "voi"
+    colour: str = "convert"
+    equalize: bool = False
 
     def __post_init__(self) -> None:
         if self.size < 8 or self.size > 4096:
@@ -41,6 +41,8 @@ class FilmFormat:
         for flag, value, allowed in (
             ("--resize", self.resize, RESIZERS),
             ("--image-format", self.image_format, SUFFIXES),
+            ("--window", self.window, WINDOWS),
+            ("--colour", self.colour, COLOURS),
         ):
             if value not in allowed:
                 raise ValueError(f"{flag} {value}: choose one of {', '.join(allowed)}")
@@ -53,7 +55,7 @@ def resolve_inside(root: Path, name: str) -> Path:
     except (OSError, ValueError) as error:  # a NUL byte, a loop of links
         raise FilmError(f"{name!r} is not a file name ({error})") from None
     if not path.is_relative_to(root.resolve()):
-        raise FilmError(f"{name}: lies outside the images folder {root}")
+        raise FilmError(f"{name}: lies outside the images folder")
     return path
 
 
@@ -75,36 +77,12 @@ def _hash_name(name: str) -> str:
     return sha256(name.encode()).hexdigest()[:16]
 
 
-def convert_films(
-    sources: Sequence[Path], targets: Sequence[Path], film: FilmFormat, num_workers: int
-) -> Iterator[str | None]:
-    """Convert films one by one, in order: None where it worked, else the reason why it did not.
-
-    A finished target is kept, so that a killed conversion goes on; targets are written atomically.
-    """
-    convert = partial(_convert_film, film=film)
-    with (
-        ThreadPoolExecutor(num_workers) as pool,
-        tqdm(total=len(sources), desc="films", unit="film") as bar,
-    ):
-        for start in range(0, len(sources), _CHUNK):
-            stop = start + _CHUNK
-            for reason in pool.map(convert, sources[start:stop], targets[start:stop]):
-                bar.update()
-                yield reason
-
-
-def _convert_film(source: Path, target: Path, film: FilmFormat) -> str | None:
-    if target.is_file():
-        return None
-    try:
-        pixels = RESIZERS[film.resize](read_pixels(source), film.size)
-    except FilmError as error:
-        return str(error)
+def convert_film(source: str | Path, target: Path, film: FilmFormat) -> None:
+    """Write one film. Raises FilmError where it cannot be read or is blank."""
+    pixels = read_resized(source, film.size, film.resize, Decoding(film.window, film.colour, film.equalize))
     if (pixels == pixels.flat[0]).all():
-        return f"{source}: blank, every pixel is {pixels.flat[0]}"
+        raise FilmError(f"{source}: blank, every pixel is {pixels.flat[0]}")
     write_atomic(target, encode_film(pixels, film.image_format))
-    return None
 
 
 def encode_film(pixels: np.ndarray, image_format: str) -> bytes:

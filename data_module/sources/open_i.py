@@ -1,86 +1,97 @@
 """The `open-i` source: Indiana University chest X-rays (Open-I) -> a pairs folder.
 
 The 3,955 reports come inside the torchxrayvision package, so that the text half works offline; the films
-are joined when a folder of them is given. Terms: CC BY-NC-ND 4.0, Demner-Fushman et al., JAMIA 2016.
+are joined when a folder of them is given or downloaded. Terms: CC BY-NC-ND 4.0, Demner-Fushman et al., JAMIA
+2016.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from data_module.findings import FINDINGS, prompt_sentence
-from data_module.pairs import PairsFolder, provenance_record, write_pairs
-from data_module.sources.films import FilmFormat, convert_films, default_num_workers, name_films
+from data_module.pairs import PairsFolder, write_pairs
+from data_module.sections import TextPreparation, join_sections, prepare_report
+from data_module.sources.conversion import Job, convert_films
+from data_module.sources.download import download
+from data_module.sources.films import name_films
+from data_module.sources.label_map import merge_codes, settle_no_finding
+from data_module.sources.open_i_mesh import map_headings
 from data_module.sources.open_i_reports import (
     OpenIReport,
     find_packaged,
     read_reports,
     read_views,
     text_key,
+    unpack_films,
 )
-from data_module.sources.output import begin_folder, count_values, hash_file, plain_config, refuse_skipped
+from data_module.sources.output import (
+    OutputConfig,
+    begin_folder,
+    content_settings,
+    count_values,
+    hash_file,
+    refuse_skipped,
+    source_record,
+)
 from data_module.splits import split_by_patient
 
 Labeler = Callable[[Sequence[str]], np.ndarray]  # reports -> (N, 14) certainties in the order of FINDINGS
+COLLECTION = "https://openi.nlm.nih.gov/imgs/collections"
+ARCHIVES = ("NLMCXR_reports.tgz", "NLMCXR_png.tgz")
 _FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenIConfig:
-    """Open-I (IU X-ray): its reports and, given a folder of them, its films."""
+class OpenIConfig(OutputConfig):
+    """Open-I (IU X-ray): its reports and, given a folder of them, its films; else a text-only folder."""
 
-    out: Path
-    """Pairs folder to write; without --images it is a text-only one."""
     reports: Path | None = None
     """NLMCXR_reports.tgz or a folder of its XML files; by default the one inside torchxrayvision."""
     images: Path | None = None
     """Folder of the films (CXR1_1_IM-0001-3001.png ...), searched with its subfolders."""
+    download: Path | None = None
+    """Folder to download reports and films into (about 1.3 GB), instead of --reports and --images."""
+    mirror: str = COLLECTION
+    """Address that --download takes NLMCXR_reports.tgz and NLMCXR_png.tgz from."""
     views: tuple[str, ...] = ("PA", "AP")
     """Views to keep when films are joined; add L for laterals and "" for films of unknown view."""
-    size: int = 256
-    """Pixels a side of the written films."""
-    resize: str = "fit-crop"
-    """fit-crop (central square), pad (black bars) or squash."""
-    image_format: str = "png"
-    """png (exact) or jpeg (quality 95)."""
-    seed: int = 0
-    """Seed of the split by distinct text."""
-    strict: bool = False
-    """Any report or film that cannot be used is an error."""
-    overwrite: bool = False
-    """Replace an --out that was made with other settings."""
-    dry_run: bool = False
-    """Say what would be made, and stop."""
-    num_workers: int = field(default_factory=default_num_workers)
-    """Threads that decode films; changes nothing in the result."""
+    labels: Literal["both", "mesh", "text"] = "both"
+    """The 14 findings by the experts' MeSH headings, by the rule labeler, or headings before labeler."""
 
 
-def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> PairsFolder:
+def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> PairsFolder | None:
     """Convert Open-I into a pairs folder; returns it, also when it was finished before.
 
+    None after a shard whose other shards are not finished.
+
     Args:
-        labeler: gives the 14 findings of the reports; without it they stay empty.
+        labeler: gives the 14 findings of the reports; without it the headings' stand alone.
 
     Raises:
-        ValueError: names the flag or file that is wrong.
+        ValueError: names the flag or file that is wrong, or says that there is no network.
     """
-    film = FilmFormat(config.size, config.resize, config.image_format)
-    archive = config.reports or find_packaged("NLMCXR_reports.tgz")
-    if config.images and not config.images.is_dir():
-        raise ValueError(f"--images {config.images}: no such folder")
-    finished = begin_folder(config.out, _settings(config, archive, labeler is not None), config.overwrite)
-    if finished is not None:
-        print(f"{config.out}: already done, {len(finished)} rows")
-        return finished
+    _ = config.film_format  # a wrong flag is named before anything is written
+    archive, images = _find_inputs(config)
+    if begin_folder(config.out, _settings(config, archive, labeler is not None), config.overwrite):
+        print(f"{config.out}: already done")
+        return PairsFolder.open(config.out)
     reports, skipped = read_reports(archive)
-    records = [_as_record(report) for report in reports]
-    _label(records, labeler)
-    num_left_out = 0
-    if config.images:
-        records, failed, num_left_out = _join_films(records, reports, config, film)
+    records = [_as_record(report, config.text_preparation) for report in reports]
+    emptied = [report.uid for record, report in zip(records, reports, strict=True) if not record["report"]]
+    skipped += [{"item": uid, "reason": "nothing is left of the report by --blanks"} for uid in emptied]
+    reports = [report for report in reports if report.uid not in emptied]
+    records = [record for record in records if record["report"]]
+    _label(records, reports, config.labels, labeler)
+    left_out: list[dict[str, str]] = []
+    if images:
+        joined = _join_films(records, reports, config, images)
+        if joined is None:
+            return None
+        records, failed, left_out = joined
         skipped += failed
     refuse_skipped(skipped, config.strict)
     if not records:
@@ -94,19 +105,37 @@ def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> Pairs
     counts = {
         "num_reports": len(reports),
         "num_distinct_texts": len({text_key(record["report"]) for record in records}),
-        "num_films_of_other_views": num_left_out,
+        "num_films_of_other_views": len(left_out),
+        "labels": config.labels,
         "splits": count_values(splits),
     }
-    provenance = {**provenance_record(plain_config(config)), **counts}
-    return write_pairs(config.out, records, provenance, _card(counts, bool(config.images)), skipped)
+    provenance = {**source_record("open-i", config), **counts}
+    return write_pairs(config.out, records, provenance, _card(counts, bool(images)), skipped + left_out)
 
 
-def _as_record(report: OpenIReport) -> dict[str, Any]:
+def _find_inputs(config: OpenIConfig) -> tuple[Path, Path | None]:
+    """The report archive, and the folder of films or None."""
+    if config.download:
+        if config.reports or config.images:
+            raise ValueError("--download: leave out --reports and --images, which it stands for")
+        reports, films = (config.download / name for name in ARCHIVES)
+        for archive in (reports, films):
+            download(f"{config.mirror}/{archive.name}", archive)
+        return reports, unpack_films(films)
+    if config.images and not config.images.is_dir():
+        raise ValueError(f"--images {config.images}: no such folder")
+    return config.reports or find_packaged(ARCHIVES[0]), config.images
+
+
+def _as_record(report: OpenIReport, preparation: TextPreparation) -> dict[str, Any]:
+    sections = report.sections
+    if preparation != TextPreparation():
+        sections = prepare_report(report.text, preparation).sections
     return {
         "file_name": "",
-        "report": report.text,
-        "findings_section": report.findings,
-        "impression_section": report.impression,
+        "report": join_sections(*sections),
+        "findings_section": sections.findings,
+        "impression_section": sections.impression,
         # Open-I names no patients; each of its studies is of another one.
         "patient_id": f"openi-{report.uid}",
         "study_id": report.uid,
@@ -115,52 +144,62 @@ def _as_record(report: OpenIReport) -> dict[str, Any]:
     }
 
 
-def _label(records: Sequence[dict[str, Any]], labeler: Labeler | None) -> None:
-    if labeler is None:
-        return
-    for record, codes in zip(records, labeler([record["report"] for record in records]), strict=True):
-        named = {name: float(code) for name, code in zip(FINDINGS, codes, strict=True) if code == code}
+def _label(
+    records: Sequence[dict[str, Any]], reports: Sequence[OpenIReport], labels: str, labeler: Labeler | None
+) -> None:
+    from_text = np.full((len(records), len(FINDINGS)), np.nan, dtype=np.float32)
+    if labeler and labels != "mesh":
+        from_text = labeler([record["report"] for record in records])
+    for record, report, codes in zip(records, reports, from_text, strict=True):
+        headings = {} if labels == "text" else settle_no_finding(map_headings(report.mesh))
+        named = merge_codes(headings, codes)
         record.update(named, prompt=prompt_sentence(named))
 
 
 def _join_films(
-    records: Sequence[dict[str, Any]], reports: Sequence[OpenIReport], config: OpenIConfig, film: FilmFormat
-) -> tuple[list[dict[str, Any]], list[dict[str, str]], int]:
-    """One record a film, the films that failed, and the number of films of other views."""
+    records: Sequence[dict[str, Any]], reports: Sequence[OpenIReport], config: OpenIConfig, images: Path
+) -> tuple[list[dict[str, Any]], list[dict[str, str]], list[dict[str, str]]] | None:
+    """One record a film, the films that failed, and those of other views; None while shards are missing."""
     found = {
-        path.stem: path for path in sorted(config.images.rglob("*")) if path.suffix.lower() in _FILM_SUFFIXES
+        path.stem: str(path.relative_to(images))
+        for path in sorted(images.rglob("*"))
+        if path.suffix.lower() in _FILM_SUFFIXES
     }
     views = read_views()
-    jobs, skipped, num_left_out = [], [], 0
+    films, skipped, left_out = [], [], []
     for record, report in zip(records, reports, strict=True):
         for film_id in report.films:
-            if views.get(film_id, "") not in config.views:
-                num_left_out += 1
+            view = views.get(film_id, "")
+            if view not in config.views:
+                left_out.append({"item": film_id, "reason": f"left out: view {view!r} is not in --views"})
             elif film_id not in found:
-                skipped.append({"item": film_id, "reason": f"no such film in {config.images}"})
+                skipped.append({"item": film_id, "reason": "no such film in --images"})
             else:
-                jobs.append((film_id, {**record, "view": views.get(film_id, "")}))
-    names = name_films([f"{film_id}.png" for film_id, _ in jobs], config.image_format)
-    reasons = convert_films(
-        [found[film_id] for film_id, _ in jobs],
-        [config.out / name for name in names],
-        film,
-        config.num_workers,
-    )
-    joined = []
-    for (film_id, record), name, reason in zip(jobs, names, reasons, strict=True):
-        if reason is None:
-            joined.append({**record, "file_name": name})
-        else:
-            skipped.append({"item": film_id, "reason": reason})
-    return joined, skipped, num_left_out
+                films.append((film_id, {**record, "view": view}))
+    names = name_films([f"{film_id}.png" for film_id, _ in films], config.image_format)
+
+    def jobs(numbers: range) -> list[Job]:
+        return [Job(str(images), found[films[number][0]], names[number]) for number in numbers]
+
+    failed = convert_films(config, jobs, len(films))
+    if failed is None:
+        return None
+    skipped += [{"item": films[number][0], "reason": why} for number, why in failed.items()]
+    kept = [number for number in range(len(films)) if number not in failed]
+    return [{**films[number][1], "file_name": names[number]} for number in kept], skipped, left_out
 
 
 def _settings(config: OpenIConfig, archive: Path, labelled: bool) -> dict[str, Any]:
-    passing = ("out", "strict", "overwrite", "dry_run", "num_workers", "reports")
-    settings = {name: value for name, value in plain_config(config).items() if name not in passing}
-    source = str(archive) if archive.is_dir() else hash_file(archive, "--reports")
+    settings = content_settings(config, "reports", "download", "mirror")
+    source = archive.name if archive.is_dir() else hash_file(archive, "--reports")
     return {"kind": "open-i", **settings, "reports": source, "labelled": labelled}
+
+
+_LABELS = {
+    "both": "come from the experts' MeSH headings and, where these are silent, from a rule labeler",
+    "mesh": "come from the experts' MeSH headings",
+    "text": "come from a rule labeler, not from a person",
+}
 
 
 def _card(counts: Mapping[str, Any], with_films: bool) -> str:
@@ -172,6 +211,6 @@ holds for this copy: do not publish the reports' text or put it into a repositor
 
 Made by `prepare_data.py open-i`; provenance.json tells how, skipped.csv what was left out and why.
 {counts["num_distinct_texts"]} distinct texts, split by text, so that copies never straddle the splits. The 14
-findings come from a rule labeler, not from a person; `mesh` holds the expert's MeSH terms, joined by "|".
-Not for clinical use.
+findings {_LABELS[counts["labels"]]}; `mesh` holds the
+experts' headings, joined by "|". Not for clinical use.
 """

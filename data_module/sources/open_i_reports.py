@@ -4,16 +4,20 @@ import hashlib
 import importlib.util
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
+from tqdm import tqdm
 
-from data_module.sections import join_sections
+from data_module.pairs import write_atomic
+from data_module.sections import Sections, join_sections
 
 MAX_REPORT_BYTES = 2**20  # a real report is a few kB
+MAX_FILM_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,12 @@ class OpenIReport:
     films: tuple[str, ...]
 
     @property
+    def sections(self) -> Sections:
+        return Sections(self.findings, self.impression)
+
+    @property
     def text(self) -> str:
-        return join_sections(self.findings, self.impression)
+        return join_sections(*self.sections)
 
 
 def find_packaged(name: str) -> Path:
@@ -80,6 +88,34 @@ def _iterate_files(archive: Path) -> Iterator[tuple[str, bytes | None]]:
                     yield name, file.read() if file and member.size <= MAX_REPORT_BYTES else None
     except (OSError, EOFError, tarfile.TarError) as error:
         raise ValueError(f"--reports {archive}: cannot be read as a tar archive ({error})") from error
+
+
+def unpack_films(archive: Path) -> Path:
+    """The films of NLMCXR_png.tgz in a folder beside it, which is returned.
+
+    Only plain PNG files come out, by their bare names, so that no path in the archive leads anywhere else.
+
+    Raises:
+        ValueError: the archive is damaged, or holds an impossibly large film.
+    """
+    folder = archive.with_name(archive.name.split(".")[0])
+    done = folder / "complete"
+    if done.is_file():
+        return folder
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tqdm(tar, desc="unpack", unit="film"):
+                name = member.name.rsplit("/", 1)[-1]
+                file = tar.extractfile(member) if member.isfile() and name.endswith(".png") else None
+                if file is None or (folder / name).is_file():
+                    continue
+                if member.size > MAX_FILM_BYTES:
+                    raise ValueError(f"{archive}: {name} has {member.size} bytes, which no film has")
+                write_atomic(folder / name, file.read())
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise ValueError(f"{archive}: damaged ({error}); delete it and run the command again") from error
+    write_atomic(done, "")
+    return folder
 
 
 def parse_report(content: bytes) -> OpenIReport:

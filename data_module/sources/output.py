@@ -1,20 +1,78 @@
-"""The folder a source writes: begun once, resumed with the same settings, never overwritten by chance."""
+"""The folder a source writes: its common settings, begun once, resumed, never overwritten by chance."""
 
 import dataclasses
 import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from data_module.pairs import METADATA, PairsFolder, write_atomic
+import pandas as pd
+import tyro
 
-_SETTINGS = "prepare.json"  # what the folder is made with, written first
+from data_module.pairs import METADATA, provenance_record, write_atomic
+from data_module.sections import TextPreparation
+from data_module.sources.films import FilmFormat, default_num_workers
+
+PARTS = ".parts"  # outcomes of the finished blocks of films
+LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
+SETTINGS = "prepare.json"  # what the folder is made with, written first
+# Settings that change nothing in the result, and so neither belong to it nor keep a run from going on.
+_PASSING = ("out", "strict", "overwrite", "dry_run", "num_workers", "shard", "refresh")
 
 
-def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) -> PairsFolder | None:
-    """Make or re-enter an output folder: the finished pairs folder where nothing is left to do, else None.
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """What every source of films has in common."""
+
+    out: Path
+    """Pairs folder to write."""
+    size: int = 256
+    """Pixels a side of the written films."""
+    resize: str = "fit-crop"
+    """fit-crop (central square), pad (black bars) or squash (the paper's; proportions change)."""
+    image_format: str = "png"
+    """png (exact) or jpeg (quality 95)."""
+    window: str = "voi"
+    """Window of DICOM films: voi (the file's own), percentile (0.5 to 99.5) or minmax (MIMIC-CXR-JPG's)."""
+    colour: str = "convert"
+    """Films stored in colour: convert to luminance, or refuse."""
+    equalize: bool = False
+    """Equalise histograms, as MIMIC-CXR-JPG was made (its JPEG films are equalised already)."""
+    blanks: Literal["keep", "remove", "drop-sentence"] = "keep"
+    """De-identification blanks of reports (___, XXXX): kept, removed, or their sentence dropped."""
+    remove_priors: bool = False
+    """Remove what reports say of earlier films ("unchanged", "compared to prior")."""
+    seed: int = 0
+    """Seed of a split that the data set does not give."""
+    strict: bool = False
+    """Any report or film that cannot be used is an error."""
+    overwrite: bool = False
+    """Replace an --out that was made with other settings."""
+    dry_run: bool = False
+    """Say what would be made, and stop."""
+    num_workers: Annotated[int, tyro.conf.arg(aliases=("--workers",))] = field(
+        default_factory=default_num_workers
+    )
+    """Processes that decode films; changes nothing in the result."""
+    shard: str = "0/1"
+    """i/n makes part i of n, on machines that share --out or whose folders `merge` joins afterwards."""
+
+    @property
+    def text_preparation(self) -> TextPreparation:
+        """What is done to reports."""
+        return TextPreparation(self.blanks, self.remove_priors)
+
+    @property
+    def film_format(self) -> FilmFormat:
+        """How films are written. Raises ValueError for a wrong flag."""
+        return FilmFormat(self.size, self.resize, self.image_format, self.window, self.colour, self.equalize)
+
+
+def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) -> bool:
+    """Make or re-enter an output folder; True where it is finished and nothing is left to do.
 
     Args:
         settings: all that decides the content, as plain values.
@@ -27,13 +85,11 @@ def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
     settings = json.loads(json.dumps(settings, default=str))
-    record = out / _SETTINGS
+    record = out / SETTINGS
     if record.is_file():
-        before = _read_settings(record)
+        before = read_settings(record)
         if before == settings:
-            for rest in out.rglob(".*.tmp"):  # of a killed run
-                rest.unlink()
-            return _open_finished(out)
+            return _is_finished(out)
         if not overwrite:
             names = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
             raise ValueError(
@@ -45,10 +101,11 @@ def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) 
         # Whatever it holds, it is not ours to delete, with or without --overwrite.
         raise ValueError(f"--out {out} is not empty and was not made by prepare_data.py; give another folder")
     write_atomic(record, json.dumps(settings, indent=2) + "\n")
-    return None
+    return False
 
 
-def _read_settings(record: Path) -> dict[str, Any]:
+def read_settings(record: Path) -> dict[str, Any]:
+    """The settings in a folder's prepare.json. Raises ValueError where it is damaged."""
     try:
         settings = json.loads(record.read_text())
     except (OSError, ValueError) as error:
@@ -56,26 +113,74 @@ def _read_settings(record: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def _open_finished(out: Path) -> PairsFolder | None:
-    """The folder, if its table and every film it names are there; else it is to be made (again)."""
-    if not any((out / name).is_file() for name in METADATA):
-        return None
-    folder = PairsFolder.open(out)
-    whole = not folder.has_films or all(path.is_file() for path in folder.image_paths)
-    return folder if whole else None
+def _is_finished(out: Path) -> bool:
+    """Whether the table and every film it names are there; else the folder is to be made (again)."""
+    path = next((out / name for name in METADATA if (out / name).is_file()), None)
+    if path is None:
+        return False
+    read = pd.read_parquet if path.suffix == ".parquet" else pd.read_csv
+    names = read(path, **{"columns" if path.suffix == ".parquet" else "usecols": ["file_name"]})
+    if all((out / name).is_file() for name in names["file_name"].dropna()):
+        return True
+    shutil.rmtree(out / PARTS, ignore_errors=True)  # says of films that are gone that they are there
+    return False
+
+
+def forget_outcomes(out: Path) -> None:
+    """Let a folder count as unfinished, so that what failed is tried again. Its films are kept."""
+    for name in METADATA:
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
 def _empty(out: Path) -> None:
     # The table first: a folder without it is an unfinished one, should this be interrupted.
-    for name in (*METADATA, "provenance.json", "README.md", "skipped.csv"):
+    for name in (*METADATA, "provenance.json", "README.md", "skipped.csv", LIST_NAME):
         (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / "images", ignore_errors=True)
+    for name in ("images", PARTS):
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def remove_rests(out: Path, alone: bool) -> None:
+    """Delete what killed runs left half written, once all films are there.
+
+    Args:
+        alone: no other shard can be writing the table at this moment.
+    """
+    for folder in (out, out / PARTS) if alone else ():
+        for rest in folder.glob(".*.tmp"):
+            rest.unlink(missing_ok=True)
+    for rest in (out / "images").rglob(".*.tmp"):
+        rest.unlink(missing_ok=True)
 
 
 def plain_config(config: Any) -> dict[str, Any]:
     """A source's dataclass as plain values."""
     fields = dataclasses.asdict(config).items()
     return {name: str(value) if isinstance(value, Path) else value for name, value in fields}
+
+
+def content_settings(config: Any, *leave_out: str) -> dict[str, Any]:
+    """The settings that decide a folder's content: none of the passing ones, and of a path the name only,
+    so that a folder is the same on every machine."""
+    return {
+        name: value.name if isinstance(value, Path) else value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in (*_PASSING, *leave_out)
+    }
+
+
+def source_record(kind: str, config: Any) -> dict[str, Any]:
+    """Provenance of a source: the command as far as it decides the content, config, commit, versions."""
+    settings = content_settings(config)
+    defaults = {f.name: f.default for f in dataclasses.fields(config)}
+    flags = []
+    for name, value in settings.items():
+        if value != defaults[name] and value not in (None, ""):
+            values = value if isinstance(value, list | tuple) else [] if value is True else [value]
+            flags += [f"--{name.replace('_', '-')}", *(repr(v) if v == "" else str(v) for v in values)]
+    command = " ".join(["prepare_data.py", kind, *flags])
+    return {**provenance_record(settings), "command": command}
 
 
 def refuse_skipped(skipped: Sequence[Mapping[str, str]], strict: bool) -> None:
@@ -88,7 +193,8 @@ def refuse_skipped(skipped: Sequence[Mapping[str, str]], strict: bool) -> None:
 def hash_file(path: str | Path, flag: str) -> str:
     """Short hash of a file's content. Raises ValueError that names the flag where it cannot be read."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise ValueError(f"{flag} {path}: cannot be read ({error.strerror})") from None
 

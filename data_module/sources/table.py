@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,20 @@ import numpy as np
 import pandas as pd
 
 from data_module.findings import FINDINGS, prompt_sentence
-from data_module.pairs import PairsFolder, provenance_record, write_pairs
+from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import join_sections
-from data_module.sources.films import FilmFormat, convert_films, default_num_workers, name_films
+from data_module.sources.conversion import Job, convert_films
+from data_module.sources.films import name_films
 from data_module.sources.label_map import LabelMap, merge_codes
-from data_module.sources.output import begin_folder, count_values, hash_file, plain_config, refuse_skipped
+from data_module.sources.output import (
+    OutputConfig,
+    begin_folder,
+    content_settings,
+    count_values,
+    hash_file,
+    refuse_skipped,
+    source_record,
+)
 from data_module.sources.table_rows import Row, parse_rows
 from data_module.splits import split_by_patient
 
@@ -23,15 +32,13 @@ Labeler = Callable[[Sequence[str]], np.ndarray]  # reports -> (N, 14) certaintie
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableConfig:
+class TableConfig(OutputConfig):
     """A table of films and, where it has them, reports and labels."""
 
     table: Path
     """CSV file (.tsv: tab-separated), one row a film."""
     images: Path
     """Folder that the image column's paths start from."""
-    out: Path
-    """Pairs folder to write."""
     image_column: str = "image"
     """Path of the film under --images."""
     patient_column: str = "patient_id"
@@ -56,26 +63,12 @@ class TableConfig:
     """Name of each row's data set; "" takes --source-name."""
     source_name: str = "csv"
     """Goes into the `source` column."""
-    size: int = 256
-    """Pixels a side of the written films."""
-    resize: str = "fit-crop"
-    """fit-crop (central square), pad (black bars) or squash."""
-    image_format: str = "png"
-    """png (exact) or jpeg (quality 95)."""
-    seed: int = 0
-    """Seed of the split by patient."""
-    strict: bool = False
-    """Any row that cannot be used is an error."""
-    overwrite: bool = False
-    """Replace an --out that was made with other settings."""
-    dry_run: bool = False
-    """Say what would be made, and stop."""
-    num_workers: int = field(default_factory=default_num_workers)
-    """Threads that decode films; changes nothing in the result."""
 
 
-def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsFolder:
+def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsFolder | None:
     """Convert a table into a pairs folder; returns it, also when it was finished before.
+
+    None after a shard whose other shards are not finished.
 
     Args:
         labeler: labels rows that have text; a table's own labels go before it.
@@ -83,14 +76,16 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
     Raises:
         ValueError: names the flag, file or column that is wrong.
     """
-    film = FilmFormat(config.size, config.resize, config.image_format)
+    _ = config.film_format  # a wrong flag is named before anything is written
     table = _read(config)
-    finished = begin_folder(config.out, _settings(config, table), config.overwrite)
-    if finished is not None:
-        print(f"{config.out}: already done, {len(finished)} rows")
-        return finished
+    if begin_folder(config.out, _settings(config, table), config.overwrite):
+        print(f"{config.out}: already done")
+        return PairsFolder.open(config.out)
     rows, skipped = parse_rows(table, config, LabelMap(config.label_map))
-    rows, failed = _write_films(rows, config, film)
+    converted = _write_films(rows, config)
+    if converted is None:
+        return None
+    rows, failed = converted
     skipped += failed
     refuse_skipped(skipped, config.strict)
     if not rows:
@@ -105,8 +100,9 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
         "num_patients": len({record["patient_id"] for record in records}),
         "splits": count_values(splits),
         "sources": count_values([record["source"] for record in records]),
+        "labels_from": count_values([record["labels_from"] for record in records]),
     }
-    provenance = {**provenance_record(plain_config(config)), **counts}
+    provenance = {**source_record("csv", config), **counts}
     return write_pairs(config.out, records, provenance, _card(config, counts), skipped)
 
 
@@ -137,20 +133,24 @@ def _read(config: TableConfig) -> pd.DataFrame:
     return table
 
 
-def _write_films(
-    rows: Sequence[Row], config: TableConfig, film: FilmFormat
-) -> tuple[list[Row], list[dict[str, str]]]:
+def _write_films(rows: Sequence[Row], config: TableConfig) -> tuple[list[Row], list[dict[str, str]]] | None:
     names = name_films([row.item for row in rows], config.image_format)
-    targets = [config.out / name for name in names]
-    reasons = convert_films([row.film for row in rows], targets, film, config.num_workers)
-    kept, skipped = [], []
-    for row, name, reason in zip(rows, names, reasons, strict=True):
-        if reason is None:
-            row.values["file_name"] = name
-            kept.append(row)
-        else:
-            skipped.append({"item": row.item, "reason": reason})
-    return kept, skipped
+    root = str(config.images)
+
+    def jobs(films: range) -> list[Job]:
+        return [Job(root, rows[film].item, names[film]) for film in films]
+
+    failed = convert_films(config, jobs, len(rows))
+    if failed is None:
+        return None
+    kept = [
+        (row, name) for film, (row, name) in enumerate(zip(rows, names, strict=True)) if film not in failed
+    ]
+    for row, name in kept:
+        row.values["file_name"] = name
+    return [row for row, _ in kept], [
+        {"item": rows[film].item, "reason": why} for film, why in failed.items()
+    ]
 
 
 def _label_texts(rows: Sequence[Row], labeler: Labeler | None) -> None:
@@ -159,7 +159,10 @@ def _label_texts(rows: Sequence[Row], labeler: Labeler | None) -> None:
     if labeler and with_text:
         all_codes = labeler([join_sections(*row.sections) for row in with_text])
         for row, codes in zip(with_text, all_codes, strict=True):
-            row.codes = merge_codes(row.codes, codes)
+            merged = merge_codes(row.codes, codes)
+            if merged != row.codes:
+                row.labels_from = "table + rule labeler" if row.codes else "rule labeler"
+            row.codes = merged
 
 
 def _as_record(row: Row) -> dict[str, Any]:
@@ -173,13 +176,13 @@ def _as_record(row: Row) -> dict[str, Any]:
         "impression_section": row.sections.impression,
         "prompt": prompt_sentence(row.codes),
         "source": f"{row.values['source']} ({marked})",
+        "labels_from": row.labels_from,
     }
 
 
 def _settings(config: TableConfig, table: pd.DataFrame) -> dict[str, Any]:
     """What decides the content of the folder."""
-    passing = ("out", "strict", "overwrite", "dry_run", "num_workers")
-    settings = {name: value for name, value in plain_config(config).items() if name not in passing}
+    settings = content_settings(config)
     settings["table_hash"] = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
     if config.label_map:
         settings["label_map_hash"] = hash_file(config.label_map, "--label-map")
@@ -196,5 +199,7 @@ Made by `prepare_data.py csv`; provenance.json tells how, skipped.csv what was l
 
 Films: 8-bit grey, {config.size} x {config.size}, {config.resize}. {counts["num_patients"]} patients, split by
 patient. "(text from labels)" marks reports that were built from a film's labels, age, sex and view: no
-person wrote them. The films' and notes' own licences hold for this copy. Not for clinical use.
+person wrote them. `labels_from` says whether a row's findings come from the table, from the rule labeler that
+reads its text, or from both, the table's first. The films' and notes' own licences hold for this copy.
+Not for clinical use.
 """

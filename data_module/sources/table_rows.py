@@ -10,13 +10,14 @@ import pandas as pd
 
 from data_module.findings import CERTAINTIES, FINDINGS
 from data_module.images import FilmError
-from data_module.sections import Sections, split_sections
+from data_module.sections import Sections, TextPreparation, prepare_report
 from data_module.sources.built_report import build_report
 from data_module.sources.films import resolve_inside
 from data_module.sources.label_map import Codes, LabelMap, normalise_label
 from data_module.sources.output import count_values
 
 MAX_AGE = 120.0  # years
+MAX_LABEL = 40  # characters of a label
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 
 
@@ -36,17 +37,20 @@ class Columns(Protocol):
     source_column: str
     source_name: str
 
+    @property
+    def text_preparation(self) -> TextPreparation: ...
+
 
 @dataclass
 class Row:
     """One usable row, on its way to the pairs folder."""
 
     item: str
-    film: Path
     values: dict[str, Any]
     codes: Codes
     sections: Sections
     has_text: bool  # False: the sections were built from the labels
+    labels_from: str = ""  # table, rule labeler, or both; "" where there are none
 
 
 class UnusableRow(ValueError):
@@ -99,7 +103,7 @@ def _parse_row(record: Mapping[str, str], name: str, columns: Columns, label_map
     }
     text = get(columns.report_column)
     if text:
-        sections = split_sections(text)
+        sections = prepare_report(text, columns.text_preparation).sections
         if not any(sections):
             raise UnusableRow("the report is empty but for headings")
     else:
@@ -108,7 +112,8 @@ def _parse_row(record: Mapping[str, str], name: str, columns: Columns, label_map
         sections = build_report(codes, labels, row_id=name, **about)
         if sections is None:
             raise UnusableRow("no report, and no label to build one from")
-    return Row(name, resolve_inside(columns.images, name), values, codes, sections, bool(text))
+    resolve_inside(columns.images, name)
+    return Row(name, values, codes, sections, bool(text), "table" if codes else "")
 
 
 def _split_labels(record: Mapping[str, str], columns: Columns) -> list[str]:
@@ -123,11 +128,16 @@ def _check_labels(records: Sequence[Mapping[str, str]], columns: Columns, label_
         [label for record in records for label in _split_labels(record, columns) if label not in label_map]
     )
     if counts:
-        names = ", ".join(f"{label!r} ({count})" for label, count in list(counts.items())[:20])
+        names = ", ".join(f"{_quote(label)} ({count})" for label, count in list(counts.items())[:20])
         raise ValueError(
             f"--labels-column {columns.labels_column}: {len(counts)} label(s) are not among the known ones: "
             f'{names}. Map each to a finding, or to nothing, with --label-map FILE.json ({{"label": null}})'
         )
+
+
+def _quote(label: str) -> str:
+    """A label for an error message; a longer text may be a report, which is never shown."""
+    return repr(label) if len(label) <= MAX_LABEL else f"a text of {len(label)} characters"
 
 
 def _parse_codes(record: Mapping[str, str]) -> Codes:
@@ -141,7 +151,7 @@ def _parse_codes(record: Mapping[str, str]) -> Codes:
         except ValueError:
             code = None
         if code not in CERTAINTIES:
-            raise UnusableRow(f"{finding} holds {text!r}; a certainty is 1, 0, -1 or empty")
+            raise UnusableRow(f"{finding} holds no certainty (1, 0, -1 or empty)")
         codes[finding] = code
     return codes
 
@@ -155,8 +165,8 @@ def _parse_age(text: str) -> float | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([YMWD]?)", text.upper())
     if match is None:
-        raise UnusableRow(f"age {text!r} is not a number")
+        raise UnusableRow("the age is not a number")
     age = float(match[1]) / {"": 1, "Y": 1, "M": 12, "W": 52.18, "D": 365.25}[match[2]]
     if age > MAX_AGE:
-        raise UnusableRow(f"age {text!r} is over {MAX_AGE:.0f} years")
+        raise UnusableRow(f"the age is over {MAX_AGE:.0f} years")
     return round(age, 2)

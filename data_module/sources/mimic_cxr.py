@@ -1,0 +1,297 @@
+"""The `mimic-cxr` source: MIMIC-CXR-JPG 2.x or MIMIC-CXR's DICOM films, with its reports -> a pairs folder.
+
+Terms: the PhysioNet Credentialed Health Data Use Agreement, which holds for the folder made here too.
+Johnson et al., MIMIC-CXR, Scientific Data 2019; MIMIC-CXR-JPG, arXiv:1901.07042.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from data_module.findings import FINDINGS, prompt_sentence
+from data_module.pairs import write_atomic, write_pairs_in_pieces
+from data_module.sections import Sections, TextPreparation, join_sections, prepare_report
+from data_module.sources.conversion import Job, convert_films
+from data_module.sources.films import SUFFIXES
+from data_module.sources.mimic_files import (
+    ReportError,
+    ReportFolder,
+    ReportZip,
+    find_film_suffix,
+    find_table,
+    find_tree,
+    open_reports,
+)
+from data_module.sources.mimic_tables import LABELS, METADATA, SPLIT, FilmTable, Tables, join_tables
+from data_module.sources.output import (
+    LIST_NAME,
+    OutputConfig,
+    begin_folder,
+    content_settings,
+    count_values,
+    forget_outcomes,
+    hash_file,
+    refuse_skipped,
+    source_record,
+)
+from data_module.sources.section_spool import SectionSpool
+
+_PIECE = 8192  # rows of the table held at once
+_VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
+_NO_SECTION = "the report has neither findings nor impression"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MimicConfig(OutputConfig):
+    """MIMIC-CXR-JPG 2.x (or MIMIC-CXR's DICOM films) with MIMIC-CXR's reports, as they were downloaded."""
+
+    root: Path
+    """Download of the films; its files/ folder may lie deeper, as wget leaves it."""
+    reports: Path
+    """mimic-cxr-reports.zip, or a folder that holds it or the text files."""
+    tables: Path | None = None
+    """Folder of the metadata, split and label tables of MIMIC-CXR-JPG, where --root does not hold them."""
+    patients: Path | None = None
+    """MIMIC-IV's hosp/patients.csv.gz, which gives sex and age; else they stay empty."""
+    split: Literal["official", "paper"] = "official"
+    """official, or paper: folders p10 to p18 train, p19 tests, PA films only (CXR-IRGen)."""
+    labels: Literal["chexpert", "negbio"] = "chexpert"
+    """Which official labels: 1, 0, -1 and blank are kept as they are."""
+    views: tuple[str, ...] = ()
+    """PA, AP, L (lateral), "" (unknown) or another ViewPosition. Default: PA AP; for the paper's split PA."""
+    refresh: bool = False
+    """Look again for films and reports that were missing: for a download that has grown since."""
+
+    @property
+    def wanted_views(self) -> tuple[str, ...]:
+        """`views`, or the split's own."""
+        return self.views or _VIEWS[self.split]
+
+
+def prepare_mimic(config: MimicConfig) -> bool:
+    """Convert a download into a pairs folder; the same command goes on where it stopped.
+
+    Returns:
+        Whether the folder is finished; False while other shards are missing.
+
+    Raises:
+        ValueError: names the flag, file or column that is wrong.
+    """
+    _ = config.film_format  # a wrong flag is named before anything is written
+    tree = find_tree(config.root, "--root")
+    suffix = find_film_suffix(tree)
+    tables = find_tables(config)
+    if config.refresh:
+        forget_outcomes(config.out)
+    if begin_folder(config.out, _settings(config, tables), config.overwrite):
+        print(f"{config.out}: already done; if the download has grown since, give --refresh")
+        return True
+    plan = plan_films(config, tables)
+    refuse_skipped(plan.joined.skipped, config.strict)
+    names = _name_films(plan.joined.films)
+
+    def jobs(films: range) -> list[Job]:
+        part = names.iloc[films.start : films.stop]
+        return [
+            Job(str(tree), name + suffix, f"images/{name}{SUFFIXES[config.image_format]}") for name in part
+        ]
+
+    failed = convert_films(config, jobs, len(plan.joined.films))
+    if failed is None:
+        return False
+    write_folder(config, plan, failed)
+    return True
+
+
+@dataclass(frozen=True)
+class FilmPlan:
+    """What is to be made: films whose tables and reports are sound, their sections, and counts of these."""
+
+    joined: FilmTable
+    sections: SectionSpool
+    text_counts: Mapping[str, int]
+
+
+def plan_films(config: MimicConfig, tables: Tables) -> FilmPlan:
+    """Join the tables and read every report, before any film is decoded."""
+    reports = open_reports(config.reports)
+    joined = join_tables(tables, config.split, config.wanted_views)
+    joined.skipped += reports.skipped
+    spool = SectionSpool(config.out)
+    return FilmPlan(joined, spool, _check_reports(joined, reports, config.text_preparation, spool))
+
+
+def write_folder(config: MimicConfig, plan: FilmPlan, failed: Mapping[int, str]) -> None:
+    """Write the table and what goes with it, once the films are there.
+
+    Args:
+        failed: number of a planned film -> why it could not be converted.
+
+    Raises:
+        ValueError: nothing is left, or --strict and something failed.
+    """
+    joined = plan.joined
+    _drop_failed(joined, failed)
+    refuse_skipped(joined.skipped, config.strict)
+    if joined.films.empty:
+        first = joined.skipped[0] if joined.skipped else {"item": "films", "reason": "none of these views"}
+        raise ValueError(f"--root {config.root}: nothing can be used; {first['item']}: {first['reason']}")
+    _write_list(config.out, joined.films)
+    counts = {**_count(joined), "texts": dict(sorted(plan.text_counts.items()))}
+    lines = [*joined.skipped, *joined.left_out]
+    pieces = _make_pieces(joined, plan.sections, SUFFIXES[config.image_format])
+    provenance = {**source_record("mimic-cxr", config), **counts}
+    write_pairs_in_pieces(config.out, pieces, len(joined.films), provenance, _card(config, counts), lines)
+
+
+def find_tables(config: MimicConfig) -> Tables:
+    folders = [config.tables or config.root]
+    where = f"--tables {config.tables}" if config.tables else f"--root {config.root}"
+    if config.tables and not config.tables.is_dir():
+        raise ValueError(f"{where}: no such folder")
+    try:
+        split = find_table(folders, SPLIT, where)
+    except ValueError:
+        if config.split == "official":
+            raise
+        split = None
+    metadata, labels = (find_table(folders, name, where) for name in (METADATA, LABELS[config.labels]))
+    return Tables(metadata, labels, split, config.patients)
+
+
+def _settings(config: MimicConfig, tables: Tables) -> dict[str, Any]:
+    """What decides the content. The films and loose reports go by the ids in the hashed tables."""
+    settings = content_settings(config, "root", "reports", "tables", "patients")
+    settings["views"] = list(config.wanted_views)
+    if config.reports.is_file():
+        settings["reports_hash"] = hash_file(config.reports, "--reports")
+    for name, path in vars(tables).items():
+        settings[f"{name}_hash"] = hash_file(path, f"--{name}") if path else ""
+    return {"kind": "mimic-cxr", **settings}
+
+
+def _check_reports(
+    joined: FilmTable, reports: ReportFolder | ReportZip, preparation: TextPreparation, spool: SectionSpool
+) -> Counter[str]:
+    """Skip the films of studies without a usable report, before any film is decoded; the others' sections go
+    to the spool, and what was done to them is counted."""
+    studies = joined.films.drop_duplicates("study_id")
+    reasons: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    pairs = zip(studies["subject_id"], studies["study_id"], strict=True)
+    for subject, study in tqdm(pairs, total=len(studies), desc="reports", unit="report"):
+        try:
+            prepared = prepare_report(reports.read(subject, study), preparation)
+            if not any(prepared.sections):
+                raise ReportError(_NO_SECTION)
+            spool.add(study, prepared.sections)
+            counts.update(prepared.counts)
+        except ReportError as error:
+            reasons[study] = str(error)
+    why = joined.films["study_id"].map(reasons).fillna("").to_numpy(dtype=object)
+    joined.skip(why != "", why)
+    return counts
+
+
+def _name_films(films: pd.DataFrame) -> pd.Series:
+    """p10/p10000032/s50414267/DICOM_ID, as in the download, without a suffix."""
+    subject, study = films["subject_id"], films["study_id"]
+    return "p" + subject.str.slice(0, 2) + "/p" + subject + "/s" + study + "/" + films["dicom_id"]
+
+
+def _drop_failed(joined: FilmTable, failed: Mapping[int, str]) -> None:
+    reasons = np.full(len(joined.films), "", dtype=object)
+    for number, why in failed.items():
+        reasons[number] = why
+    joined.skip(reasons != "", reasons)
+
+
+def _make_pieces(joined: FilmTable, spool: SectionSpool, suffix: str) -> Iterator[pd.DataFrame]:
+    """The table of the pairs folder, piece by piece: texts are in memory for one piece only."""
+    prompts: dict[bytes, str] = {}
+    studies = joined.films["study_id"].drop_duplicates()
+    texts = zip(studies, spool.read(studies), strict=True)
+    study, sections = "", Sections("", "")
+    for start in tqdm(range(0, len(joined.films), _PIECE), desc="table", unit=f"x{_PIECE}"):
+        films = joined.films.iloc[start : start + _PIECE]
+        labels = joined.labels[films["study"]]
+        of_films = []
+        for wanted in films["study_id"]:
+            while study != wanted:  # films of one study stand together
+                study, sections = next(texts)
+            of_films.append(sections)
+        for row in labels:
+            if row.tobytes() not in prompts:
+                prompts[row.tobytes()] = prompt_sentence(dict(zip(FINDINGS, row, strict=True)))
+        yield pd.DataFrame(
+            {
+                "file_name": "images/" + _name_films(films) + suffix,
+                "report": [join_sections(*text) for text in of_films],
+                "findings_section": [text.findings for text in of_films],
+                "impression_section": [text.impression for text in of_films],
+                "patient_id": films["subject_id"],
+                "study_id": films["study_id"],
+                "view": films["view"],
+                "split": films["split"],
+                "sex": films["sex"],
+                "age": films["age"],
+                **{name: labels[:, column] for column, name in enumerate(FINDINGS)},
+                "prompt": [prompts[row.tobytes()] for row in labels],
+                "source": "mimic-cxr",
+                "projection": films["projection"],
+                "view_position": films["view_position"],
+                "dicom_id": films["dicom_id"],
+            }
+        )
+
+
+def _write_list(out: Path, films: pd.DataFrame) -> None:
+    """The list that GPT report-generation baselines read: the first frontal film of each study, as paths
+    within MIMIC-CXR-JPG (images/, for its files/) and MIMIC-CXR's reports (reports/)."""
+    first = films[films["projection"] == "frontal"].drop_duplicates("study_id")
+    names = _name_films(first)
+    paths = {
+        "image_path": "images/" + names + ".jpg",
+        "report_path": "reports/" + names.str.rsplit("/", n=1).str[0] + ".txt",
+    }
+    table = first[["subject_id", "study_id", "dicom_id"]].assign(**paths)
+    write_atomic(out / LIST_NAME, table.to_csv(index=False))
+
+
+def _count(joined: FilmTable) -> dict[str, Any]:
+    films, labels = joined.films, joined.labels[joined.films.drop_duplicates("study_id")["study"]]
+    return {
+        "num_studies": len(labels),
+        "num_patients": int(films["subject_id"].nunique()),
+        "num_unlabelled_studies": joined.num_unlabelled,
+        "splits": count_values(films["split"]),
+        "views": count_values(films["view"]),
+        "studies_by_finding": {
+            name: {
+                label: int((labels[:, column] == code).sum())
+                for label, code in (("positive", 1), ("negative", 0), ("uncertain", -1))
+            }
+            for column, name in enumerate(FINDINGS)
+        },
+        "num_left_out": len(joined.left_out),
+        "reasons": count_values([line["reason"].split(" (")[0] for line in joined.skipped]),
+    }
+
+
+def _card(config: MimicConfig, counts: Mapping[str, Any]) -> str:
+    return f"""# MIMIC-CXR films and reports, {config.size} x {config.size}
+
+Made by `prepare_data.py mimic-cxr`; provenance.json tells how, skipped.csv what was left out and why.
+{counts["num_studies"]} studies of {counts["num_patients"]} patients; split: {config.split}; labels: official
+{config.labels}, kept as they are (1, 0, -1, blank). Films of one study stand in consecutive rows and share
+`study_id`, report and split.
+
+**Credentialed data.** The PhysioNet Credentialed Health Data Use Agreement 1.5.0 holds for this copy: do not
+share it, do not try to identify anybody, do not send its text to services of others. Not for clinical use.
+"""
