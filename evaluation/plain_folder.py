@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from data_module.decoding import is_dicom
 from data_module.findings import FINDINGS
-from data_module.images import is_dicom
 from data_module.pairs import COLUMNS, METADATA, PairsFolder
 from evaluation.labeler import label_reports
 
