@@ -12,6 +12,7 @@ from pathlib import Path
 from diffusers import UNet2DConditionModel
 from torch import nn
 
+from evaluation.judge import make_judge
 from training import TrainConfig, model_source, parse_config, run_script
 from vision_module.adapters import LoraConfig, check_lora
 from vision_module.denoiser_run import (
@@ -179,7 +180,7 @@ def main(argv: list[str] | None = None) -> None:
             else build_unet(config.model, channels, side, width)
         )
 
-    train_denoiser(config, "clipSD", build, config.lora, source)
+    train_denoiser(config, "clipSD", build, config.lora, source, make_judge(config.scores.score_classifier))
 
 
 if __name__ == "__main__":

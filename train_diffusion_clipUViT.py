@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from evaluation.judge import make_judge
 from training import parse_config, run_script
 from vision_module.denoiser_run import (
     DEMO_TRAIN,
@@ -87,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
             print(load_published(model, config.model.init_from))
         return model
 
-    train_denoiser(config, "clipUViT", start)
+    train_denoiser(config, "clipUViT", start, judge=make_judge(config.scores.score_classifier))
 
 
 if __name__ == "__main__":

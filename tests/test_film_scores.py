@@ -28,8 +28,8 @@ def test_scores_repeat_and_leave_the_random_state(chain):
     pairs = PairsFolder.open(chain.run("data")).split("validation")
     asked = []
 
-    def judge(pixels, labels):
-        asked.append((pixels.shape, labels.shape))
+    def judge(pixels, films, labels):
+        asked.append((pixels.shape, films.shape, labels.shape))
         return {"auroc": 0.5}
 
     scorer = FilmScorer(lambda model: vision, pairs, FilmScoreConfig(3, 2), judge, batch_size=2)
@@ -37,54 +37,28 @@ def test_scores_repeat_and_leave_the_random_state(chain):
     first, second = scorer(vision.denoiser), scorer(vision.denoiser)
     assert first == second
     assert set(first) == {"ssim", "psnr", "auroc"}
-    assert asked[0] == ((3, 64, 64), (3, 14))
+    assert asked[0] == ((3, 64, 64), (3, 64, 64), (3, 14))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_folds_of_a_denoiser_with_scores(chain, tmp_path):
-    """Two folds of a U-ViT, stopped by SSIM; their validation rows are others, and the summary reads them."""
+    """Two folds of a U-ViT, stopped by FID; their validation rows are others, and the summary reads them."""
     runs = []
     for fold in range(2):
         out = tmp_path / f"uvit_{fold}"
-        flags = [
-            "--data",
-            chain.run("data"),
-            "--autoencoder",
-            chain.run("autoencoder"),
-            "--clip",
-            chain.run("clip"),
-        ]
-        flags += [
-            "--embed-dim",
-            "32",
-            "--depth",
-            "3",
-            "--num-heads",
-            "2",
-            "--num-steps",
-            "4",
-            "--batch-size",
-            "4",
-        ]
-        flags += [
-            "--folds",
-            "2",
-            "--fold",
-            str(fold),
-            "--score-films",
-            "2",
-            "--score-every",
-            "2",
-            "--score-steps",
-            "2",
-        ]
-        flags += ["--early-stopping", "ssim", "--validate-every", "2", "--cache", str(tmp_path / "cache")]
+        flags = ["--data", chain.run("data"), "--autoencoder", chain.run("autoencoder")]
+        flags += ["--clip", chain.run("clip"), "--cache", str(tmp_path / "cache")]
+        flags += ["--embed-dim", "32", "--depth", "3", "--num-heads", "2"]
+        flags += ["--num-steps", "4", "--batch-size", "4"]
+        flags += f"--folds 2 --fold {fold} --score-films 3 --score-every 2 --score-steps 2".split()
+        flags += ["--score-classifier", chain.run("classifier")]
+        flags += ["--early-stopping", "fid", "--validate-every", "2"]
         train_diffusion_clipUViT.main([*flags, "--out", str(out)])
         runs.append(out)
     lines = [json.loads(line) for run in runs for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert sum("validation_ssim" in line for line in lines) == 4
+    assert sum({"validation_ssim", "validation_fid"} <= set(line) for line in lines) == 4
     assert len({line["validation_loss"] for line in lines if "validation_loss" in line}) == 4
     text = summarise_folds(runs)
     assert "(best)" in text
-    assert "| ssim | psnr |" in text
+    assert all(f" {name} |" in text for name in ("ssim", "psnr", "fid"))
     assert VisionModel.from_pretrained(runs[0] / "model").image_size == 64

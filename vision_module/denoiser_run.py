@@ -16,7 +16,7 @@ from vision_module.clip import NUM_TOKENS
 from vision_module.denoiser_data import make_sources
 from vision_module.diffusion import DiffusionConfig, PromptedDenoiser, make_objective, make_scheduler
 from vision_module.encoding import encode_latents
-from vision_module.film_scores import FilmScoreConfig, FilmScorer
+from vision_module.film_scores import FilmScoreConfig, FilmScorer, Judge
 from vision_module.pipeline import Sources, VisionModel, load_prompts
 from vision_module.prompting import num_context_tokens
 
@@ -100,7 +100,12 @@ def describe_denoiser(config: DenoiserConfig, build: Build, frozen: bool = False
 
 
 def train_denoiser(
-    config: DenoiserConfig, kind: str, build: Build, lora: LoraConfig | None = None, init_from: str = ""
+    config: DenoiserConfig,
+    kind: str,
+    build: Build,
+    lora: LoraConfig | None = None,
+    init_from: str = "",
+    judge: Judge | None = None,
 ) -> None:
     """Encode what is not cached yet, then train and save the whole vision model.
 
@@ -109,6 +114,7 @@ def train_denoiser(
         build: (in_channels, sample_size, context_dim, num_context_tokens) -> denoiser.
         lora: with `lora.lora`, adapters are trained in the place of the denoiser.
         init_from: folder or hub name of the pipeline whose U-Net the adapters belong to.
+        judge: further scores of the films drawn in validation.
     """
     lora = lora or LoraConfig()
     pairs = PairsFolder.open(config.data)
@@ -158,5 +164,5 @@ def train_denoiser(
     objective = make_objective(diffusion, null_text)
     score = None
     if config.scores.score_films:
-        score = FilmScorer(make_vision, pairs.split("validation"), config.scores)
+        score = FilmScorer(make_vision, pairs.split("validation"), config.scores, judge)
     fit(model, objective, *sources, config.train, run, save, groups, score)

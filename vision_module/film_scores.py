@@ -13,8 +13,8 @@ from training import make_generator
 from vision_module.film_sampler import DrawingConfig, FilmSampler
 from vision_module.pipeline import VisionModel
 
-# Drawn pixels (N, S, S) uint8 and the (N, 14) certainties that were asked for -> metrics.
-Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+# Drawn and paired pixels (N, S, S) uint8, and the (N, 14) certainties that were asked for -> metrics.
+Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ class FilmScoreConfig:
     """Solver steps of these films."""
     score_guidance: float = 2.0
     """Their guidance scale."""
+    score_classifier: str = ""
+    """Run of train_classifier.py, for FID and AUROC of these films: the better measures to stop by."""
+
+    def __post_init__(self) -> None:
+        if self.score_classifier and not self.score_films:
+            raise ValueError("--score-classifier scores drawn films: pass --score-films, such as 64")
 
 
 class FilmScorer:
@@ -68,8 +74,9 @@ class FilmScorer:
             _, images = sampler.draw([self.prompts[item] for item in items], [None] * len(items), generators)
             drawn.append(to_pixels(images).cpu().numpy())
         pixels = np.concatenate(drawn)
-        scores = paired_scores(pixels, load_pixels(self.paths, vision.image_size))
-        return {**scores, **(self.judge(pixels, self.labels) if self.judge else {})}
+        films = load_pixels(self.paths, vision.image_size)
+        scores = paired_scores(pixels, films)
+        return {**scores, **(self.judge(pixels, films, self.labels) if self.judge else {})}
 
 
 def paired_scores(pixels: np.ndarray, films: np.ndarray) -> dict[str, float]:
