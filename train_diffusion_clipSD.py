@@ -140,9 +140,9 @@ PRESETS = {
         dry_run_latents=(4, 32, 32),
         dry_run_width=768,
     ),
-    # The same at demo scale, with the demo's own text encoder: there is no small ClinicalBERT. The velocity in
-    # the place of the noise: after 2,400 steps of noise prediction the films' brightness still drifts away
-    # (AUROC .60), for an error in the noise grows by deviation / signal, over 100 at this schedule's end.
+    # The same at demo scale, with the demo's own text encoder: there is no small ClinicalBERT. It predicts
+    # the velocity, not the noise: after 2,400 steps of noise prediction the films' brightness still drifts
+    # away (AUROC .60): an error in the noise grows by deviation / signal, over 100 at this schedule's end.
     "text-to-xray-demo": Config(
         texts=("prompt", "report"),
         diffusion=dataclasses.replace(DEMO_LDM, beta_schedule="linear", beta_start=1e-4, beta_end=0.02),

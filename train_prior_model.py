@@ -95,7 +95,7 @@ PRESETS = {
     "demo": Config(
         loss=PriorLossConfig(decoder_loss_weight=2.0, decoder_items=8, findings_weight=4.0),
         train=TrainConfig(
-            num_steps=3200,
+            num_steps=2800,
             batch_size=16,
             learning_rate=4e-3,
             weight_decay=0.05,
