@@ -10,9 +10,14 @@ from PIL import Image
 from test_diffusion import MEAN, STD, ExactDenoiser
 
 import sample_pairs
-from data_module.images import read_pixels
+import train_text_to_latent
+from data_module.images import load_pixels, read_pixels, to_pixels
 from data_module.pairs import PairsFolder
+from prior_model import TextToLatent
+from vision_module import VisionModel
+from vision_module.autoencoder import decode_latents
 from vision_module.diffusion import DiffusionConfig, make_scheduler
+from vision_module.prompting import Prompts
 from vision_module.sampling import SOLVERS, denoise, left_timesteps, make_solver
 
 
@@ -174,21 +179,25 @@ def test_a_free_prompt_needs_no_folder(chain, tmp_path, monkeypatch, capsys):
 
 def test_start_from_the_text_to_latent_model(chain, tmp_path):
     """The start is what the model reads off each prompt: with it items differ, and stay pure."""
-    module = pytest.importorskip("train_text_to_latent")
     run = tmp_path / "text_to_latent"
-    flags = [
-        "--data",
-        chain.run("data"),
-        "--autoencoder",
-        chain.run("autoencoder"),
-        "--clip",
-        chain.run("clip"),
-    ]
-    module.main([*flags, "--out", str(run), "--num-steps", "2", "--warmup-steps", "0", "--hidden-dim", "16"])
+    flags = ["--data", chain.run("data"), "--autoencoder", chain.run("autoencoder")]
+    flags += ["--clip", chain.run("clip"), "--out", str(run), "--num-steps", "2", "--hidden-dim", "16"]
+    train_text_to_latent.main([*flags, "--warmup-steps", "0"])
     started = films(chain, tmp_path / "out", init_from=run, strength=0.5, num_pairs=8)
     alone = films(chain, tmp_path / "alone", init_from=run, strength=0.5, num_pairs=2, start=3)
     assert all(started[name] == content for name, content in alone.items())
     assert started != films(chain, tmp_path / "noise", num_pairs=8)
+    # Strength 0 is the decoded start itself.
+    films(chain, tmp_path / "bare", init_from=run, strength=0.0, num_pairs=8)
+    bare = PairsFolder.open(tmp_path / "bare")
+    vision = VisionModel.from_pretrained(chain.run("uvit/model"))
+    reader = Prompts(vision.prompts.text_encoder, vision.prompts.tokenizer, None, None, "text", "pooled")
+    with torch.no_grad():
+        texts = reader.encode_texts(bare.table["prompt"].tolist())[:, 0]
+        latents = TextToLatent.from_pretrained(run / "model").eval()(texts)
+    expected = to_pixels(decode_latents(vision.autoencoder, latents)).numpy()
+    drawn = load_pixels(bare.image_paths, 64)
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
     with pytest.raises(ValueError, match=r"--init-from .*holds a bart run"):
         films(chain, tmp_path / "wrong", init_from=chain.run("bart"))
 
@@ -197,7 +206,8 @@ def test_start_from_the_text_to_latent_model(chain, tmp_path):
     ("flags", "message"),
     [
         (["--guidance-interval", "0.7", "0.2"], r"--guidance-interval 0.7 0.2: must be 0 <= LOW < HIGH <= 1"),
-        (["--strength", "1.5"], r"--strength 1.5: must be above 0"),
+        (["--strength", "1.5"], r"--strength 1.5: must be 0 to 1"),
+        (["--strength", "0"], r"--strength 0 decodes the start as it is: pass --init-film"),
         (["--num-inference-steps", "0"], r"--num-inference-steps 0"),
         (["--init-film", "a.png", "--init-from", "b"], r"--init-film or --init-from, not both"),
         (["--init-film", "nowhere.png"], r"nowhere.png: no such file"),

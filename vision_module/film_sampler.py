@@ -31,7 +31,8 @@ class DrawingConfig:
     init_from: str = ""
     """Run of train_text_to_latent.py: start from the latents that it reads off each prompt."""
     strength: float = 0.8
-    """Share of the steps taken from --init-film or --init-from; less keeps more of the start."""
+    """Share of the steps taken from --init-film or --init-from; less keeps more of the start, and 0 decodes
+    the start as it is: the film of the text-to-latent baseline."""
     mixed_precision: Literal["no", "bf16"] = "no"
     """Precision of the denoiser, the autoencoder and the prior."""
     truncate_prompts: bool = False
@@ -42,12 +43,14 @@ class DrawingConfig:
         for flag, wrong, need in (
             (f"num-inference-steps {self.num_inference_steps}", self.num_inference_steps < 1, "at least 1"),
             (f"guidance-interval {low} {high}", not 0 <= low < high <= 1, "0 <= LOW < HIGH <= 1"),
-            (f"strength {self.strength}", not 0 < self.strength <= 1, "above 0 and at most 1"),
+            (f"strength {self.strength}", not 0 <= self.strength <= 1, "0 to 1"),
         ):
             if wrong:
                 raise ValueError(f"--{flag}: must be {need}")
         if self.init_film and self.init_from:
             raise ValueError("pass --init-film or --init-from, not both")
+        if not (self.strength or self.init_film or self.init_from):
+            raise ValueError("--strength 0 decodes the start as it is: pass --init-film or --init-from")
 
 
 class FilmSampler:
@@ -73,7 +76,7 @@ class FilmSampler:
             film = load_images([config.init_film], vision.image_size).to(self.device)
             self._film_start = encode_films(vision.autoencoder, film)[0].float()
         solver = self._make_solver()
-        if config.init_film or read_start:
+        if (config.init_film or read_start) and config.strength:
             left_timesteps(solver, config.strength)
 
     def _make_solver(self):
@@ -101,6 +104,9 @@ class FilmSampler:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents (B, C, H, W) and images (B, 1, S, S) in [-1, 1]; one CPU generator an item."""
         config, vision = self.config, self.vision
+        if not config.strength:
+            latents = self._start(prompts)
+            return latents, decode_latents(vision.autoencoder, latents)
         noise = draw_noise(generators, vision.latent_shape).to(self.device)
         with self.autocast():
             context, null_context = vision.prompts.encode(prompts, self._load_references(references))
