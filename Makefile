@@ -28,7 +28,7 @@ lint: setup
 # Rewrites requirements.lock from pyproject.toml.
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra open-clip --universal --python-version 3.11 --no-header \
-		--no-annotate --no-emit-index-url --upgrade -o requirements.lock
+		--no-annotate --upgrade -o requirements.lock
 
 clean:
 	rm -rf runs/demo

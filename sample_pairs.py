@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Sample image-report pairs, or films alone: prompts and reference films -> a pairs folder.
 
-    python sample_pairs.py --prompt "Big right-sided pleural effusion" --guidance-scale 7
+    python sample_pairs.py --prompt "Large right pleural effusion." --guidance-scale 7
     python sample_pairs.py --vision runs/demo/uvit --language runs/demo/bart --prior runs/demo/prior \
         --data runs/demo/data --out runs/demo/pairs --num-pairs 256
 
@@ -23,7 +23,7 @@ from data_module.shards import parse_shard
 from data_module.synthetic import OutputConfig, SyntheticFolder
 from evaluation.labeler import label_reports
 from language_module import DecodingConfig, ReportCodec
-from prior_model import ReportPrior
+from prior_model import ReportPrior, TextToLatent
 from training import describe_run, make_generator, model_source, parse_config, run_script
 from training.config import to_dict
 from vision_module import DrawingConfig, FilmSampler, VisionModel
@@ -80,8 +80,6 @@ class PairSampler:
     def _load_start(self, vision: VisionModel) -> Callable[[Sequence[str]], torch.Tensor] | None:
         if not self.config.drawing.init_from:
             return None
-        from prior_model.text_to_latent import TextToLatent
-
         folder = model_source(self.config.drawing.init_from, "text_to_latent", "--init-from")
         model = TextToLatent.from_pretrained(folder).eval().to(self.device)
         shape = (model.config.latent_channels, model.config.latent_size, model.config.latent_size)

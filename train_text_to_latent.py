@@ -111,13 +111,14 @@ def main(argv: list[str] | None = None) -> None:
         models = {"text_to_latent": lambda: build(config.size, config.dry_run_width, channels, size)}
         describe_run(config, models, config.train, ("text_to_latent",), sizes)
         return
-    pairs = PairsFolder.open(config.data)
-    autoencoder_dir = model_source(config.autoencoder, "autoencoder", "--autoencoder")
-    clip_dir = model_source(config.clip, ("clip", "clipSD", "clipUViT"), "--clip")
-
     # Imported late: --help and --dry-run need not wait for it.
+    from vision_module.denoiser_run import ENCODER_RUNS
     from vision_module.encoding import encode_latents, encode_prompts
     from vision_module.pipeline import load_prompts
+
+    pairs = PairsFolder.open(config.data)
+    autoencoder_dir = model_source(config.autoencoder, "autoencoder", "--autoencoder")
+    clip_dir = model_source(config.clip, ENCODER_RUNS, "--clip")
 
     prompts = load_prompts(clip_dir, clip_dir, "text", "pooled", config.num_tokens)
     run = RunFolder.create(config.out, "text_to_latent", config, config.overwrite)

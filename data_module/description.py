@@ -1,13 +1,12 @@
 """What is in a pairs folder: counts, report lengths, co-occurrence of findings, and leaks between splits."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from data_module.cache import file_hash
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.pairs import SPLITS, PairsFolder
 from data_module.sources.open_i_reports import text_key
@@ -123,14 +122,9 @@ def _film_leak(pairs: PairsFolder) -> Leak:
     paths = pairs.image_paths
     sizes = pd.Series([path.stat().st_size if path.is_file() else -1 for path in paths])
     suspects = np.flatnonzero((sizes >= 0) & (pairs.table["split"].groupby(sizes).transform("nunique") > 1))
-    keys = [_hash_film(paths[row]) for row in suspects]
+    keys = [file_hash(paths[row]) for row in suspects]
     groups = _straddling(keys, pairs.table["split"].iloc[suspects], pairs.table["file_name"].iloc[suspects])
     return Leak(what, len(groups), True, tuple(groups[:5]))
-
-
-def _hash_film(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _report_leak(table: pd.DataFrame) -> Leak:

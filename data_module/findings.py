@@ -4,10 +4,12 @@ Findings are matched by name, never by position: MIMIC-CXR-JPG, CheXbert, chexpe
 torchxrayvision all order them differently. Source of names and codes: Irvin et al., CheXpert, AAAI 2019.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+
+Labeler = Callable[[Sequence[str]], np.ndarray]  # reports -> (N, 14) certainties in the order of FINDINGS
 
 FINDINGS: tuple[str, ...] = (
     "No Finding",

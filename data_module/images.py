@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from data_module.decoding import RESIZERS, FilmError, check_num_pixels, fit_crop, pad, read_pixels, squash
 
@@ -19,6 +20,7 @@ __all__ = [
     "load_pixels",
     "pad",
     "read_pixels",
+    "shift_films",
     "squash",
     "to_images",
     "to_pixels",
@@ -48,3 +50,17 @@ def load_pixels(paths: Sequence[str | Path], size: int, num_threads: int = 2) ->
 def load_images(paths: Sequence[str | Path], size: int) -> torch.Tensor:
     """Many films as float32 (N, 1, size, size) in [-1, 1]."""
     return to_images(load_pixels(paths, size))
+
+
+def shift_films(films: torch.Tensor, max_shift: int, generator: torch.Generator) -> torch.Tensor:
+    """Films or latents (N, C, S, S), each moved by its own whole number of cells, with the edge repeated.
+
+    Args:
+        max_shift: most cells, each way and on each side.
+    """
+    size = films.shape[-1]
+    padded = functional.pad(films, (max_shift,) * 4, mode="replicate")
+    corners = torch.randint(0, 2 * max_shift + 1, (len(films), 2), generator=generator).tolist()
+    return torch.stack(
+        [film[:, y : y + size, x : x + size] for film, (y, x) in zip(padded, corners, strict=True)]
+    )

@@ -1,6 +1,5 @@
 """What to draw: item i's prompt, findings and reference film, as a pure function of (seed, i)."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,11 +7,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from data_module.findings import FINDINGS, prompt_sentence
+from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
-
-Labeler = Callable[[Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True)

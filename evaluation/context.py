@@ -1,11 +1,11 @@
 """What a scoring command works with: folders, networks and labelers, opened once."""
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from data_module.cache import file_hash
 from data_module.pairs import PairsFolder
 from evaluation.classifier import FilmClassifier
 from evaluation.inputs import hash_folder
@@ -117,7 +117,7 @@ class Context:
         if not name.startswith(CHEXBERT):
             return {"labeler": name}
         path = Path(name.removeprefix(CHEXBERT)).expanduser()
-        return {"labeler": name, "labeler_hash": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+        return {"labeler": name, "labeler_hash": file_hash(path)[:16]}
 
 
 def open_scorers(settings: Settings) -> dict[str, Scorer]:

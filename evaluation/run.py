@@ -1,6 +1,5 @@
 """From folders to results.json: calls the sections, merges and writes."""
 
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from data_module.cache import file_hash
 from data_module.pairs import PairsFolder, write_atomic
 from evaluation import films, pairs, privacy, reports
 from evaluation.cache import score_cached
@@ -112,7 +112,7 @@ def _score_reports(context: Context, used: dict[str, Any], optional: bool) -> Sc
             "(columns file_name, report); name another with --reports."
         )
     matched = match_reports(path, real, settings.split)
-    used["reports_hash"] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    used["reports_hash"] = file_hash(path)[:16]
     scorers = open_scorers(settings)
     used |= (
         {"bert_score": f"{settings.bert_score}, layer {settings.bert_score_layer}"}

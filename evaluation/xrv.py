@@ -4,7 +4,6 @@ Only from a file that is already there: xrv's own cache, or a path. The publishe
 modules; they are read with torch's restricted unpickler, which builds nothing but the classes listed here.
 """
 
-import hashlib
 import pickle
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from data_module.cache import file_hash
 from data_module.findings import FINDINGS
 
 PREFIX = "torchxrayvision:"
@@ -53,7 +53,7 @@ def open_densenet(source: str, device: torch.device) -> dict[str, object]:
 
     return {
         "source": source,
-        "identity": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+        "identity": file_hash(path)[:16],
         "image_size": IMAGE_SIZE,
         "thresholds": {},
         "forward": forward,

@@ -5,9 +5,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from data_module.images import to_images
+from data_module.images import shift_films, to_images
 from language_module.codec import ReportCodec
 from language_module.report_gpt import ReportGPT
 
@@ -78,19 +77,10 @@ class ReportFilmSource:
         """The films and reports of these rows."""
         images = to_images(self.films[indices])
         if self.max_shift:
-            images = _shift(images, self.max_shift, generator)
+            images = shift_films(images, self.max_shift, generator)
         width = -(-int(self.lengths[indices].max()) // WIDTH_STEP) * WIDTH_STEP
         return {
             "images": images,
             "input_ids": self.input_ids[indices, :width],
             "attention_mask": self.attention_mask[indices, :width],
         }
-
-
-def _shift(images: torch.Tensor, max_shift: int, generator: torch.Generator) -> torch.Tensor:
-    size = images.shape[-1]
-    padded = functional.pad(images, (max_shift,) * 4, mode="replicate")
-    corners = torch.randint(0, 2 * max_shift + 1, (len(images), 2), generator=generator).tolist()
-    return torch.stack(
-        [film[:, y : y + size, x : x + size] for film, (y, x) in zip(padded, corners, strict=True)]
-    )

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from data_module.images import shift_films
+
 DecoderLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -114,7 +116,7 @@ class LatentReportSource:
             for scale in (*posterior, self.latent_noise):
                 latents = latents + scale * torch.randn(latents.shape, generator=generator)
         if self.max_shift:
-            latents = _shift(latents, self.max_shift, generator)
+            latents = shift_films(latents, self.max_shift, generator)
         token_ids = self.token_ids[indices]
         width = int((token_ids != self.pad_token_id).sum(dim=1).max())
         batch = {
@@ -123,13 +125,3 @@ class LatentReportSource:
             "token_ids": token_ids[:, : -(-width // 16) * 16],
         }
         return batch if self.labels is None else {**batch, "labels": self.labels[indices]}
-
-
-def _shift(latents: torch.Tensor, max_shift: int, generator: torch.Generator) -> torch.Tensor:
-    """Each film moved by its own whole number of cells."""
-    size = latents.shape[-1]
-    padded = functional.pad(latents, (max_shift,) * 4, mode="replicate")
-    corners = torch.randint(0, 2 * max_shift + 1, (len(latents), 2), generator=generator).tolist()
-    return torch.stack(
-        [film[:, y : y + size, x : x + size] for film, (y, x) in zip(padded, corners, strict=True)]
-    )

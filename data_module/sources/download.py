@@ -1,6 +1,5 @@
 """Files from a web server: in parts over several connections, resumed after a break, checked when whole."""
 
-import hashlib
 import json
 import shutil
 import time
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from data_module.cache import file_hash
 from data_module.pairs import write_atomic
 
 PART = 8 * 2**20  # bytes of one request
@@ -43,7 +43,7 @@ def download(url: str, target: Path, part: int = PART) -> str:
     """
     sums = target.with_name(f"{target.name}.sha256")
     if target.is_file() and sums.is_file():
-        found = hash_content(target)
+        found = file_hash(target)
         if found != sums.read_text().split()[0]:
             raise ValueError(f"{target} has changed since its download: delete it and run the command again")
         return found
@@ -60,17 +60,11 @@ def download(url: str, target: Path, part: int = PART) -> str:
         raise ValueError(
             f"{url}: {partial.stat().st_size} bytes came, {remote.size} were announced; try again"
         )
-    found = hash_content(partial)
+    found = file_hash(partial)
     write_atomic(sums, f"{found}  {target.name}\n")
     partial.replace(target)
     _progress_of(partial).unlink(missing_ok=True)
     return found
-
-
-def hash_content(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _ask(url: str) -> RemoteFile:

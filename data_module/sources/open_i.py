@@ -5,14 +5,14 @@ are joined when a folder of them is given or downloaded. Terms: CC BY-NC-ND 4.0,
 2016.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from data_module.findings import FINDINGS, prompt_sentence
+from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import TextPreparation, join_sections, prepare_report
 from data_module.sources.conversion import Job, convert_films
@@ -39,7 +39,6 @@ from data_module.sources.output import (
 )
 from data_module.splits import split_by_patient
 
-Labeler = Callable[[Sequence[str]], np.ndarray]  # reports -> (N, 14) certainties in the order of FINDINGS
 COLLECTION = "https://openi.nlm.nih.gov/imgs/collections"
 ARCHIVES = ("NLMCXR_reports.tgz", "NLMCXR_png.tgz")
 _FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")

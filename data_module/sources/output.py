@@ -1,7 +1,6 @@
 """The folder a source writes: its common settings, begun once, resumed, never overwritten by chance."""
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import tyro
 
+from data_module.cache import file_hash
 from data_module.pairs import METADATA, provenance_record, write_atomic
 from data_module.sections import TextPreparation
 from data_module.sources.films import FilmFormat, default_num_workers
@@ -193,8 +193,7 @@ def refuse_skipped(skipped: Sequence[Mapping[str, str]], strict: bool) -> None:
 def hash_file(path: str | Path, flag: str) -> str:
     """Short hash of a file's content. Raises ValueError that names the flag where it cannot be read."""
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return file_hash(path)[:16]
     except OSError as error:
         raise ValueError(f"{flag} {path}: cannot be read ({error.strerror})") from None
 

@@ -2,15 +2,14 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from data_module.findings import FINDINGS, prompt_sentence
+from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import join_sections
 from data_module.sources.conversion import Job, convert_films
@@ -27,8 +26,6 @@ from data_module.sources.output import (
 )
 from data_module.sources.table_rows import Row, parse_rows
 from data_module.splits import split_by_patient
-
-Labeler = Callable[[Sequence[str]], np.ndarray]  # reports -> (N, 14) certainties in the order of FINDINGS
 
 
 @dataclass(frozen=True, kw_only=True)
