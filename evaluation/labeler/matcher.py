@@ -45,8 +45,13 @@ def _expand_alternatives(text: str, closing: str) -> tuple[list[str], str]:
     return done + current, ""
 
 
-def compile_phrases(phrases: Iterable[str]) -> re.Pattern[str]:
-    """A pattern that matches the longest of `phrases` (whole words, or single signs) at each place."""
+def compile_phrases(phrases: Iterable[str], fillers: Iterable[str] = ()) -> re.Pattern[str]:
+    """A pattern that matches the longest of `phrases` (whole words, or single signs) at each place.
+
+    Args:
+        fillers: words that may stand between the words of a phrase; where a phrase has one of its own, the
+            phrase is tried first.
+    """
     tree: dict = {}
     symbols = ""
     for phrase in phrases:
@@ -57,12 +62,18 @@ def compile_phrases(phrases: Iterable[str]) -> re.Pattern[str]:
         for character in phrase:
             node = node.setdefault(character, {})
         node[""] = {}
-    words = rf"(?<!\w)(?:{_to_regex(tree)})(?!\w)"
+    gap = rf" (?:(?:{'|'.join(fillers)}) )*?" if fillers else " "
+    words = rf"(?<!\w)(?:{_to_regex(tree, gap)})(?!\w)"
     return re.compile(rf"{words}|[{symbols}]" if symbols else words)
 
 
-def _to_regex(node: Mapping) -> str:
-    branches = [re.escape(character) + _to_regex(child) for character, child in node.items() if character]
+def _to_regex(node: Mapping, gap: str) -> str:
+    """`gap`: the pattern that stands for a space."""
+    branches = [
+        (gap if character == " " else re.escape(character)) + _to_regex(child, gap)
+        for character, child in node.items()
+        if character
+    ]
     if not branches:
         return ""
     if len(branches) == 1 and "" not in node:

@@ -31,12 +31,14 @@ _REWRITES = tuple(
         (r"\bs/p\b", "status post"),
         (r"\bh/o\b", "history of"),
         (r"\band/or\b", "or"),
+        (r"\bcan['’]t\b", "cannot"),
+        (r"n['’]t\b", " not"),
         (r"\bvs\b\.?", "versus"),
         (r"\?(?=\w)", " possible "),  # ?pneumonia
         (r"\?+(?=\s|$)", " is possible . "),
         (r"\b(dr|mr|mrs|ms|approx|incl|pt|fx|st|e\.g|i\.e|a\.m|p\.m)\.(?= \w)(?! no\b)", r"\1"),
         (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
-        (r":\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))", " is absent"),
+        (r"(?::|\s[-–—])\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))", " is absent"),
         (r":\s*(?:yes|present|positive)\b(?=\s*(?:[.,;\n]|$))", " is present"),
         (r":\s*(?:possible|uncertain|equivocal|questionable)\b(?=\s*(?:[.,;\n]|$))", " is possible"),
         (r"(?:(?<=^)|(?<=[\s.:]))\(?\d{1,2}[.)](?=\s|[a-z])", " . "),  # 1. 2) of a numbered list
@@ -44,7 +46,7 @@ _REWRITES = tuple(
         (r"\s[-–—]+\s|--+|–|—", " ; "),
         (r"[*•]+", " . "),
         (r"\n[ \t]*(?:-|\n)", " . "),
-        (r"[\"'`()\[\]:]", " "),
+        (r"[\"'’`()\[\]:]", " "),
         (r"\s+", " "),
     )
 )

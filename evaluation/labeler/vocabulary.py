@@ -62,10 +62,12 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
     return sections
 
 
-def read_lexicon() -> dict[str, Meaning]:
-    """Every phrase of phrases/*.txt -> its meaning."""
+def read_lexicon() -> tuple[dict[str, Meaning], list[str]]:
+    """Every phrase of phrases/*.txt -> its meaning; and the fillers, which may stand between its words."""
     lexicon: dict[str, Meaning] = {}
-    for kind, phrases in read_phrases(PHRASES_DIR / "cues.txt").items():
+    cues = read_phrases(PHRASES_DIR / "cues.txt")
+    fillers = cues.pop("FILLER")
+    for kind, phrases in cues.items():
         lexicon.update(dict.fromkeys(phrases, Meaning(kind)))
     for region, phrases in read_phrases(PHRASES_DIR / "anatomy.txt").items():
         lexicon.update(dict.fromkeys(phrases, Meaning("ANATOMY", region=region)))
@@ -76,4 +78,4 @@ def read_lexicon() -> dict[str, Meaning]:
         lexicon.update(dict.fromkeys(phrases, Meaning("FINDING", findings)))
     lexicon.update(dict.fromkeys(others["IGNORED"], Meaning("IGNORED")))
     lexicon.pop("", None)
-    return lexicon
+    return lexicon, fillers
