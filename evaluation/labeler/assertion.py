@@ -73,21 +73,23 @@ def read_sentence(sentence: str) -> Statement:
 
 def _reach_forward(sentence: str, events: list[Event]) -> None:
     """Give every finding and state the certainty of the cues before it whose reach has not ended."""
-    negated = hedged = verb_since = once = False
+    negated = hedged = verb_since = once = listed = reached = False
     for i, event in enumerate(events):
         kind = event.kind
         if kind in ("NEGATE", "HISTORY"):
             negated, hedged, verb_since, once = True, False, False, kind == "HISTORY"
-        elif kind == "HEDGE":
-            hedged = True
+            listed = reached = False
+        elif kind in ("HEDGE", "DIFFERENTIAL"):
+            hedged, listed, reached = True, kind == "DIFFERENTIAL", False
         elif kind == "DOUBT":
-            negated, hedged = False, True
+            negated, hedged, listed = False, True, False
         elif kind == "BREAK":
             negated = hedged = False
         elif kind == "VERB":
             verb_since = True
         elif kind in ("COMMA", "AND"):
-            if (negated or hedged) and _starts_assertion(sentence, events, i, verb_since):
+            goes_on = listed or (kind == "AND" and not (negated or reached))  # "possible left and right effusions"
+            if (negated or hedged) and not goes_on and _starts_assertion(sentence, events, i, verb_since):
                 negated = hedged = False
         elif kind in ("WITH", "HAVE"):
             hedged = False
@@ -98,7 +100,7 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
                 negated = False
         elif kind in ("FINDING", "CALCIFIED") or kind in _STATES:
             event.code = NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
-            negated = negated and not once
+            negated, reached = negated and not once, True
 
 
 def _starts_assertion(sentence: str, events: list[Event], i: int, verb_since: bool) -> bool:

@@ -11,7 +11,7 @@ from evaluation.labeler.events import Event
 _BEFORE_RESOLVED = frozenset(
     {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "VERB"}
 )
-_AROUND_VERB = frozenset({"NEGATE", "NEGATED", "HEDGE", "HEDGED", "VERB", "HAVE", "SUSPECTED"})
+_AROUND_VERB = frozenset({"NEGATE", "NEGATED", "HEDGE", "HEDGED", "DOUBT", "VERB", "HAVE", "SUSPECTED"})
 _DOUBTED = re.compile(
     r"\b(?:not?|cannot|never|nothing|neither|nor|without|unable|difficult|hard|impossible|insufficient|limited"
     r"|fail\w*)\b"
