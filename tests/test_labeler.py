@@ -159,6 +159,7 @@ def test_expand_and_compile():
     for broken in ("a[b", "a(b|c", "a]b"):
         with pytest.raises(ValueError):
             expand(broken)
+    assert compile_phrases(["is resolved"]).fullmatch("is ~~~ ~~~~~ resolved")
     pattern = compile_phrases(["pleural", "pleural effusion", "effusion"])
     assert pattern.findall("pleural effusion, effusion, pleuraleffusion, pleural") == [
         "pleural effusion",

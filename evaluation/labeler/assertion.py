@@ -47,8 +47,11 @@ _SEEN = re.compile(
 _LINKS = {
     *("", "of the", "of", "in the", "size of the", "appearing", "central", "bilateral", "left", "right"),
 }
+_MAX_PLACE = 20  # characters of adjectives between "behind the" and the finding
 _STATES = frozenset({"NORMAL", "ABNORMAL", "DOUBTFUL"})
-_LIST_PARTS = frozenset({"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL"})
+_LIST_PARTS = frozenset(
+    {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "PLACE"}
+)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -88,7 +91,9 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
         elif kind == "VERB":
             verb_since = True
         elif kind in ("COMMA", "AND"):
-            goes_on = listed or (kind == "AND" and not (negated or reached))  # "possible left and right effusions"
+            goes_on = listed or (
+                kind == "AND" and not (negated or reached)
+            )  # "possible left and right effusions"
             if (negated or hedged) and not goes_on and _starts_assertion(sentence, events, i, verb_since):
                 negated = hedged = False
         elif kind in ("WITH", "HAVE"):
@@ -99,7 +104,8 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
             ):
                 negated = False
         elif kind in ("FINDING", "CALCIFIED") or kind in _STATES:
-            event.code = NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
+            given = i > 0 and events[i - 1].kind == "PLACE" and event.start - events[i - 1].end < _MAX_PLACE
+            event.code = POSITIVE if given else NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
             negated, reached = negated and not once, True
 
 
@@ -132,6 +138,8 @@ def _reach_back(events: list[Event]) -> None:
         crossed_or = False
         for j in range(i - 1, -1, -1):
             before = events[j]
+            if before.kind == "VERB" and j == i - 1:  # "edema is almost resolved"
+                continue
             if before.kind not in _LIST_PARTS or (before.kind == "COMMA" and not crossed_or and j < i - 1):
                 break
             crossed_or |= before.kind in ("OR", "AND")

@@ -31,8 +31,9 @@ def settle_cues(sentence: str, events: list[Event]) -> list[Event]:
             event.kind = kinds[0] if behind else kinds[1]
         elif event.kind == "EXCLUDE":
             _settle_exclusion(sentence, events, i)
-        if event.kind in ("NEGATE", "NEGATED") and i > 0:
-            if sentence[events[i - 1].start : event.start] == "not ":  # "not free of", "has not resolved"
+        if i > 0 and event.kind in ("NEGATE", "NEGATED"):
+            doubly = sentence[events[i - 1].start : event.start] in ("not ", "never ")  # "has not resolved"
+            if doubly:
                 event.kind = events[i - 1].kind = ""
     return [event for event in events if event.kind]
 
@@ -45,7 +46,7 @@ def _settle_exclusion(sentence: str, events: list[Event], i: int) -> None:
     before = sentence[events[first - 1].end if first > 0 else 0 : event.start]
     participle = sentence[event.start : event.end] in ("excluded", "ruled out")
     doubted = _DOUBTED.search(before) is not None
-    if participle and not _PERFECT.search(before):
+    if participle and (first > 0 or "be" in before) and not _PERFECT.search(before):
         event.kind = "HEDGED" if doubted or _DEMANDED.search(before) else "NEGATED"
     elif doubted:
         event.kind = "DOUBT" if _has_object(events, i) else "HEDGED"

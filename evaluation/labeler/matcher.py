@@ -45,13 +45,11 @@ def _expand_alternatives(text: str, closing: str) -> tuple[list[str], str]:
     return done + current, ""
 
 
-def compile_phrases(phrases: Iterable[str], fillers: Iterable[str] = ()) -> re.Pattern[str]:
-    """A pattern that matches the longest of `phrases` (whole words, or single signs) at each place.
+FILLED = "~"  # a word that may stand between the words of any phrase is written as a row of these
 
-    Args:
-        fillers: words that may stand between the words of a phrase; where a phrase has one of its own, the
-            phrase is tried first.
-    """
+
+def compile_phrases(phrases: Iterable[str]) -> re.Pattern[str]:
+    """A pattern that matches the longest of `phrases` (whole words, or single signs) at each place."""
     tree: dict = {}
     symbols = ""
     for phrase in phrases:
@@ -62,15 +60,13 @@ def compile_phrases(phrases: Iterable[str], fillers: Iterable[str] = ()) -> re.P
         for character in phrase:
             node = node.setdefault(character, {})
         node[""] = {}
-    gap = rf" (?:(?:{'|'.join(fillers)}) )*?" if fillers else " "
-    words = rf"(?<!\w)(?:{_to_regex(tree, gap)})(?!\w)"
+    words = rf"(?<!\w)(?:{_to_regex(tree)})(?!\w)"
     return re.compile(rf"{words}|[{symbols}]" if symbols else words)
 
 
-def _to_regex(node: Mapping, gap: str) -> str:
-    """`gap`: the pattern that stands for a space."""
+def _to_regex(node: Mapping) -> str:
     branches = [
-        (gap if character == " " else re.escape(character)) + _to_regex(child, gap)
+        (rf" (?:{FILLED}+ )*" if character == " " else re.escape(character)) + _to_regex(child)
         for character, child in node.items()
         if character
     ]

@@ -43,7 +43,10 @@ _REWRITES = tuple(
         (r"\?+(?=\s|$)", " is possible . "),
         (r"\b(dr|mr|mrs|ms|approx|incl|pt|fx|st|e\.g|i\.e|a\.m|p\.m)\.(?= \w)(?! no\b)", r"\1"),
         (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
-        (r"(?::|\s[-–—])\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))", " is absent"),
+        (
+            r"(?::|\s[-–—])\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))",
+            " is absent",
+        ),
         (r":\s*(?:yes|present|positive)\b(?=\s*(?:[.,;\n]|$))", " is present"),
         (r":\s*(?:possible|uncertain|equivocal|questionable)\b(?=\s*(?:[.,;\n]|$))", " is possible"),
         (r"(?:(?<=^)|(?<=[\s.:]))\(?\d{1,2}[.)](?=\s|[a-z])", " . "),  # 1. 2) of a numbered list

@@ -62,12 +62,10 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
     return sections
 
 
-def read_lexicon() -> tuple[dict[str, Meaning], list[str]]:
-    """Every phrase of phrases/*.txt -> its meaning; and the fillers, which may stand between its words."""
+def read_lexicon() -> dict[str, Meaning]:
+    """Every phrase of phrases/*.txt -> its meaning."""
     lexicon: dict[str, Meaning] = {}
-    cues = read_phrases(PHRASES_DIR / "cues.txt")
-    fillers = cues.pop("FILLER")
-    for kind, phrases in cues.items():
+    for kind, phrases in read_phrases(PHRASES_DIR / "cues.txt").items():
         lexicon.update(dict.fromkeys(phrases, Meaning(kind)))
     for region, phrases in read_phrases(PHRASES_DIR / "anatomy.txt").items():
         lexicon.update(dict.fromkeys(phrases, Meaning("ANATOMY", region=region)))
@@ -78,4 +76,4 @@ def read_lexicon() -> tuple[dict[str, Meaning], list[str]]:
         lexicon.update(dict.fromkeys(phrases, Meaning("FINDING", findings)))
     lexicon.update(dict.fromkeys(others["IGNORED"], Meaning("IGNORED")))
     lexicon.pop("", None)
-    return lexicon, fillers
+    return lexicon
