@@ -1,5 +1,6 @@
 """The rule labeler on hand-made sentences, prompts, whole reports and tables."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ ABBREVIATIONS = dict(zip(SHORT_NAMES, FINDINGS, strict=True))
 CODES = {"+": POSITIVE, "-": NEGATIVE, "?": UNCERTAIN, "0": float("nan")}
 LINES = (Path(__file__).parent / "labeler_sentences.txt").read_text().splitlines()
 FRESH = (Path(__file__).parent / "labeler_fresh_sentences.txt").read_text().splitlines()
+UNSEEN = (Path(__file__).parent / "labeler_unseen_sentences.txt").read_text().splitlines()
 CASES = [line for line in LINES if line and not line.startswith("#")]
 
 
@@ -57,10 +59,30 @@ def _f1_of_certainties(lines: list[str]) -> dict[float, float]:
 def test_negations_and_hedges_of_sentences_it_was_not_written_for():
     fresh = [line for line in FRESH if line and not line.startswith("#")]
     alone, together = _f1_of_certainties(fresh), _f1_of_certainties(fresh + CASES)
-    assert alone[NEGATIVE] >= 0.85  # measured: 0.889, and 0.828 for uncertain, 0.923 for positive
+    assert alone[NEGATIVE] >= 0.85  # measured: 0.913, and 0.828 for uncertain, 0.923 for positive
     assert alone[UNCERTAIN] >= 0.65
     assert together[NEGATIVE] >= 0.94
     assert together[UNCERTAIN] >= 0.65
+
+
+@pytest.mark.parametrize(
+    ("half", "num_lines", "floors"),
+    [
+        ("development", 151, {POSITIVE: 0.97, NEGATIVE: 0.96, UNCERTAIN: 0.97}),  # .986, .979, 1
+        (
+            "blind",
+            181,
+            {POSITIVE: 0.86, NEGATIVE: 0.94, UNCERTAIN: 0.85},
+        ),  # .875, .949, .867: leave it unread
+    ],
+)
+def test_sentences_written_before_the_rules_were_read(half, num_lines, floors):
+    blind = half == "blind"
+    lines = [line for line in UNSEEN if line and not line.startswith("#")]
+    lines = [line for line in lines if hashlib.sha256(read_case(line)[0].encode()).digest()[0] % 2 == blind]
+    assert len(lines) == num_lines
+    scores = _f1_of_certainties(lines)
+    assert all(scores[code] >= floor for code, floor in floors.items()), scores
 
 
 def test_every_finding_in_a_prompt():
@@ -159,6 +181,7 @@ def test_expand_and_compile():
     for broken in ("a[b", "a(b|c", "a]b"):
         with pytest.raises(ValueError):
             expand(broken)
+    assert compile_phrases(["is resolved"]).fullmatch("is ~~~ ~~~~~ resolved")
     pattern = compile_phrases(["pleural", "pleural effusion", "effusion"])
     assert pattern.findall("pleural effusion, effusion, pleuraleffusion, pleural") == [
         "pleural effusion",

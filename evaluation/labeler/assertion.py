@@ -11,22 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
-from evaluation.labeler.matcher import compile_phrases
-from evaluation.labeler.vocabulary import ANATOMY_MEANING, OTHER, read_lexicon
+from evaluation.labeler.cues import settle_cues
+from evaluation.labeler.events import Event, find_events
+from evaluation.labeler.vocabulary import ANATOMY_MEANING, OTHER
 
 CACHE_SIZE = 1 << 16  # sentences repeat a lot in reports
-
-
-@dataclass(slots=True)
-class Event:
-    """A phrase found in a sentence. `findings`: indices it asserts; `region`: of anatomy."""
-
-    kind: str
-    start: int
-    end: int
-    findings: tuple[int, ...] = ()
-    region: str = ""
-    code: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +26,6 @@ class Statement:
     recognised: bool
 
 
-_LEXICON = read_lexicon()
-_EVENT = compile_phrases(_LEXICON)
 _LESION = FINDINGS.index("Lung Lesion")
 _IN_LUNG = frozenset(FINDINGS.index(name) for name in ("Lung Lesion", "Lung Opacity", "Atelectasis"))
 _PLACE_OUTSIDE_LUNG = re.compile(
@@ -51,7 +38,7 @@ _NEW_ASSERTION = re.compile(
     r"|faint|stable|unchanged|persistent|new|increas|worsen|improv|decreas|chronic|old|healed|left|right"
     r"|bilateral|bibasilar|status post|prominent|enlarged|borderline|normal|patchy|streaky|low lung|possibl"
     r"|probabl|likely|question|suspect|may |known|multiple|several|few|scattered|interval|extensive"
-    r"|degenerative|calcified)"
+    r"|degenerative|calcified|previously|preexisting|residual)"
 )
 _SEEN = re.compile(
     r" (?:\w+ly |clearly |definitely )?(?:seen|identified|visuali[sz]ed|appreciated"
@@ -60,24 +47,17 @@ _SEEN = re.compile(
 _LINKS = {
     *("", "of the", "of", "in the", "size of the", "appearing", "central", "bilateral", "left", "right"),
 }
+_MAX_PLACE = 20  # characters of adjectives between "behind the" and the finding
 _STATES = frozenset({"NORMAL", "ABNORMAL", "DOUBTFUL"})
-_LIST_PARTS = frozenset({"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL"})
-
-
-def find_events(sentence: str) -> list[Event]:
-    """The phrases of a sentence (from `text.split_sentences`) in order, before any certainty is settled."""
-    return [
-        Event(meaning.kind, match.start(), match.end(), meaning.findings, meaning.region)
-        for match in _EVENT.finditer(sentence)
-        for meaning in (_LEXICON[match.group()],)
-    ]
+_LIST_PARTS = frozenset(
+    {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "PLACE"}
+)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
 def read_sentence(sentence: str) -> Statement:
     """The findings one sentence (from `text.split_sentences`) mentions, each with its certainty."""
-    events = find_events(sentence)
-    _settle_direction(sentence, events)
+    events = settle_cues(sentence, find_events(sentence))
     _reach_forward(sentence, events)
     _reach_back(events)
     _hedge_alternatives(events)
@@ -94,35 +74,29 @@ def read_sentence(sentence: str) -> Statement:
     return Statement(tuple(mentions), recognised)
 
 
-def _settle_direction(sentence: str, events: list[Event]) -> None:
-    """ "resolved effusion" reaches forward, "effusion, now resolved" reaches back."""
-    for i, event in enumerate(events):
-        if event.kind not in ("RESOLVED", "SUSPECTED"):
-            continue
-        behind = (
-            i > 0 and events[i - 1].kind in (*_LIST_PARTS, "VERB") and event.start - events[i - 1].end < 12
-        )
-        kinds = ("NEGATED", "NEGATE") if event.kind == "RESOLVED" else ("HEDGED", "HEDGE")
-        event.kind = kinds[0] if behind else kinds[1]
-
-
 def _reach_forward(sentence: str, events: list[Event]) -> None:
     """Give every finding and state the certainty of the cues before it whose reach has not ended."""
-    negated = hedged = verb_since = once = False
+    negated = hedged = verb_since = once = listed = reached = False
     for i, event in enumerate(events):
         kind = event.kind
         if kind in ("NEGATE", "HISTORY"):
             negated, hedged, verb_since, once = True, False, False, kind == "HISTORY"
-        elif kind == "HEDGE":
-            hedged = True
+            listed = reached = False
+        elif kind in ("HEDGE", "DIFFERENTIAL"):
+            hedged, listed, reached = True, kind == "DIFFERENTIAL", False
+        elif kind == "DOUBT":
+            negated, hedged, listed = False, True, False
         elif kind == "BREAK":
             negated = hedged = False
         elif kind == "VERB":
             verb_since = True
         elif kind in ("COMMA", "AND"):
-            if (negated or hedged) and _starts_assertion(sentence, events, i, verb_since):
+            goes_on = listed or (
+                kind == "AND" and not (negated or reached)
+            )  # "possible left and right effusions"
+            if (negated or hedged) and not goes_on and _starts_assertion(sentence, events, i, verb_since):
                 negated = hedged = False
-        elif kind == "WITH":
+        elif kind in ("WITH", "HAVE"):
             hedged = False
             after_comma = i > 0 and events[i - 1].kind in ("COMMA", "AND")
             if after_comma or (
@@ -130,8 +104,9 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
             ):
                 negated = False
         elif kind in ("FINDING", "CALCIFIED") or kind in _STATES:
-            event.code = NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
-            negated = negated and not once
+            given = i > 0 and events[i - 1].kind == "PLACE" and event.start - events[i - 1].end < _MAX_PLACE
+            event.code = POSITIVE if given else NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
+            negated, reached = negated and not once, True
 
 
 def _starts_assertion(sentence: str, events: list[Event], i: int, verb_since: bool) -> bool:
@@ -144,7 +119,7 @@ def _starts_assertion(sentence: str, events: list[Event], i: int, verb_since: bo
     list_goes_on = False
     for j in range(i + 1, len(events)):
         event = events[j]
-        if event.kind == "VERB":
+        if event.kind in ("VERB", "HAVE"):
             if not _SEEN.match(sentence, event.end):
                 return not list_goes_on
             break
@@ -163,6 +138,8 @@ def _reach_back(events: list[Event]) -> None:
         crossed_or = False
         for j in range(i - 1, -1, -1):
             before = events[j]
+            if before.kind == "VERB" and j == i - 1:  # "edema is almost resolved"
+                continue
             if before.kind not in _LIST_PARTS or (before.kind == "COMMA" and not crossed_or and j < i - 1):
                 break
             crossed_or |= before.kind in ("OR", "AND")
@@ -215,7 +192,7 @@ def _read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]
         elif event.kind in _STATES:
             following = events[i + 1] if i + 1 < len(events) else None
             adjacent = following is not None and _is_adjacent(sentence, event, following)
-            opens = not waiting or events[i - 1].kind in ("COMMA", "AND", "WITH", "BREAK")
+            opens = not waiting or events[i - 1].kind in ("COMMA", "AND", "WITH", "HAVE", "BREAK")
             if adjacent and following.kind == "FINDING":
                 if event.kind == "NORMAL" and event.code == POSITIVE:
                     following.code = NEGATIVE
@@ -230,7 +207,7 @@ def _read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]
             for region in waiting:
                 mentions += _mean(region, event)
             attribute, waiting = None, []
-        elif event.kind in ("BREAK", "WITH"):
+        elif event.kind in ("BREAK", "WITH", "HAVE"):
             attribute = None
             if i + 1 == len(events) or events[i + 1].kind not in _STATES:  # "hyperinflated but clear"
                 waiting = []
@@ -246,19 +223,7 @@ def _deny_before(events: list[Event], i: int) -> None:
 
 
 def _is_adjacent(sentence: str, event: Event, following: Event) -> bool:
-    between = sentence[event.end : following.start].strip()
-    return between in (
-        "",
-        "of the",
-        "of",
-        "in the",
-        "central",
-        "bilateral",
-        "left",
-        "right",
-        "size of the",
-        "appearing",
-    )
+    return sentence[event.end : following.start].strip() in _LINKS
 
 
 def _mean(region: Event, state: Event) -> list[tuple[int, float]]:

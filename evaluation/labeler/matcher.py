@@ -45,6 +45,9 @@ def _expand_alternatives(text: str, closing: str) -> tuple[list[str], str]:
     return done + current, ""
 
 
+FILLED = "~"  # a word that may stand between the words of any phrase is written as a row of these
+
+
 def compile_phrases(phrases: Iterable[str]) -> re.Pattern[str]:
     """A pattern that matches the longest of `phrases` (whole words, or single signs) at each place."""
     tree: dict = {}
@@ -62,7 +65,11 @@ def compile_phrases(phrases: Iterable[str]) -> re.Pattern[str]:
 
 
 def _to_regex(node: Mapping) -> str:
-    branches = [re.escape(character) + _to_regex(child) for character, child in node.items() if character]
+    branches = [
+        (rf" (?:{FILLED}+ )*" if character == " " else re.escape(character)) + _to_regex(child)
+        for character, child in node.items()
+        if character
+    ]
     if not branches:
         return ""
     if len(branches) == 1 and "" not in node:

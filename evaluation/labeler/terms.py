@@ -2,7 +2,7 @@
 
 import re
 
-from evaluation.labeler.assertion import find_events
+from evaluation.labeler.events import find_events
 from evaluation.labeler.text import split_sentences
 
 _SIDE = re.compile(r"\b(?:left|right|bilateral)\b")

@@ -21,22 +21,32 @@ _HEADER = re.compile(
     rf"(?:(?<=^)|(?<=[.\n;:])|(?<=\n ))[ \t]*(?:(?i:({_IGNORED}))|(?i:{_KEPT}))[ \t]*:"
     rf"|(?<=\s)(?:({_IGNORED.upper()})|(?:{_KEPT.upper()}))[ \t]*:"
 )
+_ABBREVIATIONS = {
+    "w/o": "without",
+    "w/": "with ",
+    "r/o": "rule out",
+    "c/w": "consistent with",
+    "s/p": "status post",
+    "h/o": "history of",
+    "and/or": "or",
+    "vs": "versus",
+    "vs.": "versus",
+    "can't": "cannot",
+    "can’t": "cannot",
+}
+_ABBREVIATION = re.compile(r"\b(?:(?:[wrh]/o|c/w|s/p|and/or|can['’]t)\b|w/(?= ?[a-z])|vs\b\.?)")
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\bw/o\b", "without"),
-        (r"\bw/(?= ?[a-z])", "with "),
-        (r"\br/o\b", "rule out"),
-        (r"\bc/w\b", "consistent with"),
-        (r"\bs/p\b", "status post"),
-        (r"\bh/o\b", "history of"),
-        (r"\band/or\b", "or"),
-        (r"\bvs\b\.?", "versus"),
+        (r"n['’]t\b", " not"),
         (r"\?(?=\w)", " possible "),  # ?pneumonia
         (r"\?+(?=\s|$)", " is possible . "),
         (r"\b(dr|mr|mrs|ms|approx|incl|pt|fx|st|e\.g|i\.e|a\.m|p\.m)\.(?= \w)(?! no\b)", r"\1"),
         (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
-        (r":\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))", " is absent"),
+        (
+            r"(?::|\s[-–—])\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))",
+            " is absent",
+        ),
         (r":\s*(?:yes|present|positive)\b(?=\s*(?:[.,;\n]|$))", " is present"),
         (r":\s*(?:possible|uncertain|equivocal|questionable)\b(?=\s*(?:[.,;\n]|$))", " is possible"),
         (r"(?:(?<=^)|(?<=[\s.:]))\(?\d{1,2}[.)](?=\s|[a-z])", " . "),  # 1. 2) of a numbered list
@@ -44,7 +54,7 @@ _REWRITES = tuple(
         (r"\s[-–—]+\s|--+|–|—", " ; "),
         (r"[*•]+", " . "),
         (r"\n[ \t]*(?:-|\n)", " . "),
-        (r"[\"'`()\[\]:]", " "),
+        (r"[\"'’`()\[\]:]", " "),
         (r"\s+", " "),
     )
 )
@@ -76,6 +86,7 @@ def _section(body: str, ignoring: bool) -> str:
 def split_sentences(report: str) -> list[str]:
     """Lower-case sentences of a report, whitespace and punctuation made plain."""
     text = find_statements(report).lower()
+    text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match.group()], text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     return [sentence for sentence in (part.strip(" ,") for part in _SENTENCE.split(text)) if sentence]
