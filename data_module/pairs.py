@@ -8,11 +8,8 @@ films, for the language modules) leaves file_name empty in every row.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_module.files import write_atomic
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
 
 TEXT_COLUMNS = ("file_name", "report", "findings_section", "impression_section", "patient_id", "study_id")
@@ -280,29 +278,3 @@ def _write_parquet(pieces: Iterable[pd.DataFrame], path: Path) -> int:
         if writer is not None:
             writer.close()
     return num_rows
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    temporary.replace(path)
-
-
-def provenance_record(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Command, config, commit and library versions, for provenance.json."""
-    here = Path(__file__).resolve().parent
-    git = ["git", "-C", str(here), "rev-parse", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    versions = {
-        name: importlib.metadata.version(name)
-        for name in ("torch", "diffusers", "transformers", "timm", "numpy", "pillow")
-    }
-    return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "config": dict(config),
-        "commit": commit or "unknown",
-        "python": sys.version.split()[0],
-        "libraries": versions,
-    }

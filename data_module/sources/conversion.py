@@ -22,7 +22,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from data_module.decoding import FilmError
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 from data_module.shards import parse_shard
 from data_module.sources.films import FilmFormat, convert_film, estimate_bytes, resolve_inside
 from data_module.sources.output import PARTS, OutputConfig, remove_rests

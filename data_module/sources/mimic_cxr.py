@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from data_module.files import write_atomic
 from data_module.findings import FINDINGS, prompt_sentence
-from data_module.pairs import write_atomic, write_pairs_in_pieces
+from data_module.pairs import write_pairs_in_pieces
 from data_module.sections import Sections, TextPreparation, join_sections, prepare_report
 from data_module.sources.conversion import Job, convert_films
 from data_module.sources.films import SUFFIXES

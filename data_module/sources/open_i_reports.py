@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pandas as pd
 from tqdm import tqdm
 
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 from data_module.sections import Sections, join_sections
 
 MAX_REPORT_BYTES = 2**20  # a real report is a few kB

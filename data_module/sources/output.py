@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import tyro
 
-from data_module.cache import file_hash
-from data_module.pairs import METADATA, provenance_record, write_atomic
+from data_module.files import file_hash, write_atomic
+from data_module.pairs import METADATA
+from data_module.provenance import provenance_record
 from data_module.sections import TextPreparation
 from data_module.sources.films import FilmFormat, default_num_workers
 
