@@ -23,7 +23,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_module.decoding import read_resized
 from data_module.demo import generate_studies
-from data_module.sources.conversion import FilmConversion, Job
+from data_module.sources.conversion import FilmConversion
+from data_module.sources.film_block import Job
 from data_module.sources.films import FilmFormat
 
 WIDTH, HEIGHT, SIZE = 2544, 3056, 256

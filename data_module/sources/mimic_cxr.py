@@ -18,7 +18,8 @@ from data_module.files import write_atomic
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import write_pairs_in_pieces
 from data_module.sections import Sections, TextPreparation, join_sections, prepare_report
-from data_module.sources.conversion import Job, convert_films
+from data_module.sources.conversion import convert_films
+from data_module.sources.film_block import Job
 from data_module.sources.films import SUFFIXES
 from data_module.sources.mimic_files import (
     ReportError,

@@ -15,8 +15,9 @@ import numpy as np
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import TextPreparation, join_sections, prepare_report
-from data_module.sources.conversion import Job, convert_films
+from data_module.sources.conversion import convert_films
 from data_module.sources.download import download
+from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
 from data_module.sources.label_map import merge_codes, settle_no_finding
 from data_module.sources.open_i_mesh import map_headings

@@ -12,7 +12,8 @@ import pandas as pd
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import join_sections
-from data_module.sources.conversion import Job, convert_films
+from data_module.sources.conversion import convert_films
+from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
 from data_module.sources.label_map import LabelMap, merge_codes
 from data_module.sources.output import (

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from data_module.decoding import FilmError
 from data_module.findings import CERTAINTIES, FINDINGS
-from data_module.images import FilmError
 from data_module.sections import Sections, TextPreparation, prepare_report
 from data_module.sources.built_report import build_report
 from data_module.sources.films import resolve_inside
