@@ -75,20 +75,31 @@ def test_every_count_matches_the_ledger(ledger, prepared):
 def test_loose_reports_laterals_and_the_papers_split(ledger, tmp_path):
     download = write_tree(tmp_path / "download", ledger, wget=False, zipped=False)
     views = ("PA", "L", "")
-    config = MimicConfig(
-        **download, out=tmp_path / "out", size=16, num_workers=1, split="paper", views=views, labels="negbio"
-    )
-    prepare_mimic(config)
+    flags = {**download, "size": 16, "num_workers": 1, "split": "paper", "labels": "negbio"}
+    prepare_mimic(MimicConfig(**flags, out=tmp_path / "out", views=views, validation_share=0.2))
     pairs = PairsFolder.open(tmp_path / "out")
-    check_counts(pairs, ledger.expect(views, paper=True))
+    check_counts(pairs, ledger.expect(views, paper=0.2))
     group = pairs.table["patient_id"].str[:2]
     assert set(pairs.table["split"][group == "19"]) == {"test"}
-    assert "test" not in set(pairs.table["split"][group != "19"])
+    assert set(pairs.table["split"][group != "19"]) == {"train", "validation"}
+    assert (pairs.table.groupby("patient_id")["split"].nunique() == 1).all()
+    record = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    rule = "p10 to p18 train, but for 20.0% of their patients, who validate; p19 tests"
+    assert rule in record["split_rule"]
+    assert rule in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(ValueError, match=r"--validation-share 1\.5"):
+        prepare_mimic(MimicConfig(**flags, out=tmp_path / "wrong", validation_share=1.5))
 
 
-def test_the_paper_takes_pa_films(download, tmp_path, ledger):
-    prepare_mimic(MimicConfig(**download, out=tmp_path, size=16, num_workers=1, split="paper"))
-    check_counts(PairsFolder.open(tmp_path), ledger.expect(("PA",), paper=True), NUM_REFUSED_ENTRIES)
+def test_the_paper_takes_pa_films_and_needs_no_split_table(download, tmp_path, ledger):
+    flags = {**download, "size": 16, "num_workers": 1, "split": "paper"}
+    prepare_mimic(MimicConfig(**flags, out=tmp_path / "out"))
+    check_counts(PairsFolder.open(tmp_path / "out"), ledger.expect(("PA",), paper=0.01), NUM_REFUSED_ENTRIES)
+    copied = copy_download(download, tmp_path) | {"out": tmp_path / "without", "split": "paper"}
+    next(tmp_path.rglob("*split.csv.gz")).unlink()
+    prepare_mimic(MimicConfig(**copied, patients=download["patients"], num_workers=1, validation_share=0))
+    table = PairsFolder.open(tmp_path / "without").table
+    assert (table["split"] == np.where(table["patient_id"].str.startswith("19"), "test", "train")).all()
 
 
 def test_dicom_films_and_tables_elsewhere(tmp_path):
