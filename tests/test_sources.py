@@ -485,6 +485,26 @@ def test_open_i_becomes_a_text_only_folder(tmp_path):
         prepare_open_i(OpenIConfig(out=tmp_path / "strict", reports=archive, strict=True))
 
 
+def test_reports_of_tables_and_open_i_are_prepared_alike(tmp_path):
+    """Blanks and references to earlier films, by the flags that mimic-cxr takes too; counted."""
+    flags = {"blanks": "drop-sentence", "remove_priors": True}
+    findings, impression = "Told to Dr. XXXX. Edema, unchanged from prior.", "Seen by XXXX."
+    text = f"EXAM: Chest.\nFINDINGS: {findings}\nIMPRESSION: {impression}"
+    files = {"1.xml": report_xml("CXR1", findings, impression), "2.xml": report_xml("CXR2", "Seen by XXXX.")}
+    archive = make_archive(tmp_path / "r.tgz", files)
+    rows = [{**NIH_ROWS[0], "notes": text}, {**NIH_ROWS[1], "notes": "FINDINGS: Seen by XXXX."}]
+    folders = (
+        prepare_open_i(OpenIConfig(out=tmp_path / "open_i", reports=archive, **flags)),
+        prepare(tmp_path / "csv", rows, report_column="notes", **flags),
+    )
+    for pairs, skipped in zip(folders, ("CXR2", "a_001.png"), strict=True):
+        assert pairs.table["report"].tolist() == ["FINDINGS: Edema."]
+        assert "after --blanks and --remove-priors" in reasons_of(pairs.root)[skipped]
+        record = json.loads((pairs.root / "provenance.json").read_text())
+        assert record["texts"]["prior_phrases_removed"] == 2  # "unchanged", "from prior"
+        assert record["texts"]["sentences_dropped_for_blanks"] >= 2
+
+
 def test_open_i_joins_films(tmp_path):
     archive = make_archive(tmp_path / "r.tgz", FILES)
     (tmp_path / "films" / "deep").mkdir(parents=True)

@@ -51,7 +51,6 @@ from data_module.sources.output import (
 from data_module.sources.section_spool import SectionSpool
 
 _VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
-_NO_SECTION = "the report has neither findings nor impression"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +210,7 @@ def _check_reports(
         try:
             prepared = prepare_report(reports.read(subject, study), preparation)
             if not any(prepared.sections):
-                raise ReportError(_NO_SECTION)
+                raise ReportError(preparation.nothing_left)
             spool.add(study, prepared.sections)
             counts.update(prepared.counts)
         except ReportError as error:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,11 +95,15 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
     splits = split_by_patient([record["patient_id"] for record in records], config.seed)
     for record, split in zip(records, splits, strict=True):
         record["split"] = split
+    texts: Counter[str] = Counter()
+    for row in rows:
+        texts.update(row.text_counts)
     counts = {
         "num_patients": len({record["patient_id"] for record in records}),
         "splits": count_values(splits),
         "sources": count_values([record["source"] for record in records]),
         "labels_from": count_values([record["labels_from"] for record in records]),
+        "texts": dict(sorted(texts.items())),
     }
     provenance = {**source_record("csv", config), **counts}
     return write_pairs(config.out, records, provenance, _card(config, counts), skipped)

@@ -1,6 +1,7 @@
 """The `csv` source, row by row: text, labels, age and sex as they stand in tables -> checked values."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,12 @@ class Row:
     values: dict[str, Any]
     codes: Codes
     sections: Sections
-    has_text: bool  # False: the sections were built from the labels
+    text_counts: Counter[str]  # of `prepare_report`; empty where the sections were built from the labels
     labels_from: str = ""  # table, rule labeler, or both; "" where there are none
+
+    @property
+    def has_text(self) -> bool:
+        return bool(self.text_counts)
 
 
 class UnusableRow(ValueError):
@@ -103,17 +108,17 @@ def _parse_row(record: Mapping[str, str], name: str, columns: Columns, label_map
     }
     text = get(columns.report_column)
     if text:
-        sections = prepare_report(text, columns.text_preparation).sections
+        sections, counts = prepare_report(text, columns.text_preparation)
         if not any(sections):
-            raise UnusableRow("the report is empty but for headings")
+            raise UnusableRow(columns.text_preparation.nothing_left)
     else:
         labels = [normalise_label(label) for label in labels]
         about = {key: values[key] for key in ("view", "sex", "age")}
-        sections = build_report(codes, labels, row_id=name, **about)
+        sections, counts = build_report(codes, labels, row_id=name, **about), Counter[str]()
         if sections is None:
             raise UnusableRow("no report, and no label to build one from")
     resolve_inside(columns.images, name)
-    return Row(name, values, codes, sections, bool(text), "table" if codes else "")
+    return Row(name, values, codes, sections, counts, "table" if codes else "")
 
 
 def _split_labels(record: Mapping[str, str], columns: Columns) -> list[str]:
