@@ -31,6 +31,7 @@ from PIL import Image
 from data_module.pairs import PairsFolder
 from data_module.sources.merging import MergeConfig, merge_shards
 from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
+from data_module.sources.mimic_files import find_tree
 from data_module.sources.output import LIST_NAME
 
 NUM_STUDIES = 420
@@ -324,6 +325,9 @@ def test_wrong_folders_are_named(download, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             prepare_mimic(MimicConfig(**{**flags, **change}))
+    (tmp_path / "linked" / "a" / "p10").mkdir(parents=True)
+    (tmp_path / "linked" / "up").symlink_to(tmp_path / "linked")
+    assert find_tree(tmp_path / "linked", "--root") == tmp_path / "linked" / "a"
     (tmp_path / "two" / "a" / "p10").mkdir(parents=True)
     (tmp_path / "two" / "b" / "p11").mkdir(parents=True)
     with pytest.raises(ValueError, match="several downloads a, b"):

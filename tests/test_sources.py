@@ -144,6 +144,44 @@ def test_a_report_in_the_wrong_column_is_not_shown(tmp_path, capfd):
     assert "Zebulon" not in said
 
 
+SECRET = "Zebulon Quux, aged 63, has had a cough. Seen by Dr. Quux"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        (f"a_000.png,p1,{SECRET}\n", {}, "no header: its first row looks like data"),
+        (f"path,patient_id,{SECRET}\n", {}, "it has path, patient_id, a text of 5. characters"),
+        (f'path,image,patient_id,labels\na_000.png,"{SECRET}",p1,Mass\n', {}, "row 2: .* holds no file name"),
+        (f'image,patient_id,labels\na_000.png,p1,"{SECRET}\n', {}, "cannot be read as a CSV table"),
+        (f'image,patient_id,labels\na_000.png,p1,Mass,"{SECRET}"\n', {}, "cannot be read as a CSV table"),
+        (f'labels,patient_id\n"{SECRET}",p1\n', {"image_column": "labels"}, "row 2|a text of"),
+    ],
+)
+def test_a_table_that_is_wrong_shows_no_text(tmp_path, capfd, text, flags, message):
+    options = make_table(tmp_path, NIH_ROWS[:1])
+    text = text.replace(SECRET, SECRET.replace(",", ";"))
+    options["table"].write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        prepare_table(TableConfig(**options, out=tmp_path / "out", labels_column="labels", **flags))
+    written = [path.read_text() for path in (tmp_path / "out").rglob("*.*") if path.is_file()]
+    assert "Zebulon" not in "".join([str(error.value), *capfd.readouterr(), *written])
+
+
+def test_a_name_that_is_no_file_is_listed_without_the_machines_path(tmp_path):
+    flags = {**make_table(tmp_path, NIH_ROWS), **COLUMNS}
+    lines = flags["table"].read_text().splitlines()
+    names = ("x" * 300 + ".png", "a\0b.png", "loop.png")
+    (flags["images"] / "loop.png").symlink_to("loop.png")
+    lines += [lines[1].replace("a_000.png", name) for name in names]
+    flags["table"].write_text("\n".join(lines) + "\n")
+    pairs = prepare_table(TableConfig(**flags, out=tmp_path / "pairs"))
+    reasons = reasons_of(pairs.root)
+    assert len(reasons) == 3
+    assert len(pairs) == 4
+    assert str(tmp_path) not in " ".join(reasons.values())
+
+
 @pytest.mark.parametrize(("num_workers", "shard"), [(2, ""), (1, "0/2")])
 def test_a_table_is_the_same_by_workers_and_shards(tmp_path, num_workers, shard):
     rows = [{**NIH_ROWS[0], "image": f"{number}.png", "patient_id": str(number)} for number in range(150)]
@@ -350,6 +388,13 @@ def test_a_strangers_folder_is_never_touched(tmp_path):
     with pytest.raises(ValueError, match="not empty"):
         prepare(tmp_path, overwrite=True)
     assert (tmp_path / "pairs" / "thesis.txt").is_file()
+
+
+def test_what_a_run_left_that_was_killed_as_it_began_is_no_strangers(tmp_path):
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / ".prepare.json.4711.tmp").write_text("{")
+    prepare(tmp_path)
+    assert not list((tmp_path / "pairs").glob(".*.tmp"))
 
 
 def test_a_killed_conversion_goes_on(tmp_path, monkeypatch):

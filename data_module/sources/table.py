@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
-from data_module.pairs import PairsFolder, write_pairs
+from data_module.pairs import PairsFolder, quote_columns, write_pairs
 from data_module.sections import join_sections
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
@@ -114,10 +115,14 @@ def _read(config: TableConfig) -> pd.DataFrame:
         raise ValueError(f"--images {config.images}: no such folder")
     try:
         separator = "\t" if config.table.suffix.lower() == ".tsv" else ","
-        table = pd.read_csv(config.table, sep=separator, dtype=str, keep_default_na=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows of more cells than the header
+            table = pd.read_csv(
+                config.table, sep=separator, dtype=str, keep_default_na=False, index_col=False
+            )
     except FileNotFoundError:
         raise ValueError(f"--table {config.table}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise ValueError(f"--table {config.table}: cannot be read as a CSV table ({error})") from error
     flags = [f.name for f in dataclasses.fields(config) if f.name.endswith("_column")]
     for flag in flags:
@@ -125,13 +130,13 @@ def _read(config: TableConfig) -> pd.DataFrame:
         if column and column not in table.columns:
             name = flag.replace("_", "-")
             raise ValueError(
-                f"--{name} {column!r}: {config.table} has no such column; it has {', '.join(table)}"
+                f"--{name} {column!r}: {config.table} has no such column; it has {quote_columns(table)}"
             )
     if not config.image_column or not config.patient_column:
         raise ValueError("--image-column and --patient-column cannot be empty")
     if not (config.labels_column or config.report_column or set(FINDINGS) & set(table.columns)):
         raise ValueError(
-            f"{config.table}: give --labels-column or --report-column; it has {', '.join(table)}"
+            f"{config.table}: give --labels-column or --report-column; it has {quote_columns(table)}"
         )
     return table
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from data_module.decoding import FilmError
 from data_module.findings import CERTAINTIES, FINDINGS
+from data_module.pairs import quote_cell
 from data_module.sections import Sections, TextPreparation, prepare_report
 from data_module.sources.built_report import build_report
 from data_module.sources.films import resolve_inside
@@ -19,6 +20,7 @@ from data_module.sources.output import count_values
 
 MAX_AGE = 120.0  # years
 MAX_LABEL = 40  # characters of a label
+MAX_NAME = 500  # characters of a path
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 
 
@@ -76,10 +78,10 @@ def parse_rows(
     rows, skipped, seen = [], [], set()
     for number, record in enumerate(records, start=2):  # as a text editor counts, after the header
         name = record[columns.image_column].strip()
-        item = name or f"row {number}"
+        item = name if _is_file_name(name) else f"row {number}"
         try:
-            if not name:
-                raise UnusableRow("the image column is empty")
+            if not _is_file_name(name):
+                raise UnusableRow("the image column " + ("holds no file name" if name else "is empty"))
             if name in seen:
                 raise UnusableRow("duplicate: this image stands in an earlier row")
             rows.append(_parse_row(record, name, columns, label_map))
@@ -87,6 +89,11 @@ def parse_rows(
         except (UnusableRow, FilmError) as error:
             skipped.append({"item": item, "reason": f"row {number}: {error}"})
     return rows, skipped
+
+
+def _is_file_name(cell: str) -> bool:
+    """Whether a cell looks like a path, and not like a text, which would be shown in skipped.csv."""
+    return len(cell) <= MAX_NAME and re.search(r"\.\w{1,8}$|^\S+$", cell) is not None and "\n" not in cell
 
 
 def _parse_row(record: Mapping[str, str], name: str, columns: Columns, label_map: LabelMap) -> Row:
@@ -133,16 +140,11 @@ def _check_labels(records: Sequence[Mapping[str, str]], columns: Columns, label_
         [label for record in records for label in _split_labels(record, columns) if label not in label_map]
     )
     if counts:
-        names = ", ".join(f"{_quote(label)} ({count})" for label, count in list(counts.items())[:20])
+        names = ", ".join(f"{quote_cell(label, MAX_LABEL)} ({counts[label]})" for label in list(counts)[:20])
         raise ValueError(
             f"--labels-column {columns.labels_column}: {len(counts)} label(s) are not among the known ones: "
             f'{names}. Map each to a finding, or to nothing, with --label-map FILE.json ({{"label": null}})'
         )
-
-
-def _quote(label: str) -> str:
-    """A label for an error message; a longer text may be a report, which is never shown."""
-    return repr(label) if len(label) <= MAX_LABEL else f"a text of {len(label)} characters"
 
 
 def _parse_codes(record: Mapping[str, str]) -> Codes:
