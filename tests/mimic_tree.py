@@ -6,6 +6,7 @@ everything that goes wrong in real ones, and a ledger of what must come out of i
 Nothing in it is of a person. The ledger is kept by the generator's own rules and knows nothing of the reader.
 """
 
+import filecmp
 import gzip
 import hashlib
 import io
@@ -178,6 +179,18 @@ def find_differences(
         for key in counts | found[name]
         if found[name][key] != counts[key]
     ]
+
+
+def assert_same_bytes(first: Path, second: Path) -> None:
+    """Two folders hold the same files with the same content."""
+    names = list_files(first)
+    assert names == list_files(second)
+    _, different, errors = filecmp.cmpfiles(first, second, names, shallow=False)
+    assert (different, errors) == ([], [])
+
+
+def list_files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def make_ledger(num_studies: int, seed: int = 0, fault_share: float = 0.2) -> Ledger:

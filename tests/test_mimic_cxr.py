@@ -1,13 +1,8 @@
 """The mimic-cxr source on made-up downloads, against the ledger of the tool that made them."""
 
-import filecmp
 import json
-import multiprocessing
 import os
-import random
 import shutil
-import signal
-import time
 import zipfile
 from collections import Counter
 
@@ -22,6 +17,7 @@ from mimic_tree import (
     REPORT_FAULTS,
     SECRET,
     TABLE_FAULTS,
+    assert_same_bytes,
     find_differences,
     make_ledger,
     write_tree,
@@ -29,7 +25,6 @@ from mimic_tree import (
 from PIL import Image
 
 from data_module.pairs import PairsFolder
-from data_module.sources.merging import MergeConfig, merge_shards
 from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
 from data_module.sources.mimic_files import find_tree
 from data_module.sources.output import LIST_NAME
@@ -162,60 +157,6 @@ def test_the_baselines_list(ledger, prepared):
     path = f"p{row['subject_id'][:2]}/p{row['subject_id']}/s{row['study_id']}"
     assert row["image_path"] == f"images/{path}/{row['dicom_id']}.jpg"
     assert row["report_path"] == f"reports/{path}.txt"
-
-
-def list_files(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def assert_same_bytes(first, second):
-    names = list_files(first)
-    assert names == list_files(second)
-    _, different, errors = filecmp.cmpfiles(first, second, names, shallow=False)
-    assert (different, errors) == ([], [])
-
-
-@pytest.mark.parametrize("num_workers", [2, 4])
-def test_any_number_of_workers_gives_the_same_bytes(download, prepared, tmp_path, num_workers):
-    prepare_mimic(MimicConfig(**download, out=tmp_path, size=16, num_workers=num_workers))
-    assert_same_bytes(prepared.root, tmp_path)
-
-
-def test_shards_in_one_folder_and_merged_give_the_same_bytes(download, prepared, tmp_path):
-    def run(out, shard):
-        return prepare_mimic(MimicConfig(**download, out=tmp_path / out, size=16, num_workers=1, shard=shard))
-
-    assert not run("shared", "1/2")
-    assert not (tmp_path / "shared" / "metadata.csv").exists()
-    assert run("shared", "0/2")
-    assert_same_bytes(prepared.root, tmp_path / "shared")
-    assert not run("a", "0/2")
-    assert not run("b", "1/2")
-    merge_shards(MergeConfig(parts=(tmp_path / "a", tmp_path / "b"), out=tmp_path / "merged"))
-    assert run("merged", "0/1")
-    assert_same_bytes(prepared.root, tmp_path / "merged")
-    with pytest.raises(ValueError, match="finished already"):
-        merge_shards(MergeConfig(parts=(tmp_path / "a",), out=tmp_path / "merged"))
-
-
-def test_a_run_killed_ten_times_gives_the_same_bytes(download, prepared, tmp_path):
-    config = MimicConfig(**download, out=tmp_path / "pairs", size=16, num_workers=1)
-    started_s = time.perf_counter()
-    prepare_mimic(MimicConfig(**download, out=tmp_path / "timed", size=16, num_workers=1))
-    whole_s = time.perf_counter() - started_s
-    chance, num_killed = random.Random(0), 0
-    context = multiprocessing.get_context("fork")
-    while num_killed < 10:
-        process = context.Process(target=prepare_mimic, args=(config,))
-        process.start()
-        time.sleep(chance.uniform(0.2, 0.9) * whole_s)
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        if process.exitcode == 0:  # it was faster: the rest of the kills begin anew
-            shutil.rmtree(tmp_path / "pairs")
-        num_killed += 1
-    assert prepare_mimic(config)
-    assert_same_bytes(prepared.root, tmp_path / "pairs")
 
 
 def test_a_finished_folder_is_left_alone_and_a_lost_film_is_made_again(download, tmp_path, capsys):
