@@ -37,10 +37,6 @@ class Description:
     tables: Mapping[str, pd.DataFrame]
     leaks: tuple[Leak, ...]
 
-    @property
-    def has_grave_leak(self) -> bool:
-        return any(leak.grave and leak.count for leak in self.leaks)
-
 
 def describe_folder(pairs: PairsFolder) -> Description:
     """Describe a pairs folder. Films are read only where two of different splits have the same size."""

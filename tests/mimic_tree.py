@@ -56,7 +56,7 @@ FILE_FAULTS = {
     "page": "not an image",
     "black": "blank, every pixel",
     "bomb": "pixels are read",
-    "link": "outside the images folder",
+    "link": "outside the folder",
 }
 TABLE_FAULTS = {
     "twice": "duplicate of an earlier row",

@@ -1,8 +1,10 @@
 """The mimic-cxr source on made-up downloads, against the ledger of the tool that made them."""
 
+import gzip
 import json
 import os
 import shutil
+import tracemalloc
 import zipfile
 from collections import Counter
 
@@ -25,6 +27,7 @@ from mimic_tree import (
 from PIL import Image
 
 from data_module.pairs import PairsFolder
+from data_module.sources import mimic_files
 from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
 from data_module.sources.mimic_files import find_tree
 from data_module.sources.output import LIST_NAME
@@ -273,6 +276,19 @@ def test_wrong_folders_are_named(download, tmp_path):
     (tmp_path / "two" / "b" / "p11").mkdir(parents=True)
     with pytest.raises(ValueError, match="several downloads a, b"):
         prepare_mimic(MimicConfig(**{**flags, "root": tmp_path / "two"}))
+
+
+def test_a_packed_bomb_for_a_table_is_not_unpacked(download, tmp_path, monkeypatch):
+    flags = copy_download(download, tmp_path)
+    path = next(tmp_path.rglob("*split.csv.gz"))
+    path.unlink()
+    path.write_bytes(gzip.compress(b"0" * 100_000_000))
+    monkeypatch.setattr(mimic_files, "MAX_TABLE_BYTES", 10_000_000)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"split\.csv\.gz: more than 10,000,000 bytes unpacked"):
+        prepare_mimic(MimicConfig(**flags, num_workers=1))
+    assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    tracemalloc.stop()
 
 
 def test_a_packed_bomb_in_the_zip_is_not_unpacked(download, tmp_path, ledger):

@@ -35,7 +35,7 @@ def make_table(folder, rows):
     images.mkdir(parents=True, exist_ok=True)
     for row in rows:
         path = images / row["image"]
-        if row["image"] and ".." not in row["image"] and "missing" not in row["image"]:
+        if row["image"] and "outside" not in row["image"] and "missing" not in row["image"]:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(FILM).save(path)
     pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
@@ -214,6 +214,7 @@ def test_labels_from_columns_by_name(tmp_path):
 BAD_ROWS = [
     {**NIH_ROWS[0], "image": "missing.png"},
     {**NIH_ROWS[0], "image": "../outside.png"},
+    {**NIH_ROWS[0], "image": "/etc/outside.png"},
     {**NIH_ROWS[0], "image": "truncated.png"},
     {**NIH_ROWS[0], "image": "text.png"},
     {**NIH_ROWS[0], "image": "black.png"},
@@ -245,12 +246,13 @@ def test_every_row_that_cannot_be_used_is_listed(tmp_path):
     assert len(reasons) == len(BAD_ROWS)
     for item, reason in {
         "missing.png": "no such file",
-        "../outside.png": "outside the images folder",
+        "../outside.png": "outside the folder",
+        "/etc/outside.png": "outside the folder",
         "truncated.png": "cannot be decoded",
         "text.png": "not an image",
         "black.png": "blank",
         "a_000.png": "duplicate",
-        "row 12": "image column is empty",
+        "row 13": "image column is empty",
         "age.png": "age is not a number",
         "age414.png": "over 120",
         "patient.png": "patient_id is empty",
@@ -265,7 +267,7 @@ def test_every_row_that_cannot_be_used_is_listed(tmp_path):
 
 
 def test_strict_makes_them_an_error(tmp_path):
-    with pytest.raises(ValueError, match="--strict: 12 row"):
+    with pytest.raises(ValueError, match="--strict: 13 row"):
         prepare_table(TableConfig(**make_bad(tmp_path), strict=True))
     assert not (tmp_path / "pairs" / "metadata.csv").exists()
 
@@ -365,7 +367,7 @@ def test_a_link_out_of_the_images_folder_is_refused(tmp_path):
     (flags["images"] / "a_000.png").unlink()
     (flags["images"] / "a_000.png").symlink_to(tmp_path / "secret.png")
     pairs = prepare_table(TableConfig(**flags))
-    assert "outside the images folder" in reasons_of(pairs.root)["a_000.png"]
+    assert "outside the folder" in reasons_of(pairs.root)["a_000.png"]
 
 
 def test_a_table_from_a_spreadsheet(tmp_path):
@@ -572,6 +574,22 @@ def test_packaged_open_i_reports():
     assert len(reports) + len(skipped) == 3955
     assert len(reports) == 3927
     assert {row["reason"] for row in skipped} == {"empty report: neither findings nor impression"}
+
+
+def test_loose_open_i_reports_are_read_within_their_folder(tmp_path):
+    """A link out of the folder and a file too large are listed; the rest is read."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (folder / "1.xml").write_bytes(report_xml("CXR1", "Clear lungs."))
+    (tmp_path / "secret.xml").write_bytes(report_xml("CXR2", "Of another study."))
+    (folder / "2.xml").symlink_to(tmp_path / "secret.xml")
+    (folder / "3.xml").write_bytes(report_xml("CXR3", "Long. " * 200_000))
+    reports, skipped = read_reports(folder)
+    assert [report.uid for report in reports] == ["CXR1"]
+    assert skipped == [
+        {"item": "2.xml", "reason": "lies outside the folder"},
+        {"item": "3.xml", "reason": "larger than 1,048,576 bytes"},
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
