@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from data_module.demo.wording import count_right
+from data_module.files import write_atomic
 from data_module.findings import POSITIVE
-from data_module.pairs import PairsFolder, write_atomic
+from data_module.pairs import PairsFolder
 from evaluation.findings_scores import score_f1
 from evaluation.inputs import match_reports
 from evaluation.labeler import label_reports

@@ -20,7 +20,8 @@ import pandas as pd
 import torch
 
 from data_module.batch_log import log_path, process_in_batches
-from data_module.pairs import PairsFolder, write_atomic
+from data_module.files import write_atomic
+from data_module.pairs import PairsFolder
 from language_module import DecodingConfig
 from training import describe_run, parse_config, run_script
 from training.config import to_dict

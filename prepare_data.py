@@ -10,6 +10,7 @@ The same command again goes on where a killed one stopped, and does nothing once
 Several machines share the work by --shard 0/4, 1/4, ...
 """
 
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,10 +73,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if prepare(config):
         record = json.loads((config.out / "provenance.json").read_text())
-        with (config.out / "skipped.csv").open() as lines:
-            skipped = sum(1 for _ in lines) - 1
-        splits = record.get("splits", "")
-        print(f"{config.out}: {record['num_rows']:,} rows {splits}, {skipped:,} skipped (skipped.csv)")
+        with (config.out / "skipped.csv").open(newline="") as lines:
+            reasons = [line["reason"] for line in csv.DictReader(lines)]
+        unwanted = sum(reason.startswith("left out") for reason in reasons)
+        print(
+            f"{config.out}: {record['num_rows']:,} rows {record.get('splits', '')}, "
+            f"{len(reasons) - unwanted:,} skipped, {unwanted:,} of other views left out (skipped.csv)"
+        )
 
 
 def prepare(config: Config) -> bool:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from data_module.cache import file_hash, model_hash
+from data_module.cache import model_hash
+from data_module.files import file_hash
 from data_module.images import to_pixels
-from data_module.pairs import provenance_record
+from data_module.provenance import provenance_record
 from data_module.sampling_plan import PlanConfig, PlannedPair, SamplingPlan
 from data_module.shards import parse_shard
 from data_module.synthetic import OutputConfig, SyntheticFolder

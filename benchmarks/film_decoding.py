@@ -1,12 +1,12 @@
 """Large JPEG films to 256x256: films a second of one core, against plain Pillow, in one run; and workers.
 
-    python benchmarks/film_decoding.py [--num-films 12] [--workers 1 2 4]
+    python benchmarks/film_decoding.py [--num-films 12]
 
 The films are the demo's phantoms at 2,544 x 3,056 with film grain, saved as grey JPEG at quality 95 with the
 grain that gives MIMIC-CXR-JPG's mean file size (1.5 MB), and without grain. "Plain" is
 Image.open(...).convert("L").resize(..., LANCZOS) of the central square. Both run in turns, film by film; the
-ratio is of the sums of processor time, which other work on the machine disturbs less than wall time. For the
-scaling, whole conversions by 1, 2, ... processes are timed by the wall. Writes results/film_decoding.json.
+ratio is of the sums of processor time, which other work on the machine disturbs less than wall time. Writes
+results/film_decoding.json.
 """
 
 import argparse
@@ -23,8 +23,6 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_module.decoding import read_resized
 from data_module.demo import generate_studies
-from data_module.sources.conversion import FilmConversion, Job
-from data_module.sources.films import FilmFormat
 
 WIDTH, HEIGHT, SIZE = 2544, 3056, 256
 GRAINS = {"no grain": 0.0, "grain": 1.6}
@@ -74,41 +72,16 @@ def compare(folder: Path, grain: float, num_films: int) -> dict[str, float]:
     }
 
 
-def scale(folder: Path, workers: list[int], num_films: int) -> dict[str, float]:
-    """Wall seconds of converting the same films by each number of processes, start included."""
-    make_film(folder / "0.jpg", 0, GRAINS["grain"])
-    for number in range(1, 8):
-        make_film(folder / f"{number}.jpg", number, GRAINS["grain"])
-    seconds = {}
-    for count in workers:
-        out = folder / f"out{count}"
-
-        def jobs(films: range) -> list[Job]:
-            return [Job(str(folder), f"{film % 8}.jpg", f"images/{film}.png") for film in films]
-
-        started_s = time.perf_counter()
-        FilmConversion(out, FilmFormat(SIZE, "fit-crop", "png"), jobs, num_films).run(count)
-        seconds[f"{count}_workers_s"] = round(time.perf_counter() - started_s, 2)
-    return seconds
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--num-films", type=int, default=12)
-    parser.add_argument("--workers", type=int, nargs="*", default=[], help="also time the scaling")
-    parser.add_argument("--scaling-films", type=int, default=1024)
     args = parser.parse_args()
-    path = Path(__file__).parent / "results" / "film_decoding.json"
-    result = json.loads(path.read_text()) if path.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
-        if args.workers:
-            scaling = scale(Path(folder), args.workers, args.scaling_films)
-            result["scaling"] = {"num_films": args.scaling_films, **scaling, **machine()}
-        else:
-            result |= {name: compare(Path(folder), grain, args.num_films) for name, grain in GRAINS.items()}
-            result |= machine()
+        result = {name: compare(Path(folder), grain, args.num_films) for name, grain in GRAINS.items()}
+    result |= machine()
+    path = Path(__file__).parent / "results" / "film_decoding.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 

@@ -18,7 +18,8 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from data_module.pairs import PairsFolder, write_atomic
+from data_module.files import write_atomic
+from data_module.pairs import PairsFolder
 from language_module import DecodingConfig, ReportCodec
 from training import RunFolder
 from vision_module.encoding import pick_device

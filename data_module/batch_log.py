@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 
 
 def process_in_batches(

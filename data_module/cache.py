@@ -23,7 +23,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from data_module.pairs import write_atomic
+from data_module.files import file_hash, write_atomic
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin")  # .bin: OpenCLIP folders of older date
 _MODEL_SUFFIXES = (*_WEIGHT_SUFFIXES, ".json", ".txt", ".model", ".jinja")
@@ -46,12 +46,6 @@ def model_hash(folder: str | Path) -> str:
     for path in files:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{file_hash(path)}\n".encode())
     return digest.hexdigest()[:16]
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's content, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_key(manifest_hash: str, models: Mapping[str, str], settings: Mapping[str, Any]) -> str:

@@ -102,7 +102,9 @@ def _decode_image(path: str | Path, decoding: Decoding, least: int | None) -> tu
     except Image.DecompressionBombError:
         raise FilmError(f"{path}: a decompression bomb; at most {MAX_PIXELS:,} pixels are read") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise FilmError(f"{path}: cannot be decoded ({error})") from None
+        # The system's own errors repeat the path, which differs between machines.
+        reason = getattr(error, "strerror", None) or error
+        raise FilmError(f"{path}: cannot be decoded ({reason})") from None
 
 
 def _to_grey(image: Image.Image, path: str | Path) -> np.ndarray:

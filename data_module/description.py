@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from data_module.cache import file_hash
+from data_module.files import file_hash
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.pairs import SPLITS, PairsFolder
 from data_module.sources.open_i_reports import text_key
@@ -36,10 +36,6 @@ class Description:
     folder: str
     tables: Mapping[str, pd.DataFrame]
     leaks: tuple[Leak, ...]
-
-    @property
-    def has_grave_leak(self) -> bool:
-        return any(leak.grave and leak.count for leak in self.leaks)
 
 
 def describe_folder(pairs: PairsFolder) -> Description:

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from PIL import Image
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from data_module.decoding import PLAIN, Decoding, FilmError, check_num_pixels
 
@@ -48,6 +50,7 @@ def read_dicom(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
         FilmError: not a DICOM image, several frames, refused colour, or data that cannot be decoded.
     """
     try:
+        _refuse_deflated(path)
         dataset = pydicom.dcmread(path, force=True, specific_tags=list(_TAGS))
         if "PixelData" not in dataset:
             raise FilmError(f"{path}: DICOM without an image")
@@ -60,6 +63,8 @@ def read_dicom(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
         stored = dataset.pixel_array
         if not str(dataset.PhotometricInterpretation).startswith("MONOCHROME"):
             raise FilmError(f"{path}: DICOM of {dataset.PhotometricInterpretation}; a film is grey")
+        if stored.ndim != 2:  # pydicom takes what is too long for more frames
+            raise FilmError(f"{path}: DICOM with more pixels than its {dataset.Columns} x {dataset.Rows}")
         return _to_grey(dataset, stored, decoding.window)
     except FilmError:
         raise
@@ -69,6 +74,17 @@ def read_dicom(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
         # pydicom and its decoders raise nearly every type of exception on damaged files.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FilmError(f"{path}: DICOM cannot be decoded ({reason})") from None
+
+
+def _refuse_deflated(path: str | Path) -> None:
+    """pydicom unpacks a deflated file whole before its header can be checked: 1 MB of it may fill 1 GB."""
+    with open(path, "rb") as file:
+        read_preamble(file, force=True)
+        meta = read_dataset(
+            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2
+        )
+    if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise FilmError(f"{path}: deflated DICOM, which may be a decompression bomb; write it uncompressed")
 
 
 def _read_colour(dataset: pydicom.Dataset, path: str | Path, decoding: Decoding) -> np.ndarray:

@@ -8,11 +8,9 @@ films, for the language modules) leaves file_name empty in every row.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import subprocess
-import sys
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_module.files import write_atomic
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
 
 TEXT_COLUMNS = ("file_name", "report", "findings_section", "impression_section", "patient_id", "study_id")
@@ -42,6 +41,9 @@ SPLITS = ("train", "validation", "test")
 REQUIRED = ("file_name", "report", "patient_id", "split")
 METADATA = ("metadata.csv", "metadata.parquet")
 MAX_CSV_ROWS = 100_000
+_DATA_CELL = re.compile(
+    r".*\.(png|jpe?g|dcm|dicom|tiff?|bmp|txt)|-?\d[\d.,:/-]*", re.IGNORECASE
+)  # and no name
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     """The table, COLUMNS in order; ValueError where it breaks the contract (`path` goes in the message)."""
     missing = [name for name in REQUIRED if name not in table.columns]
     if missing:
-        raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; it has {', '.join(table.columns)}")
+        raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; it has {quote_columns(table)}")
     if table.empty:
         raise ValueError(f"{path} has no rows")
     text_only = bool((table["file_name"].isna() | (table["file_name"] == "")).all())
@@ -163,22 +165,31 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
         codes = pd.to_numeric(table[name], errors="coerce")
         wrong = (codes.isna() & table[name].notna()) | ~(codes.isna() | codes.isin(CERTAINTIES))
         if wrong.any():
-            value = _quote(table.loc[wrong, name].iloc[0])
+            value = quote_cell(table.loc[wrong, name].iloc[0])
             raise ValueError(f"{path}: {name} holds {value}; a certainty is 1, 0, -1 or empty")
         table[name] = codes
     for name in ("age", "seed"):
         numbers = pd.to_numeric(table[name], errors="coerce")
         if (numbers.isna() & table[name].notna()).any():
-            value = _quote(table.loc[numbers.isna() & table[name].notna(), name].iloc[0])
+            value = quote_cell(table.loc[numbers.isna() & table[name].notna(), name].iloc[0])
             raise ValueError(f"{path}: {name} holds {value}, which is not a number")
         table[name] = numbers
     return table
 
 
-def _quote(value: object) -> str:
+def quote_cell(value: object, longest: int = 12) -> str:
     """A cell for an error message; a longer one may be a patient's text in the wrong column."""
     text = str(value)
-    return repr(value) if len(text) <= 12 else f"a text of {len(text)} characters"
+    return repr(value) if len(text) <= longest else f"a text of {len(text)} characters"
+
+
+def quote_columns(table: pd.DataFrame) -> str:
+    """Column names for an error message. Without a header they are cells of the first row, which may hold
+    anything: none is shown then, and never one as long as a text."""
+    names = [str(name) for name in table.columns]
+    if any(_DATA_CELL.fullmatch(name) for name in names):
+        return "no header: its first row looks like data"
+    return ", ".join(name if len(name) <= 40 else quote_cell(name) for name in names[:50])
 
 
 def _check_file_names(names: pd.Series, path: str | Path) -> None:
@@ -280,29 +291,3 @@ def _write_parquet(pieces: Iterable[pd.DataFrame], path: Path) -> int:
         if writer is not None:
             writer.close()
     return num_rows
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    temporary.replace(path)
-
-
-def provenance_record(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Command, config, commit and library versions, for provenance.json."""
-    here = Path(__file__).resolve().parent
-    git = ["git", "-C", str(here), "rev-parse", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    versions = {
-        name: importlib.metadata.version(name)
-        for name in ("torch", "diffusers", "transformers", "timm", "numpy", "pillow")
-    }
-    return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "config": dict(config),
-        "commit": commit or "unknown",
-        "python": sys.version.split()[0],
-        "libraries": versions,
-    }

@@ -68,6 +68,12 @@ class TextPreparation:
     """Remove references to earlier studies ("compared to prior", "unchanged", "interval"), which no single
     film can show."""
 
+    @property
+    def nothing_left(self) -> str:
+        """Why a report is skipped of which both sections are empty."""
+        after = "" if self == TextPreparation() else " after --blanks and --remove-priors"
+        return f"the report has neither findings nor impression{after}"
+
 
 class PreparedReport(NamedTuple):
     """Sections that are ready to be stored, and what was done: the counts of many reports add up."""
@@ -79,15 +85,24 @@ class PreparedReport(NamedTuple):
 def prepare_report(report: str, preparation: TextPreparation | None = None) -> PreparedReport:
     """A free report -> its sections, prepared, and counts for provenance.json.
 
-    The counts: reports, without_findings, without_impression, without_heading, with_addendum, blanks,
-    sentences_dropped_for_blanks, prior_phrases_removed, prior_sentences_dropped.
+    The counts: those of `prepare_sections`, without_heading, with_addendum.
+    """
+    sections, counts = prepare_sections(split_sections(report), preparation)
+    counts["without_heading"] += _HEADING.search(report) is None
+    counts["with_addendum"] += re.search(r"^[ \t]*(?:final\s+)?addendum\b", report, re.I | re.M) is not None
+    return PreparedReport(sections, counts)
+
+
+def prepare_sections(sections: Sections, preparation: TextPreparation | None = None) -> PreparedReport:
+    """Sections that came apart already, prepared.
+
+    The counts: reports, without_findings, without_impression, blanks, sentences_dropped_for_blanks,
+    prior_phrases_removed, prior_sentences_dropped.
     """
     preparation = preparation or TextPreparation()
     counts = Counter(reports=1)
-    counts["without_heading"] += _HEADING.search(report) is None
-    counts["with_addendum"] += re.search(r"^[ \t]*(?:final\s+)?addendum\b", report, re.I | re.M) is not None
-    sections = []
-    for text in split_sections(report):
+    texts = []
+    for text in sections:
         counts["blanks"] += len(_BLANK_WORD.findall(text))
         if preparation.remove_priors:
             text, phrases, sentences = remove_prior_references(text)
@@ -99,8 +114,8 @@ def prepare_report(report: str, preparation: TextPreparation | None = None) -> P
             kept = [part for part in split_sentences(text) if not _BLANK_WORD.search(part)]
             counts["sentences_dropped_for_blanks"] += len(split_sentences(text)) - len(kept)
             text = " ".join(kept)
-        sections.append(text)
-    prepared = Sections(*sections)
+        texts.append(text)
+    prepared = Sections(*texts)
     counts["without_findings"] += not prepared.findings
     counts["without_impression"] += not prepared.impression
     return PreparedReport(prepared, counts)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 from evaluation.classifier import FilmClassifier, FilmScores
 
 BLOCK = 4096  # films of one file

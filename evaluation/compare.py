@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 from evaluation.bootstrap import draw_weights, holm, p_value, percentile_interval, resample
 from evaluation.measures import LOWER_IS_BETTER, SECTION_MEASURES, load_items
 

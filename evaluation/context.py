@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from data_module.cache import file_hash
+from data_module.files import file_hash
 from data_module.pairs import PairsFolder
 from evaluation.classifier import FilmClassifier
 from evaluation.inputs import hash_folder

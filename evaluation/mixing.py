@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from data_module.findings import FINDINGS, POSITIVE
-from data_module.pairs import PairsFolder, provenance_record, write_pairs
+from data_module.pairs import PairsFolder, write_pairs
+from data_module.provenance import provenance_record
 
 ALL = -1
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 from evaluation.findings_scores import score_conventions
 from evaluation.labeler import label_reports
 from evaluation.labeler.terms import score_terms

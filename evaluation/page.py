@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 from PIL import Image
 
+from data_module.files import write_atomic
 from data_module.findings import POSITIVE
 from data_module.images import FilmError, fit_crop, read_pixels
-from data_module.pairs import PairsFolder, write_atomic
+from data_module.pairs import PairsFolder
 from evaluation.inputs import film_paths, prompts, texts
 from evaluation.measures import load_items
 from evaluation.plots import plot_auroc, plot_curves, plot_distances, to_svg

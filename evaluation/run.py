@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data_module.cache import file_hash
-from data_module.pairs import PairsFolder, write_atomic
+from data_module.files import file_hash, write_atomic
+from data_module.pairs import PairsFolder
 from evaluation import films, pairs, privacy, reports
 from evaluation.cache import score_cached
 from evaluation.clip_scores import DomainClip, score_edges

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 
 # Headline figures and where they stand in results.json.
 FIGURES = {

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data_module.files import write_atomic
 from data_module.findings import FINDINGS
-from data_module.pairs import PairsFolder, write_atomic
+from data_module.pairs import PairsFolder
 from evaluation.bootstrap import Measure, draw_weights, holm, p_value, percentile_interval, resample
 from evaluation.cache import score_cached
 from evaluation.classifier import FilmClassifier

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from data_module.cache import file_hash
+from data_module.files import file_hash
 from data_module.findings import FINDINGS
 
 PREFIX = "torchxrayvision:"

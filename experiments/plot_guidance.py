@@ -14,7 +14,7 @@ from pathlib import Path
 import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 from training import run_script
 
 # Heading, figure and, beside it, what real films reach.

@@ -44,6 +44,10 @@ def leaks_of(pairs):
     return [leak.count for leak in describe_folder(pairs).leaks]
 
 
+def has_grave_leak(description):
+    return any(leak.grave and leak.count for leak in description.leaks)
+
+
 def test_counts(tmp_path):
     tables = describe_folder(make_folder(tmp_path)).tables
     assert tables["Rows"].loc["all"].tolist() == [9, 9, 9, 9, 9]
@@ -64,7 +68,7 @@ def test_a_patient_in_two_splits(tmp_path):
     pairs = make_folder(tmp_path, lambda rows: rows[8].update(patient_id="p0"))
     assert leaks_of(pairs) == [1, 0, 0]
     description = describe_folder(pairs)
-    assert description.has_grave_leak
+    assert has_grave_leak(description)
     assert description.leaks[0].examples == ("p0",)
 
 
@@ -79,7 +83,7 @@ def test_a_film_in_two_splits(tmp_path):
 def test_a_report_in_two_splits_is_for_information(tmp_path):
     pairs = make_folder(tmp_path, lambda rows: rows[8].update(report=rows[0]["report"].upper()))
     assert leaks_of(pairs) == [0, 0, 1]
-    assert not describe_folder(pairs).has_grave_leak
+    assert not has_grave_leak(describe_folder(pairs))
 
 
 def test_the_page_is_one_file_and_escapes_what_it_shows(tmp_path, capsys):

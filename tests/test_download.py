@@ -215,6 +215,13 @@ def test_a_damaged_archive_of_films_is_named(tmp_path):
     assert len(list(unpack_films(tmp_path / "films.tgz").glob("*.png"))) == 20
 
 
+def test_a_film_that_unpacks_to_too_much_is_refused(tmp_path):
+    (tmp_path / "bomb.tgz").write_bytes(pack({"0.png": bytes(2**26 + 1)}))
+    with pytest.raises(ValueError, match=r"bomb\.tgz: 0\.png has 67108865 bytes"):
+        unpack_films(tmp_path / "bomb.tgz")
+    assert not list(tmp_path.rglob("*.png"))
+
+
 @pytest.mark.parametrize(
     ("headings", "findings"),
     [

@@ -1,4 +1,5 @@
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -176,6 +177,31 @@ def test_dicom_that_is_no_film(tmp_path):
         read_pixels(write_dicom(tmp_path / "a.dcm", frames, NumberOfFrames=2))
     path = write_dicom(tmp_path / "b.dcm", frames[0], Rows=60_000, Columns=60_000)
     with pytest.raises(FilmError, match="at most 80,000,000 pixels"):
+        read_pixels(path)
+
+
+def test_a_deflated_dicom_is_not_unpacked(tmp_path):
+    """60 MB of zeros in 60 kB, with and without the preamble, as pydicom reads both."""
+    path = write_dicom(tmp_path / "a.dcm", RAMP.astype(np.uint16), PixelData=bytes(60_000_000))
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    dataset.save_as(path)
+    packed = path.read_bytes()
+    assert len(packed) < 100_000
+    for content in (packed, packed[132:]):
+        path.write_bytes(content)
+        tracemalloc.start()
+        with pytest.raises(FilmError, match="deflated DICOM"):
+            read_pixels(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 5_000_000
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, about the length
+def test_a_dicom_of_more_pixels_than_it_says_is_refused(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", RAMP.astype(np.uint16), PixelData=bytes(16 * 16 * 2 * 3))
+    with pytest.raises(FilmError, match="more pixels than its 16 x 16"):
         read_pixels(path)
 
 

@@ -1,13 +1,10 @@
 """The mimic-cxr source on made-up downloads, against the ledger of the tool that made them."""
 
-import filecmp
+import gzip
 import json
-import multiprocessing
 import os
-import random
 import shutil
-import signal
-import time
+import tracemalloc
 import zipfile
 from collections import Counter
 
@@ -22,6 +19,7 @@ from mimic_tree import (
     REPORT_FAULTS,
     SECRET,
     TABLE_FAULTS,
+    assert_same_bytes,
     find_differences,
     make_ledger,
     write_tree,
@@ -29,8 +27,9 @@ from mimic_tree import (
 from PIL import Image
 
 from data_module.pairs import PairsFolder
-from data_module.sources.merging import MergeConfig, merge_shards
+from data_module.sources import mimic_files
 from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
+from data_module.sources.mimic_files import find_tree
 from data_module.sources.output import LIST_NAME
 
 NUM_STUDIES = 420
@@ -75,20 +74,31 @@ def test_every_count_matches_the_ledger(ledger, prepared):
 def test_loose_reports_laterals_and_the_papers_split(ledger, tmp_path):
     download = write_tree(tmp_path / "download", ledger, wget=False, zipped=False)
     views = ("PA", "L", "")
-    config = MimicConfig(
-        **download, out=tmp_path / "out", size=16, num_workers=1, split="paper", views=views, labels="negbio"
-    )
-    prepare_mimic(config)
+    flags = {**download, "size": 16, "num_workers": 1, "split": "paper", "labels": "negbio"}
+    prepare_mimic(MimicConfig(**flags, out=tmp_path / "out", views=views, validation_share=0.2))
     pairs = PairsFolder.open(tmp_path / "out")
-    check_counts(pairs, ledger.expect(views, paper=True))
+    check_counts(pairs, ledger.expect(views, paper=0.2))
     group = pairs.table["patient_id"].str[:2]
     assert set(pairs.table["split"][group == "19"]) == {"test"}
-    assert "test" not in set(pairs.table["split"][group != "19"])
+    assert set(pairs.table["split"][group != "19"]) == {"train", "validation"}
+    assert (pairs.table.groupby("patient_id")["split"].nunique() == 1).all()
+    record = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    rule = "p10 to p18 train, but for 20.0% of their patients, who validate; p19 tests"
+    assert rule in record["split_rule"]
+    assert rule in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(ValueError, match=r"--validation-share 1\.5"):
+        prepare_mimic(MimicConfig(**flags, out=tmp_path / "wrong", validation_share=1.5))
 
 
-def test_the_paper_takes_pa_films(download, tmp_path, ledger):
-    prepare_mimic(MimicConfig(**download, out=tmp_path, size=16, num_workers=1, split="paper"))
-    check_counts(PairsFolder.open(tmp_path), ledger.expect(("PA",), paper=True), NUM_REFUSED_ENTRIES)
+def test_the_paper_takes_pa_films_and_needs_no_split_table(download, tmp_path, ledger):
+    flags = {**download, "size": 16, "num_workers": 1, "split": "paper"}
+    prepare_mimic(MimicConfig(**flags, out=tmp_path / "out"))
+    check_counts(PairsFolder.open(tmp_path / "out"), ledger.expect(("PA",), paper=0.01), NUM_REFUSED_ENTRIES)
+    copied = copy_download(download, tmp_path) | {"out": tmp_path / "without", "split": "paper"}
+    next(tmp_path.rglob("*split.csv.gz")).unlink()
+    prepare_mimic(MimicConfig(**copied, patients=download["patients"], num_workers=1, validation_share=0))
+    table = PairsFolder.open(tmp_path / "without").table
+    assert (table["split"] == np.where(table["patient_id"].str.startswith("19"), "test", "train")).all()
 
 
 def test_dicom_films_and_tables_elsewhere(tmp_path):
@@ -150,60 +160,6 @@ def test_the_baselines_list(ledger, prepared):
     path = f"p{row['subject_id'][:2]}/p{row['subject_id']}/s{row['study_id']}"
     assert row["image_path"] == f"images/{path}/{row['dicom_id']}.jpg"
     assert row["report_path"] == f"reports/{path}.txt"
-
-
-def list_files(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def assert_same_bytes(first, second):
-    names = list_files(first)
-    assert names == list_files(second)
-    _, different, errors = filecmp.cmpfiles(first, second, names, shallow=False)
-    assert (different, errors) == ([], [])
-
-
-@pytest.mark.parametrize("num_workers", [2, 4])
-def test_any_number_of_workers_gives_the_same_bytes(download, prepared, tmp_path, num_workers):
-    prepare_mimic(MimicConfig(**download, out=tmp_path, size=16, num_workers=num_workers))
-    assert_same_bytes(prepared.root, tmp_path)
-
-
-def test_shards_in_one_folder_and_merged_give_the_same_bytes(download, prepared, tmp_path):
-    def run(out, shard):
-        return prepare_mimic(MimicConfig(**download, out=tmp_path / out, size=16, num_workers=1, shard=shard))
-
-    assert not run("shared", "1/2")
-    assert not (tmp_path / "shared" / "metadata.csv").exists()
-    assert run("shared", "0/2")
-    assert_same_bytes(prepared.root, tmp_path / "shared")
-    assert not run("a", "0/2")
-    assert not run("b", "1/2")
-    merge_shards(MergeConfig(parts=(tmp_path / "a", tmp_path / "b"), out=tmp_path / "merged"))
-    assert run("merged", "0/1")
-    assert_same_bytes(prepared.root, tmp_path / "merged")
-    with pytest.raises(ValueError, match="finished already"):
-        merge_shards(MergeConfig(parts=(tmp_path / "a",), out=tmp_path / "merged"))
-
-
-def test_a_run_killed_ten_times_gives_the_same_bytes(download, prepared, tmp_path):
-    config = MimicConfig(**download, out=tmp_path / "pairs", size=16, num_workers=1)
-    started_s = time.perf_counter()
-    prepare_mimic(MimicConfig(**download, out=tmp_path / "timed", size=16, num_workers=1))
-    whole_s = time.perf_counter() - started_s
-    chance, num_killed = random.Random(0), 0
-    context = multiprocessing.get_context("fork")
-    while num_killed < 10:
-        process = context.Process(target=prepare_mimic, args=(config,))
-        process.start()
-        time.sleep(chance.uniform(0.2, 0.9) * whole_s)
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        if process.exitcode == 0:  # it was faster: the rest of the kills begin anew
-            shutil.rmtree(tmp_path / "pairs")
-        num_killed += 1
-    assert prepare_mimic(config)
-    assert_same_bytes(prepared.root, tmp_path / "pairs")
 
 
 def test_a_finished_folder_is_left_alone_and_a_lost_film_is_made_again(download, tmp_path, capsys):
@@ -313,10 +269,26 @@ def test_wrong_folders_are_named(download, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             prepare_mimic(MimicConfig(**{**flags, **change}))
+    (tmp_path / "linked" / "a" / "p10").mkdir(parents=True)
+    (tmp_path / "linked" / "up").symlink_to(tmp_path / "linked")
+    assert find_tree(tmp_path / "linked", "--root") == tmp_path / "linked" / "a"
     (tmp_path / "two" / "a" / "p10").mkdir(parents=True)
     (tmp_path / "two" / "b" / "p11").mkdir(parents=True)
     with pytest.raises(ValueError, match="several downloads a, b"):
         prepare_mimic(MimicConfig(**{**flags, "root": tmp_path / "two"}))
+
+
+def test_a_packed_bomb_for_a_table_is_not_unpacked(download, tmp_path, monkeypatch):
+    flags = copy_download(download, tmp_path)
+    path = next(tmp_path.rglob("*split.csv.gz"))
+    path.unlink()
+    path.write_bytes(gzip.compress(b"0" * 100_000_000))
+    monkeypatch.setattr(mimic_files, "MAX_TABLE_BYTES", 10_000_000)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"split\.csv\.gz: more than 10,000,000 bytes unpacked"):
+        prepare_mimic(MimicConfig(**flags, num_workers=1))
+    assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    tracemalloc.stop()
 
 
 def test_a_packed_bomb_in_the_zip_is_not_unpacked(download, tmp_path, ledger):

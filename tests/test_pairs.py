@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from data_module import pairs as pairs_module
+from data_module.files import write_atomic
 from data_module.findings import FINDINGS
-from data_module.pairs import COLUMNS, PairsFolder, provenance_record, write_atomic, write_pairs
+from data_module.pairs import COLUMNS, PairsFolder, write_pairs
+from data_module.provenance import provenance_record
 
 
 def make_rows(num_rows=4, prefix="images/film"):

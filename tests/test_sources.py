@@ -35,7 +35,7 @@ def make_table(folder, rows):
     images.mkdir(parents=True, exist_ok=True)
     for row in rows:
         path = images / row["image"]
-        if row["image"] and ".." not in row["image"] and "missing" not in row["image"]:
+        if row["image"] and "outside" not in row["image"] and "missing" not in row["image"]:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(FILM).save(path)
     pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
@@ -144,6 +144,44 @@ def test_a_report_in_the_wrong_column_is_not_shown(tmp_path, capfd):
     assert "Zebulon" not in said
 
 
+SECRET = "Zebulon Quux, aged 63, has had a cough. Seen by Dr. Quux"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        (f"a_000.png,p1,{SECRET}\n", {}, "no header: its first row looks like data"),
+        (f"path,patient_id,{SECRET}\n", {}, "it has path, patient_id, a text of 5. characters"),
+        (f'path,image,patient_id,labels\na_000.png,"{SECRET}",p1,Mass\n', {}, "row 2: .* holds no file name"),
+        (f'image,patient_id,labels\na_000.png,p1,"{SECRET}\n', {}, "cannot be read as a CSV table"),
+        (f'image,patient_id,labels\na_000.png,p1,Mass,"{SECRET}"\n', {}, "cannot be read as a CSV table"),
+        (f'labels,patient_id\n"{SECRET}",p1\n', {"image_column": "labels"}, "row 2|a text of"),
+    ],
+)
+def test_a_table_that_is_wrong_shows_no_text(tmp_path, capfd, text, flags, message):
+    options = make_table(tmp_path, NIH_ROWS[:1])
+    text = text.replace(SECRET, SECRET.replace(",", ";"))
+    options["table"].write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        prepare_table(TableConfig(**options, out=tmp_path / "out", labels_column="labels", **flags))
+    written = [path.read_text() for path in (tmp_path / "out").rglob("*.*") if path.is_file()]
+    assert "Zebulon" not in "".join([str(error.value), *capfd.readouterr(), *written])
+
+
+def test_a_name_that_is_no_file_is_listed_without_the_machines_path(tmp_path):
+    flags = {**make_table(tmp_path, NIH_ROWS), **COLUMNS}
+    lines = flags["table"].read_text().splitlines()
+    names = ("x" * 300 + ".png", "a\0b.png", "loop.png")
+    (flags["images"] / "loop.png").symlink_to("loop.png")
+    lines += [lines[1].replace("a_000.png", name) for name in names]
+    flags["table"].write_text("\n".join(lines) + "\n")
+    pairs = prepare_table(TableConfig(**flags, out=tmp_path / "pairs"))
+    reasons = reasons_of(pairs.root)
+    assert len(reasons) == 3
+    assert len(pairs) == 4
+    assert str(tmp_path) not in " ".join(reasons.values())
+
+
 @pytest.mark.parametrize(("num_workers", "shard"), [(2, ""), (1, "0/2")])
 def test_a_table_is_the_same_by_workers_and_shards(tmp_path, num_workers, shard):
     rows = [{**NIH_ROWS[0], "image": f"{number}.png", "patient_id": str(number)} for number in range(150)]
@@ -176,6 +214,7 @@ def test_labels_from_columns_by_name(tmp_path):
 BAD_ROWS = [
     {**NIH_ROWS[0], "image": "missing.png"},
     {**NIH_ROWS[0], "image": "../outside.png"},
+    {**NIH_ROWS[0], "image": "/etc/outside.png"},
     {**NIH_ROWS[0], "image": "truncated.png"},
     {**NIH_ROWS[0], "image": "text.png"},
     {**NIH_ROWS[0], "image": "black.png"},
@@ -207,12 +246,13 @@ def test_every_row_that_cannot_be_used_is_listed(tmp_path):
     assert len(reasons) == len(BAD_ROWS)
     for item, reason in {
         "missing.png": "no such file",
-        "../outside.png": "outside the images folder",
+        "../outside.png": "outside the folder",
+        "/etc/outside.png": "outside the folder",
         "truncated.png": "cannot be decoded",
         "text.png": "not an image",
         "black.png": "blank",
         "a_000.png": "duplicate",
-        "row 12": "image column is empty",
+        "row 13": "image column is empty",
         "age.png": "age is not a number",
         "age414.png": "over 120",
         "patient.png": "patient_id is empty",
@@ -227,7 +267,7 @@ def test_every_row_that_cannot_be_used_is_listed(tmp_path):
 
 
 def test_strict_makes_them_an_error(tmp_path):
-    with pytest.raises(ValueError, match="--strict: 12 row"):
+    with pytest.raises(ValueError, match="--strict: 13 row"):
         prepare_table(TableConfig(**make_bad(tmp_path), strict=True))
     assert not (tmp_path / "pairs" / "metadata.csv").exists()
 
@@ -327,7 +367,7 @@ def test_a_link_out_of_the_images_folder_is_refused(tmp_path):
     (flags["images"] / "a_000.png").unlink()
     (flags["images"] / "a_000.png").symlink_to(tmp_path / "secret.png")
     pairs = prepare_table(TableConfig(**flags))
-    assert "outside the images folder" in reasons_of(pairs.root)["a_000.png"]
+    assert "outside the folder" in reasons_of(pairs.root)["a_000.png"]
 
 
 def test_a_table_from_a_spreadsheet(tmp_path):
@@ -350,6 +390,13 @@ def test_a_strangers_folder_is_never_touched(tmp_path):
     with pytest.raises(ValueError, match="not empty"):
         prepare(tmp_path, overwrite=True)
     assert (tmp_path / "pairs" / "thesis.txt").is_file()
+
+
+def test_what_a_run_left_that_was_killed_as_it_began_is_no_strangers(tmp_path):
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / ".prepare.json.4711.tmp").write_text("{")
+    prepare(tmp_path)
+    assert not list((tmp_path / "pairs").glob(".*.tmp"))
 
 
 def test_a_killed_conversion_goes_on(tmp_path, monkeypatch):
@@ -485,6 +532,26 @@ def test_open_i_becomes_a_text_only_folder(tmp_path):
         prepare_open_i(OpenIConfig(out=tmp_path / "strict", reports=archive, strict=True))
 
 
+def test_reports_of_tables_and_open_i_are_prepared_alike(tmp_path):
+    """Blanks and references to earlier films, by the flags that mimic-cxr takes too; counted."""
+    flags = {"blanks": "drop-sentence", "remove_priors": True}
+    findings, impression = "Told to Dr. XXXX. Edema, unchanged from prior.", "Seen by XXXX."
+    text = f"EXAM: Chest.\nFINDINGS: {findings}\nIMPRESSION: {impression}"
+    files = {"1.xml": report_xml("CXR1", findings, impression), "2.xml": report_xml("CXR2", "Seen by XXXX.")}
+    archive = make_archive(tmp_path / "r.tgz", files)
+    rows = [{**NIH_ROWS[0], "notes": text}, {**NIH_ROWS[1], "notes": "FINDINGS: Seen by XXXX."}]
+    folders = (
+        prepare_open_i(OpenIConfig(out=tmp_path / "open_i", reports=archive, **flags)),
+        prepare(tmp_path / "csv", rows, report_column="notes", **flags),
+    )
+    for pairs, skipped in zip(folders, ("CXR2", "a_001.png"), strict=True):
+        assert pairs.table["report"].tolist() == ["FINDINGS: Edema."]
+        assert "after --blanks and --remove-priors" in reasons_of(pairs.root)[skipped]
+        record = json.loads((pairs.root / "provenance.json").read_text())
+        assert record["texts"]["prior_phrases_removed"] == 2  # "unchanged", "from prior"
+        assert record["texts"]["sentences_dropped_for_blanks"] >= 2
+
+
 def test_open_i_joins_films(tmp_path):
     archive = make_archive(tmp_path / "r.tgz", FILES)
     (tmp_path / "films" / "deep").mkdir(parents=True)
@@ -507,6 +574,22 @@ def test_packaged_open_i_reports():
     assert len(reports) + len(skipped) == 3955
     assert len(reports) == 3927
     assert {row["reason"] for row in skipped} == {"empty report: neither findings nor impression"}
+
+
+def test_loose_open_i_reports_are_read_within_their_folder(tmp_path):
+    """A link out of the folder and a file too large are listed; the rest is read."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (folder / "1.xml").write_bytes(report_xml("CXR1", "Clear lungs."))
+    (tmp_path / "secret.xml").write_bytes(report_xml("CXR2", "Of another study."))
+    (folder / "2.xml").symlink_to(tmp_path / "secret.xml")
+    (folder / "3.xml").write_bytes(report_xml("CXR3", "Long. " * 200_000))
+    reports, skipped = read_reports(folder)
+    assert [report.uid for report in reports] == ["CXR1"]
+    assert skipped == [
+        {"item": "2.xml", "reason": "lies outside the folder"},
+        {"item": "3.xml", "reason": "larger than 1,048,576 bytes"},
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])

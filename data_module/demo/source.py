@@ -3,10 +3,9 @@
 import io
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,12 @@ from tqdm import tqdm
 from data_module.demo.film import render_film
 from data_module.demo.report import Report, write_report
 from data_module.demo.study import Study, get_study
+from data_module.files import write_atomic
 from data_module.findings import prompt_sentence
-from data_module.pairs import PairsFolder, provenance_record, write_atomic, write_pairs
+from data_module.pairs import PairsFolder, write_pairs
+from data_module.provenance import provenance_record
 from data_module.splits import split_by_patient
+from data_module.workers import run_in_workers
 
 CHUNK = 32  # films a worker renders at a time
 CARD = """# PairCXR demo phantoms
@@ -90,11 +92,15 @@ def write_demo(
     (out / "metadata.csv").unlink(missing_ok=True)  # from here on the folder is unfinished
     chunks = [range(i, min(i + CHUNK, num_studies)) for i in range(0, num_studies, CHUNK)]
     work = partial(_render_chunk, out, size, seed)
-    rows: list[dict[str, Any]] = []
-    with tqdm(total=num_studies, desc="demo films", unit=" films") as bar:
-        for chunk in _map(work, chunks, num_workers):
-            rows += chunk
-            bar.update(len(chunk))
+    rendered: dict[int, list[dict[str, Any]]] = {}
+    tasks = ((chunk,) for chunk in chunks)
+    with (
+        tqdm(total=num_studies, desc="demo films", unit=" films") as bar,
+        closing(run_in_workers(work, tasks, min(num_workers, len(chunks)))) as results,
+    ):
+        for number, rendered[number] in results:
+            bar.update(len(rendered[number]))
+    rows = [row for number in range(len(chunks)) for row in rendered[number]]
     splits = split_by_patient([row["patient_id"] for row in rows], seed)
     rows = [{**row, "split": split} for row, split in zip(rows, splits, strict=True)]
     settings = {"source": "demo", "num_studies": num_studies, "size": size, "seed": seed}
@@ -104,15 +110,6 @@ def write_demo(
         "num_patients": len({row["patient_id"] for row in rows}),
     }
     return write_pairs(out, rows, provenance, CARD.format(num_studies=num_studies, size=size, seed=seed))
-
-
-def _map(work: Any, chunks: list[range], num_workers: int) -> Iterator[list[dict[str, Any]]]:
-    if num_workers <= 1 or len(chunks) == 1:
-        yield from map(work, chunks)
-        return
-    # Spawned, since a fork of a process that holds threads (torch) can hang.
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, chunks)
 
 
 def _render_chunk(out: Path, size: int, seed: int, indices: range) -> list[dict[str, Any]]:

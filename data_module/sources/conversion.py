@@ -7,36 +7,24 @@ so the folder is the same for any number of workers, shards and restarts.
 
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from tqdm import tqdm
 
-from data_module.decoding import FilmError
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 from data_module.shards import parse_shard
-from data_module.sources.films import FilmFormat, convert_film, estimate_bytes, resolve_inside
+from data_module.sources.film_block import Job, convert_block
+from data_module.sources.films import FilmFormat, estimate_bytes
 from data_module.sources.output import PARTS, OutputConfig, remove_rests
+from data_module.workers import run_in_workers
 
 PLAN = "plan.txt"  # hash of the films that the blocks stand for
 BLOCK = 64  # films; what a kill can lose, and what a worker takes at a time
-
-
-class Job(NamedTuple):
-    """One film to convert: `source` under the folder `root`, to `target` under the pairs folder."""
-
-    root: str
-    source: str
-    target: str
 
 
 @dataclass(frozen=True)
@@ -66,9 +54,12 @@ class FilmConversion:
         self._check_disk(to_do)
         # Without smoothing the estimate is of the whole run so far, not of the last few blocks.
         with tqdm(total=total, initial=total - to_do, desc="films", unit="film", smoothing=0) as bar:
-            for block, failed in self._convert(missing, num_workers):
-                write_atomic(self._part(block), json.dumps(failed, sort_keys=True) + "\n")
-                bar.update(len(self._films(block)))
+            work = partial(convert_block, self.out, self.film)
+            tasks = ((self._films(block), self.jobs(self._films(block))) for block in missing)
+            with closing(run_in_workers(work, tasks, min(num_workers, len(missing)))) as results:
+                for number, failed in results:
+                    write_atomic(self._part(missing[number]), json.dumps(failed, sort_keys=True) + "\n")
+                    bar.update(len(self._films(missing[number])))
 
     def _check_disk(self, num_films: int) -> None:
         needed = estimate_bytes(num_films, self.film) / 1e9
@@ -124,34 +115,6 @@ class FilmConversion:
     def _part(self, block: int) -> Path:
         return self.out / PARTS / f"films-{block:06d}.json"
 
-    def _convert(self, blocks: Sequence[int], num_workers: int) -> Iterator[tuple[int, dict[int, str]]]:
-        if num_workers <= 1 or len(blocks) <= 1:
-            for block in blocks:
-                films = self._films(block)
-                yield block, _convert_block(self.out, self.film, films, self.jobs(films))
-            return
-        # Spawned, since a fork of a process that holds threads (torch) can hang.
-        context = get_context("spawn")
-        with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_parent) as pool:
-            waiting, rest = {}, iter(blocks)
-            try:
-                while True:
-                    while len(waiting) < 2 * num_workers and (block := next(rest, None)) is not None:
-                        films = self._films(block)
-                        future = pool.submit(_convert_block, self.out, self.film, films, self.jobs(films))
-                        waiting[future] = block
-                    if not waiting:
-                        return
-                    done = next(as_completed(waiting))
-                    yield waiting.pop(done), done.result()
-            except BrokenProcessPool:
-                raise ValueError(
-                    "a worker process was killed (out of memory?); the same command goes on, "
-                    f"perhaps with fewer than --num-workers {num_workers}"
-                ) from None
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
 
 def convert_films(
     config: OutputConfig, jobs: Callable[[range], Sequence[Job]], num_films: int
@@ -174,36 +137,3 @@ def convert_films(
         return None
     remove_rests(config.out, alone=shard == (0, 1))
     return conversion.failures()
-
-
-def _convert_block(out: Path, film: FilmFormat, films: range, jobs: Sequence[Job]) -> dict[int, str]:
-    """Convert films; number -> reason of those that failed. A film that is there already is kept: targets
-    are written whole or not at all."""
-    failed = {}
-    for number, job in zip(films, jobs, strict=True):
-        target = out / job.target
-        if target.is_file():
-            continue
-        try:
-            convert_film(resolve_inside(Path(job.root), job.source), target, film)
-        except FilmError as error:
-            failed[number] = _shorten(str(error), job)
-    return failed
-
-
-def _shorten(reason: str, job: Job) -> str:
-    """The reason without the film's path, which differs between machines; skipped.csv names the film."""
-    for path in (str(Path(job.root, job.source).resolve()), job.source):
-        reason = reason.removeprefix(f"{path}: ")
-    return reason
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when the run is killed; else it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 
 from data_module.decoding import COLOURS, RESIZERS, WINDOWS, Decoding, FilmError, read_resized
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
 JPEG_QUALITY = 95
 PNG_LEVEL = 4  # films come out within 1% of level 6's size in 40% of its time
+_MAX_PART = 200  # characters of a folder's or file's name; file systems take 255, and a rest of it is added
 # load_dataset("imagefolder") takes files whose names hold one of these words for a split of their own.
 _SPLIT_WORDS = re.compile(
     r"(?<![a-z])(train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?![a-z])",
@@ -50,13 +51,17 @@ class FilmFormat:
 
 
 def resolve_inside(root: Path, name: str) -> Path:
-    """The path of a table's file name under `root`. Raises FilmError where it leads outside."""
+    """The path of a table's file name under `root`.
+
+    Raises:
+        FilmError: it leads outside. The message leaves the name out, which may be a cell that is none.
+    """
     try:
         path = (root / name).resolve()
-    except (OSError, ValueError) as error:  # a NUL byte, a loop of links
-        raise FilmError(f"{name!r} is not a file name ({error})") from None
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL byte
+        raise FilmError("is not a file name, or a loop of links") from None
     if not path.is_relative_to(root.resolve()):
-        raise FilmError(f"{name}: lies outside the images folder")
+        raise FilmError("lies outside the folder")
     return path
 
 
@@ -66,7 +71,8 @@ def name_films(names: Sequence[str], image_format: str) -> list[str]:
     for name in names:
         stem = str(PurePosixPath(name.replace("\\", "/")).with_suffix(""))
         clean = re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", stem) and ".." not in stem
-        stems.append(stem if clean and not _SPLIT_WORDS.search(stem) else _hash_name(name))
+        short = all(len(part) <= _MAX_PART for part in stem.split("/"))
+        stems.append(stem if clean and short and not _SPLIT_WORDS.search(stem) else _hash_name(name))
     first = {}
     for place, stem in enumerate(stems):
         if first.setdefault(stem.lower(), place) != place:  # a.png and a.jpg, or A.png on some file systems

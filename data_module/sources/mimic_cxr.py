@@ -5,19 +5,19 @@ Johnson et al., MIMIC-CXR, Scientific Data 2019; MIMIC-CXR-JPG, arXiv:1901.07042
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
-from data_module.findings import FINDINGS, prompt_sentence
-from data_module.pairs import write_atomic, write_pairs_in_pieces
-from data_module.sections import Sections, TextPreparation, join_sections, prepare_report
-from data_module.sources.conversion import Job, convert_films
+from data_module.findings import FINDINGS
+from data_module.pairs import write_pairs_in_pieces
+from data_module.sections import TextPreparation, prepare_report
+from data_module.sources.conversion import convert_films
+from data_module.sources.film_block import Job
 from data_module.sources.films import SUFFIXES
 from data_module.sources.mimic_files import (
     ReportError,
@@ -28,9 +28,17 @@ from data_module.sources.mimic_files import (
     find_tree,
     open_reports,
 )
-from data_module.sources.mimic_tables import LABELS, METADATA, SPLIT, FilmTable, Tables, join_tables
+from data_module.sources.mimic_rows import make_pieces, name_films, write_list
+from data_module.sources.mimic_tables import (
+    LABELS,
+    METADATA,
+    PAPER_VALIDATION,
+    SPLIT,
+    FilmTable,
+    Tables,
+    join_tables,
+)
 from data_module.sources.output import (
-    LIST_NAME,
     OutputConfig,
     begin_folder,
     content_settings,
@@ -42,9 +50,7 @@ from data_module.sources.output import (
 )
 from data_module.sources.section_spool import SectionSpool
 
-_PIECE = 8192  # rows of the table held at once
 _VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
-_NO_SECTION = "the report has neither findings nor impression"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +66,26 @@ class MimicConfig(OutputConfig):
     patients: Path | None = None
     """MIMIC-IV's hosp/patients.csv.gz, which gives sex and age; else they stay empty."""
     split: Literal["official", "paper"] = "official"
-    """official, or paper: folders p10 to p18 train, p19 tests, PA films only (CXR-IRGen)."""
+    """official, or paper: PA films, of which folders p10 to p18 train and p19 tests (CXR-IRGen)."""
+    validation_share: float = PAPER_VALIDATION
+    """Of the paper's split: share of the patients of p10 to p18 who validate, by a hash of the patient and
+    --seed. The paper names none (0), but every training script here needs some."""
     labels: Literal["chexpert", "negbio"] = "chexpert"
     """Which official labels: 1, 0, -1 and blank are kept as they are."""
     views: tuple[str, ...] = ()
     """PA, AP, L (lateral), "" (unknown) or another ViewPosition. Default: PA AP; for the paper's split PA."""
     refresh: bool = False
     """Look again for films and reports that were missing: for a download that has grown since."""
+
+    @property
+    def split_rule(self) -> str:
+        """Which films train, validate and test, in words."""
+        if self.split == "official":
+            return "the official split of MIMIC-CXR-JPG"
+        return (
+            f"CXR-IRGen's: folders p10 to p18 train, but for {self.validation_share:.1%} of their patients, "
+            "who validate; p19 tests"
+        )
 
     @property
     def wanted_views(self) -> tuple[str, ...]:
@@ -84,6 +103,8 @@ def prepare_mimic(config: MimicConfig) -> bool:
         ValueError: names the flag, file or column that is wrong.
     """
     _ = config.film_format  # a wrong flag is named before anything is written
+    if not 0 <= config.validation_share < 1:
+        raise ValueError(f"--validation-share {config.validation_share}: give 0 or more, and less than 1")
     tree = find_tree(config.root, "--root")
     suffix = find_film_suffix(tree)
     tables = find_tables(config)
@@ -94,7 +115,7 @@ def prepare_mimic(config: MimicConfig) -> bool:
         return True
     plan = plan_films(config, tables)
     refuse_skipped(plan.joined.skipped, config.strict)
-    names = _name_films(plan.joined.films)
+    names = name_films(plan.joined.films)
 
     def jobs(films: range) -> list[Job]:
         part = names.iloc[films.start : films.stop]
@@ -121,7 +142,7 @@ class FilmPlan:
 def plan_films(config: MimicConfig, tables: Tables) -> FilmPlan:
     """Join the tables and read every report, before any film is decoded."""
     reports = open_reports(config.reports)
-    joined = join_tables(tables, config.split, config.wanted_views)
+    joined = join_tables(tables, config.split, config.wanted_views, config.validation_share, config.seed)
     joined.skipped += reports.skipped
     spool = SectionSpool(config.out)
     return FilmPlan(joined, spool, _check_reports(joined, reports, config.text_preparation, spool))
@@ -142,11 +163,11 @@ def write_folder(config: MimicConfig, plan: FilmPlan, failed: Mapping[int, str])
     if joined.films.empty:
         first = joined.skipped[0] if joined.skipped else {"item": "films", "reason": "none of these views"}
         raise ValueError(f"--root {config.root}: nothing can be used; {first['item']}: {first['reason']}")
-    _write_list(config.out, joined.films)
+    write_list(config.out, joined.films)
     counts = {**_count(joined), "texts": dict(sorted(plan.text_counts.items()))}
     lines = [*joined.skipped, *joined.left_out]
-    pieces = _make_pieces(joined, plan.sections, SUFFIXES[config.image_format])
-    provenance = {**source_record("mimic-cxr", config), **counts}
+    pieces = make_pieces(joined, plan.sections, SUFFIXES[config.image_format])
+    provenance = {**source_record("mimic-cxr", config), "split_rule": config.split_rule, **counts}
     write_pairs_in_pieces(config.out, pieces, len(joined.films), provenance, _card(config, counts), lines)
 
 
@@ -189,7 +210,7 @@ def _check_reports(
         try:
             prepared = prepare_report(reports.read(subject, study), preparation)
             if not any(prepared.sections):
-                raise ReportError(_NO_SECTION)
+                raise ReportError(preparation.nothing_left)
             spool.add(study, prepared.sections)
             counts.update(prepared.counts)
         except ReportError as error:
@@ -199,69 +220,11 @@ def _check_reports(
     return counts
 
 
-def _name_films(films: pd.DataFrame) -> pd.Series:
-    """p10/p10000032/s50414267/DICOM_ID, as in the download, without a suffix."""
-    subject, study = films["subject_id"], films["study_id"]
-    return "p" + subject.str.slice(0, 2) + "/p" + subject + "/s" + study + "/" + films["dicom_id"]
-
-
 def _drop_failed(joined: FilmTable, failed: Mapping[int, str]) -> None:
     reasons = np.full(len(joined.films), "", dtype=object)
     for number, why in failed.items():
         reasons[number] = why
     joined.skip(reasons != "", reasons)
-
-
-def _make_pieces(joined: FilmTable, spool: SectionSpool, suffix: str) -> Iterator[pd.DataFrame]:
-    """The table of the pairs folder, piece by piece: texts are in memory for one piece only."""
-    prompts: dict[bytes, str] = {}
-    studies = joined.films["study_id"].drop_duplicates()
-    texts = zip(studies, spool.read(studies), strict=True)
-    study, sections = "", Sections("", "")
-    for start in tqdm(range(0, len(joined.films), _PIECE), desc="table", unit=f"x{_PIECE}"):
-        films = joined.films.iloc[start : start + _PIECE]
-        labels = joined.labels[films["study"]]
-        of_films = []
-        for wanted in films["study_id"]:
-            while study != wanted:  # films of one study stand together
-                study, sections = next(texts)
-            of_films.append(sections)
-        for row in labels:
-            if row.tobytes() not in prompts:
-                prompts[row.tobytes()] = prompt_sentence(dict(zip(FINDINGS, row, strict=True)))
-        yield pd.DataFrame(
-            {
-                "file_name": "images/" + _name_films(films) + suffix,
-                "report": [join_sections(*text) for text in of_films],
-                "findings_section": [text.findings for text in of_films],
-                "impression_section": [text.impression for text in of_films],
-                "patient_id": films["subject_id"],
-                "study_id": films["study_id"],
-                "view": films["view"],
-                "split": films["split"],
-                "sex": films["sex"],
-                "age": films["age"],
-                **{name: labels[:, column] for column, name in enumerate(FINDINGS)},
-                "prompt": [prompts[row.tobytes()] for row in labels],
-                "source": "mimic-cxr",
-                "projection": films["projection"],
-                "view_position": films["view_position"],
-                "dicom_id": films["dicom_id"],
-            }
-        )
-
-
-def _write_list(out: Path, films: pd.DataFrame) -> None:
-    """The list that GPT report-generation baselines read: the first frontal film of each study, as paths
-    within MIMIC-CXR-JPG (images/, for its files/) and MIMIC-CXR's reports (reports/)."""
-    first = films[films["projection"] == "frontal"].drop_duplicates("study_id")
-    names = _name_films(first)
-    paths = {
-        "image_path": "images/" + names + ".jpg",
-        "report_path": "reports/" + names.str.rsplit("/", n=1).str[0] + ".txt",
-    }
-    table = first[["subject_id", "study_id", "dicom_id"]].assign(**paths)
-    write_atomic(out / LIST_NAME, table.to_csv(index=False))
 
 
 def _count(joined: FilmTable) -> dict[str, Any]:
@@ -288,9 +251,9 @@ def _card(config: MimicConfig, counts: Mapping[str, Any]) -> str:
     return f"""# MIMIC-CXR films and reports, {config.size} x {config.size}
 
 Made by `prepare_data.py mimic-cxr`; provenance.json tells how, skipped.csv what was left out and why.
-{counts["num_studies"]} studies of {counts["num_patients"]} patients; split: {config.split}; labels: official
+{counts["num_studies"]} studies of {counts["num_patients"]} patients; labels: official
 {config.labels}, kept as they are (1, 0, -1, blank). Films of one study stand in consecutive rows and share
-`study_id`, report and split.
+`study_id`, report and split. Split: {config.split_rule}.
 
 **Credentialed data.** The PhysioNet Credentialed Health Data Use Agreement 1.5.0 holds for this copy: do not
 share it, do not try to identify anybody, do not send its text to services of others. Not for clinical use.

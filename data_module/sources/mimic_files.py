@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_module.decoding import FilmError
+from data_module.pairs import quote_columns
 from data_module.sources.films import resolve_inside
 
 MAX_REPORT_BYTES = 2**20  # a real report is a few kB
@@ -36,15 +37,16 @@ class ReportError(ValueError):
 
 def find_below(root: Path, accept: Callable[[Path], bool]) -> list[Path]:
     """Folders at `root` or below it that are accepted, by breadth; film folders are not searched."""
-    found, level = [], [root]
+    found, level, seen = [], [root], {root.resolve()}
     for _ in range(_DEPTH):
         found += [folder for folder in level if accept(folder)]
-        level = [
-            below
-            for folder in level
-            for below in sorted(folder.iterdir())
-            if below.is_dir() and not _GROUP.fullmatch(below.name)
-        ]
+        below = [path for folder in level for path in sorted(folder.iterdir()) if path.is_dir()]
+        level = []
+        for folder in below:
+            # A link may lead back up, or twice to one folder.
+            if not _GROUP.fullmatch(folder.name) and (real := folder.resolve()) not in seen:
+                seen.add(real)
+                level.append(folder)
     return found
 
 
@@ -111,7 +113,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise ValueError(f"{path}: is empty; download it again") from None
     missing = [name for name in columns if name not in table]
     if missing:
-        raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; it has {', '.join(table)[:500]}")
+        raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; it has {quote_columns(table)}")
     return table[list(columns)]
 
 

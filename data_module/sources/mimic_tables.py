@@ -13,6 +13,7 @@ import pandas as pd
 
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
 from data_module.sources.mimic_files import read_table
+from data_module.splits import split_by_patient
 
 METADATA = "mimic-cxr-2.0.0-metadata.csv.gz"
 SPLIT = "mimic-cxr-2.0.0-split.csv.gz"
@@ -25,6 +26,7 @@ _ID_FORMS = {
 }
 _SPLITS = {"train": "train", "validate": "validation", "test": "test"}
 _PAPER_TEST = "19"  # folder p19
+PAPER_VALIDATION = 0.01  # of the patients of p10 to p18
 # ViewPosition, and where it is blank ViewCodeSequence_CodeMeaning. Other codes (LPO, AP AXIAL, SWIMMERS,
 # XTABLE LATERAL ...) are no standard film of the chest and stay as they are.
 _VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "L", "LL": "L"}
@@ -73,13 +75,21 @@ class FilmTable:
         self.keep(~unusable)
 
 
-def join_tables(tables: Tables, split: str, views: tuple[str, ...]) -> FilmTable:
+def join_tables(
+    tables: Tables,
+    split: str,
+    views: tuple[str, ...],
+    validation_share: float = PAPER_VALIDATION,
+    seed: int = 0,
+) -> FilmTable:
     """Join the tables film by film.
 
     Args:
-        split: "official", or "paper": folders p10 to p18 train, p19 tests (CXR-IRGen, WACV 2024), but for
-            the official validation patients of p10 to p18, who validate where the split table is there.
+        split: "official", or "paper": folders p10 to p18 train and p19 tests (CXR-IRGen, WACV 2024). The
+            paper names no validation films, which training needs to choose by: they come out of p10 to p18.
         views: PA, AP, L, "" (unknown) or another code of ViewPosition.
+        validation_share: of the paper's split: share of the patients of p10 to p18 who validate, chosen by a
+            hash of `seed` and their number, so that no table is needed for it.
 
     Raises:
         ValueError: a table that cannot be read.
@@ -91,7 +101,11 @@ def join_tables(tables: Tables, split: str, views: tuple[str, ...]) -> FilmTable
         wrong = ~joined.films[name].str.fullmatch(form)
         joined.skip(wrong.to_numpy(bool), f"metadata: {name} is no id of MIMIC-CXR")
     joined.skip(joined.films["dicom_id"].duplicated().to_numpy(), "metadata: duplicate of an earlier row")
-    _add_split(joined, tables.split, split)
+    rows = _check_split_table(joined, tables.split) if tables.split else None
+    if split == "paper":
+        _add_paper_split(joined, validation_share, seed)
+    else:
+        _add_official_split(joined, rows)
     _add_labels(joined, tables.labels)
     _add_views(joined)
     wanted = joined.films["view"].isin([_VIEWS.get(view, view) for view in views]).to_numpy()
@@ -117,33 +131,35 @@ def _as_lines(films: pd.DataFrame, reasons: np.ndarray | str) -> list[dict[str, 
     return [{"item": item, "reason": why} for item, why in zip(items, reasons, strict=True)]
 
 
-def _add_split(joined: FilmTable, path: Path | None, split: str) -> None:
-    table = None
-    if path is not None:
-        table = read_table(path, (*IDS, "split")).drop_duplicates("dicom_id").set_index("dicom_id")
-        unseen = table[~table.index.isin(joined.films["dicom_id"])].reset_index()
-        known = {line["item"] for line in joined.skipped}
-        lines = _as_lines(unseen, "in the split table, but not in the metadata")
-        joined.skipped += [line for line in lines if line["item"] not in known]
-        row = table.reindex(joined.films["dicom_id"])
-        there = row["split"].notna().to_numpy()
-        agrees = (row[["subject_id", "study_id"]].to_numpy() == joined.films[["subject_id", "study_id"]]).all(
-            axis=1
-        )
-        joined.skip(
-            (there & ~agrees.to_numpy()), "split and metadata tables name different patients or studies"
-        )
-    official = pd.Series(pd.NA, index=joined.films.index, dtype=object)
-    if table is not None:
-        official = table["split"].reindex(joined.films["dicom_id"]).map(_SPLITS).set_axis(joined.films.index)
-    if split == "official":
-        joined.films["split"] = official
-        joined.skip(official.isna().to_numpy(), "no split: missing or unknown in the split table")
-    else:
-        tests = joined.films["subject_id"].str.startswith(_PAPER_TEST)
-        validates = joined.films["subject_id"].isin(joined.films["subject_id"][official == "validation"])
-        names = np.where(tests, "test", np.where(validates, "validation", "train"))
-        joined.films["split"] = pd.Series(names, index=joined.films.index, dtype=str)
+def _add_official_split(joined: FilmTable, rows: pd.DataFrame) -> None:
+    splits = rows["split"].map(_SPLITS).set_axis(joined.films.index)
+    joined.films["split"] = splits
+    joined.skip(splits.isna().to_numpy(), "no split: missing or unknown in the split table")
+
+
+def _add_paper_split(joined: FilmTable, validation_share: float, seed: int) -> None:
+    subjects = joined.films["subject_id"]
+    others = split_by_patient(subjects.tolist(), seed, (1.0 - validation_share, validation_share, 0.0))
+    names = np.where(subjects.str.startswith(_PAPER_TEST), "test", others)
+    joined.films["split"] = pd.Series(names, index=joined.films.index, dtype=str)
+
+
+def _check_split_table(joined: FilmTable, path: Path) -> pd.DataFrame:
+    """The row of the split table for each film that is left, NaN for none; what contradicts the metadata is
+    skipped."""
+    table = read_table(path, (*IDS, "split")).drop_duplicates("dicom_id").set_index("dicom_id")
+    unseen = table[~table.index.isin(joined.films["dicom_id"])].reset_index()
+    known = {line["item"] for line in joined.skipped}
+    lines = _as_lines(unseen, "in the split table, but not in the metadata")
+    joined.skipped += [line for line in lines if line["item"] not in known]
+    ids = ["subject_id", "study_id"]
+    rows = table.reindex(joined.films["dicom_id"])
+    differs = (rows[ids].to_numpy() != joined.films[ids].to_numpy()).any(axis=1)
+    joined.skip(
+        differs & rows["split"].notna().to_numpy(),
+        "split and metadata tables name different patients or studies",
+    )
+    return table.reindex(joined.films["dicom_id"])
 
 
 def _add_labels(joined: FilmTable, path: Path) -> None:

@@ -5,6 +5,7 @@ are joined when a folder of them is given or downloaded. Terms: CC BY-NC-ND 4.0,
 2016.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ import numpy as np
 
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
-from data_module.sections import TextPreparation, join_sections, prepare_report
-from data_module.sources.conversion import Job, convert_films
+from data_module.sections import Sections, join_sections, prepare_sections
+from data_module.sources.conversion import convert_films
 from data_module.sources.download import download
+from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
 from data_module.sources.label_map import merge_codes, settle_no_finding
 from data_module.sources.open_i_mesh import map_headings
@@ -79,15 +81,20 @@ def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> Pairs
         print(f"{config.out}: already done")
         return PairsFolder.open(config.out)
     reports, skipped = read_reports(archive)
-    records = [_as_record(report, config.text_preparation) for report in reports]
-    emptied = [report.uid for record, report in zip(records, reports, strict=True) if not record["report"]]
-    skipped += [{"item": uid, "reason": "nothing is left of the report by --blanks"} for uid in emptied]
-    reports = [report for report in reports if report.uid not in emptied]
-    records = [record for record in records if record["report"]]
-    _label(records, reports, config.labels, labeler)
+    texts: Counter[str] = Counter()
+    left, records = [], []
+    for report in reports:
+        sections, counts = prepare_sections(report.sections, config.text_preparation)
+        texts.update(counts)
+        if any(sections):
+            left.append(report)
+            records.append(_as_record(report, sections))
+        else:
+            skipped.append({"item": report.uid, "reason": config.text_preparation.nothing_left})
+    _label(records, left, config.labels, labeler)
     left_out: list[dict[str, str]] = []
     if images:
-        joined = _join_films(records, reports, config, images)
+        joined = _join_films(records, left, config, images)
         if joined is None:
             return None
         records, failed, left_out = joined
@@ -102,11 +109,12 @@ def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> Pairs
     for record, split in zip(records, splits, strict=True):
         record["split"] = split
     counts = {
-        "num_reports": len(reports),
+        "num_reports": len(left),
         "num_distinct_texts": len({text_key(record["report"]) for record in records}),
         "num_films_of_other_views": len(left_out),
         "labels": config.labels,
         "splits": count_values(splits),
+        "texts": dict(sorted(texts.items())),
     }
     provenance = {**source_record("open-i", config), **counts}
     return write_pairs(config.out, records, provenance, _card(counts, bool(images)), skipped + left_out)
@@ -126,10 +134,7 @@ def _find_inputs(config: OpenIConfig) -> tuple[Path, Path | None]:
     return config.reports or find_packaged(ARCHIVES[0]), config.images
 
 
-def _as_record(report: OpenIReport, preparation: TextPreparation) -> dict[str, Any]:
-    sections = report.sections
-    if preparation != TextPreparation():
-        sections = prepare_report(report.text, preparation).sections
+def _as_record(report: OpenIReport, sections: Sections) -> dict[str, Any]:
     return {
         "file_name": "",
         "report": join_sections(*sections),

@@ -5,16 +5,19 @@ import importlib.util
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 import pandas as pd
 from tqdm import tqdm
 
-from data_module.pairs import write_atomic
+from data_module.files import write_atomic
 from data_module.sections import Sections, join_sections
+from data_module.sources.films import resolve_inside
 
 MAX_REPORT_BYTES = 2**20  # a real report is a few kB
 MAX_FILM_BYTES = 2**26
@@ -57,9 +60,7 @@ def read_reports(archive: Path) -> tuple[list[OpenIReport], list[dict[str, str]]
     reports, skipped, seen = [], [], set()
     for name, content in _iterate_files(archive):
         try:
-            if content is None:
-                raise ValueError(f"larger than {MAX_REPORT_BYTES} bytes")
-            report = parse_report(content)
+            report = parse_report(content())
             if report.uid in seen:
                 raise ValueError(f"duplicate id {report.uid}")
             if not report.text:
@@ -73,21 +74,32 @@ def read_reports(archive: Path) -> tuple[list[OpenIReport], list[dict[str, str]]
     return sorted(reports, key=lambda report: _natural(report.uid)), skipped
 
 
-def _iterate_files(archive: Path) -> Iterator[tuple[str, bytes | None]]:
-    """(name, content) of each XML file; None for an oversized one. Nothing is unpacked to disk."""
+def _iterate_files(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Each XML file's name and how to read it, which raises ValueError for one that is too large or lies
+    outside. Nothing is unpacked to disk."""
     if archive.is_dir():
         for path in sorted(archive.rglob("*.xml")):
-            yield path.name, path.read_bytes() if path.stat().st_size <= MAX_REPORT_BYTES else None
+            yield path.name, partial(_read_file, archive, path)
         return
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
                 if member.isfile() and member.name.endswith(".xml"):
-                    file = tar.extractfile(member)
-                    name = member.name.rsplit("/", 1)[-1]
-                    yield name, file.read() if file and member.size <= MAX_REPORT_BYTES else None
+                    yield member.name.rsplit("/", 1)[-1], partial(_read_at_most, tar.extractfile(member))
     except (OSError, EOFError, tarfile.TarError) as error:
         raise ValueError(f"--reports {archive}: cannot be read as a tar archive ({error})") from error
+
+
+def _read_file(folder: Path, path: Path) -> bytes:
+    with resolve_inside(folder, str(path.relative_to(folder))).open("rb") as file:
+        return _read_at_most(file)
+
+
+def _read_at_most(file: IO[bytes]) -> bytes:
+    content = file.read(MAX_REPORT_BYTES + 1)
+    if len(content) > MAX_REPORT_BYTES:
+        raise ValueError(f"larger than {MAX_REPORT_BYTES:,} bytes")
+    return content
 
 
 def unpack_films(archive: Path) -> Path:

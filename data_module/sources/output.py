@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +12,16 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import tyro
 
-from data_module.cache import file_hash
-from data_module.pairs import METADATA, provenance_record, write_atomic
+from data_module.files import file_hash, write_atomic
+from data_module.pairs import METADATA
+from data_module.provenance import provenance_record
 from data_module.sections import TextPreparation
 from data_module.sources.films import FilmFormat, default_num_workers
 
 PARTS = ".parts"  # outcomes of the finished blocks of films
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
+_RECORD_REST = re.compile(rf"\.{re.escape(SETTINGS)}\.\d+\.tmp")  # of a run killed as it began
 # Settings that change nothing in the result, and so neither belong to it nor keep a run from going on.
 _PASSING = ("out", "strict", "overwrite", "dry_run", "num_workers", "shard", "refresh")
 
@@ -97,7 +100,7 @@ def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) 
                 "give another folder, or --overwrite to replace it"
             )
         _empty(out)
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(not _RECORD_REST.fullmatch(path.name) for path in out.iterdir()):
         # Whatever it holds, it is not ours to delete, with or without --overwrite.
         raise ValueError(f"--out {out} is not empty and was not made by prepare_data.py; give another folder")
     write_atomic(record, json.dumps(settings, indent=2) + "\n")

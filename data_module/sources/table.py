@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
-from data_module.pairs import PairsFolder, write_pairs
+from data_module.pairs import PairsFolder, quote_columns, write_pairs
 from data_module.sections import join_sections
-from data_module.sources.conversion import Job, convert_films
+from data_module.sources.conversion import convert_films
+from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
 from data_module.sources.label_map import LabelMap, merge_codes
 from data_module.sources.output import (
@@ -93,11 +96,15 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
     splits = split_by_patient([record["patient_id"] for record in records], config.seed)
     for record, split in zip(records, splits, strict=True):
         record["split"] = split
+    texts: Counter[str] = Counter()
+    for row in rows:
+        texts.update(row.text_counts)
     counts = {
         "num_patients": len({record["patient_id"] for record in records}),
         "splits": count_values(splits),
         "sources": count_values([record["source"] for record in records]),
         "labels_from": count_values([record["labels_from"] for record in records]),
+        "texts": dict(sorted(texts.items())),
     }
     provenance = {**source_record("csv", config), **counts}
     return write_pairs(config.out, records, provenance, _card(config, counts), skipped)
@@ -108,10 +115,14 @@ def _read(config: TableConfig) -> pd.DataFrame:
         raise ValueError(f"--images {config.images}: no such folder")
     try:
         separator = "\t" if config.table.suffix.lower() == ".tsv" else ","
-        table = pd.read_csv(config.table, sep=separator, dtype=str, keep_default_na=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows of more cells than the header
+            table = pd.read_csv(
+                config.table, sep=separator, dtype=str, keep_default_na=False, index_col=False
+            )
     except FileNotFoundError:
         raise ValueError(f"--table {config.table}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise ValueError(f"--table {config.table}: cannot be read as a CSV table ({error})") from error
     flags = [f.name for f in dataclasses.fields(config) if f.name.endswith("_column")]
     for flag in flags:
@@ -119,13 +130,13 @@ def _read(config: TableConfig) -> pd.DataFrame:
         if column and column not in table.columns:
             name = flag.replace("_", "-")
             raise ValueError(
-                f"--{name} {column!r}: {config.table} has no such column; it has {', '.join(table)}"
+                f"--{name} {column!r}: {config.table} has no such column; it has {quote_columns(table)}"
             )
     if not config.image_column or not config.patient_column:
         raise ValueError("--image-column and --patient-column cannot be empty")
     if not (config.labels_column or config.report_column or set(FINDINGS) & set(table.columns)):
         raise ValueError(
-            f"{config.table}: give --labels-column or --report-column; it has {', '.join(table)}"
+            f"{config.table}: give --labels-column or --report-column; it has {quote_columns(table)}"
         )
     return table
 

@@ -1,6 +1,7 @@
 """The `csv` source, row by row: text, labels, age and sex as they stand in tables -> checked values."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from data_module.decoding import FilmError
 from data_module.findings import CERTAINTIES, FINDINGS
-from data_module.images import FilmError
+from data_module.pairs import quote_cell
 from data_module.sections import Sections, TextPreparation, prepare_report
 from data_module.sources.built_report import build_report
 from data_module.sources.films import resolve_inside
@@ -18,6 +20,7 @@ from data_module.sources.output import count_values
 
 MAX_AGE = 120.0  # years
 MAX_LABEL = 40  # characters of a label
+MAX_NAME = 500  # characters of a path
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 
 
@@ -49,8 +52,12 @@ class Row:
     values: dict[str, Any]
     codes: Codes
     sections: Sections
-    has_text: bool  # False: the sections were built from the labels
+    text_counts: Counter[str]  # of `prepare_report`; empty where the sections were built from the labels
     labels_from: str = ""  # table, rule labeler, or both; "" where there are none
+
+    @property
+    def has_text(self) -> bool:
+        return bool(self.text_counts)
 
 
 class UnusableRow(ValueError):
@@ -71,10 +78,10 @@ def parse_rows(
     rows, skipped, seen = [], [], set()
     for number, record in enumerate(records, start=2):  # as a text editor counts, after the header
         name = record[columns.image_column].strip()
-        item = name or f"row {number}"
+        item = name if _is_file_name(name) else f"row {number}"
         try:
-            if not name:
-                raise UnusableRow("the image column is empty")
+            if not _is_file_name(name):
+                raise UnusableRow("the image column " + ("holds no file name" if name else "is empty"))
             if name in seen:
                 raise UnusableRow("duplicate: this image stands in an earlier row")
             rows.append(_parse_row(record, name, columns, label_map))
@@ -82,6 +89,11 @@ def parse_rows(
         except (UnusableRow, FilmError) as error:
             skipped.append({"item": item, "reason": f"row {number}: {error}"})
     return rows, skipped
+
+
+def _is_file_name(cell: str) -> bool:
+    """Whether a cell looks like a path, and not like a text, which would be shown in skipped.csv."""
+    return len(cell) <= MAX_NAME and re.search(r"\.\w{1,8}$|^\S+$", cell) is not None and "\n" not in cell
 
 
 def _parse_row(record: Mapping[str, str], name: str, columns: Columns, label_map: LabelMap) -> Row:
@@ -103,17 +115,17 @@ def _parse_row(record: Mapping[str, str], name: str, columns: Columns, label_map
     }
     text = get(columns.report_column)
     if text:
-        sections = prepare_report(text, columns.text_preparation).sections
+        sections, counts = prepare_report(text, columns.text_preparation)
         if not any(sections):
-            raise UnusableRow("the report is empty but for headings")
+            raise UnusableRow(columns.text_preparation.nothing_left)
     else:
         labels = [normalise_label(label) for label in labels]
         about = {key: values[key] for key in ("view", "sex", "age")}
-        sections = build_report(codes, labels, row_id=name, **about)
+        sections, counts = build_report(codes, labels, row_id=name, **about), Counter[str]()
         if sections is None:
             raise UnusableRow("no report, and no label to build one from")
     resolve_inside(columns.images, name)
-    return Row(name, values, codes, sections, bool(text), "table" if codes else "")
+    return Row(name, values, codes, sections, counts, "table" if codes else "")
 
 
 def _split_labels(record: Mapping[str, str], columns: Columns) -> list[str]:
@@ -128,16 +140,11 @@ def _check_labels(records: Sequence[Mapping[str, str]], columns: Columns, label_
         [label for record in records for label in _split_labels(record, columns) if label not in label_map]
     )
     if counts:
-        names = ", ".join(f"{_quote(label)} ({count})" for label, count in list(counts.items())[:20])
+        names = ", ".join(f"{quote_cell(label, MAX_LABEL)} ({counts[label]})" for label in list(counts)[:20])
         raise ValueError(
             f"--labels-column {columns.labels_column}: {len(counts)} label(s) are not among the known ones: "
             f'{names}. Map each to a finding, or to nothing, with --label-map FILE.json ({{"label": null}})'
         )
-
-
-def _quote(label: str) -> str:
-    """A label for an error message; a longer text may be a report, which is never shown."""
-    return repr(label) if len(label) <= MAX_LABEL else f"a text of {len(label)} characters"
 
 
 def _parse_codes(record: Mapping[str, str]) -> Codes:
