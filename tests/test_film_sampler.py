@@ -177,6 +177,16 @@ def test_a_free_prompt_needs_no_folder(chain, tmp_path, monkeypatch, capsys):
     assert path() != first
 
 
+def test_words_that_were_never_learned_are_named(chain, tmp_path, monkeypatch, capsys):
+    """The demo's reports speak of right effusions; its CLIP has letters for "gargantuan", and no meaning."""
+    monkeypatch.chdir(tmp_path)
+    line = ["--vision", chain.run("uvit"), "--films-only", "--num-inference-steps", "1", "--prompt"]
+    sample_pairs.main([*line, "Gargantuan right effusion, GARGANTUAN"])
+    assert "warning: words that the text encoder never learned: gargantuan\n" in capsys.readouterr().err
+    sample_pairs.main([*line, "1.5 cm nodule in the right lung"])
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_start_from_the_text_to_latent_model(chain, tmp_path):
     """The start is what the model reads off each prompt: with it items differ, and stay pure."""
     run = tmp_path / "text_to_latent"
