@@ -12,6 +12,7 @@
 # early by its loss, and the best fold's model is the one that draws.
 # The unadapted model is scored on the same prompts, so the table shows what the adapters bring.
 set -euo pipefail
+[ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}
