@@ -25,6 +25,7 @@ from vision_module.monai_weights import MonaiConfig, convert_autoencoder, conver
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 from vision_module.published_models import build_uvit, convert_cxr_irgen, convert_single_file, read_pipeline
+from vision_module.uvit_weights import load_published
 from vision_module.weights_file import read_weights
 
 
@@ -67,8 +68,6 @@ def convert(config: Config) -> tuple[VisionModel | ModelMixin, list[str]]:
             CLIPImageProcessor.from_pretrained(name),
         )
         return convert_cxr_irgen(weights, config.file, config.config, encoder)
-    from vision_module.uvit_weights import load_published
-
     model = build_uvit(weights, config.file, config.context_dim)
     return model, [load_published(model, config.file)]
 

@@ -9,6 +9,7 @@ Item i depends on (seed, i), the models and the flags, and on nothing else: a ki
 stopped, and shards of one run write into one folder.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -128,8 +129,12 @@ def main(argv: list[str] | None = None) -> None:
         return
     plan = SamplingPlan(config.plan, config.seed, label_reports)
     sampler = PairSampler(config)
+    prompts = sampler.films.vision.prompts
     if not config.drawing.truncate_prompts:
-        sampler.films.vision.prompts.check_length(plan.prompts, plan.names)
+        prompts.check_length(plan.prompts, plan.names)
+    if words := prompts.unknown_words(plan.prompts):
+        shown = ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
+        print(f"warning: words that the text encoder never learned: {shown}", file=sys.stderr)
     output, items = config.output, config.output.items(len(plan))
     batch_size = output.batch_size or min(32, len(items))
     hashes = {name: model_hash(folder) for name, folder in sampler.models.items()}
@@ -141,7 +146,8 @@ def main(argv: list[str] | None = None) -> None:
     if result is None:
         print(f"{out}: {len(folder.missing())} pairs are left to other shards")
     elif len(result) <= 4:
-        print("\n".join(str(path) for path in result.image_paths))
+        for path, report in zip(result.image_paths, result.table["report"].fillna(""), strict=True):
+            print(f"{path}\n  {report}" if report else path)
     else:
         print(f"{out}: {len(result)} pairs, contact_sheet.png shows the first")
 

@@ -97,9 +97,6 @@ def main(argv: list[str] | None = None) -> None:
     pairs = PairsFolder.open(config.data)
     train, validation = pairs.split("train"), pairs.split("validation")
     run = RunFolder.create(config.out, "classifier", config, config.overwrite)
-    if run.finished:
-        print(f"{run.root} is finished; --overwrite trains it anew")
-        return
     policy = (config.uncertain, config.blank)
     films = FilmStore(validation.image_paths, config.image_size)
     train_films = FilmStore(train.image_paths, config.image_size)

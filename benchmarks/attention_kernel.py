@@ -2,9 +2,10 @@
 
     python benchmarks/attention_kernel.py
 
-Writes results/attention_kernel.json: seconds a step and the ratio, medians over alternating steps.
+Writes seconds a step and the ratio, medians over alternating steps.
 """
 
+import argparse
 import json
 import platform
 import statistics
@@ -34,14 +35,21 @@ def step_s(model: UViT, kernel: SDPBackend, precision: str) -> float:
     return time.perf_counter() - started_s
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    """Time both kernels in both precisions."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=8, help="steps of each kernel that count")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attention_kernel.json"))
+    args = parser.parse_args(argv)
     torch.manual_seed(0)
     model = UViT(sample_size=16, embed_dim=192, depth=7, num_heads=3, context_dim=128)
     results: dict[str, object] = {"torch": torch.__version__, "threads": torch.get_num_threads()}
     results["machine"] = platform.machine()
     for precision in ("bf16", "no"):
         times: dict[str, list[float]] = {name: [] for name in KERNELS}
-        for round_number in range(9):
+        for round_number in range(args.rounds + 1):
             for name, kernel in KERNELS.items():
                 seconds = step_s(model, kernel, precision)
                 if round_number:  # the first is warm-up
@@ -49,9 +57,8 @@ def main() -> None:
         medians = {f"{name}_s": statistics.median(values) for name, values in times.items()}
         ratios = [fused / plain for fused, plain in zip(times["fused"], times["plain"], strict=True)]
         results[precision] = {**medians, "fused_over_plain": statistics.median(ratios)}
-    path = Path(__file__).parent / "results" / "attention_kernel.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(results, indent=2) + "\n")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))
 
 

@@ -1,12 +1,11 @@
 """The text of an item in training: one of its columns, or a few of its sentences, drawn anew each time."""
 
-import re
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
+from data_module.sentences import split_sentences
 
 
 class ItemTexts:
@@ -50,8 +49,3 @@ class ItemTexts:
                 break
             text = longer
         return text
-
-
-def split_sentences(text: str) -> list[str]:
-    """The sentences of a text; abbreviations before a capital may split one too many."""
-    return [part for part in _SENTENCE_END.split(text.strip()) if part]

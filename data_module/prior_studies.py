@@ -6,6 +6,8 @@ hallucinated references to non-existent priors" (ML4H 2022); the rules are our o
 
 import re
 
+from data_module.sentences import split_sentences
+
 _STUDY = (
     r"(?:(?:chest|portable|frontal|lateral|pa|ap|recent|most|outside|same|day|earlier|available)\s+)*"
     r"(?:stud(?:y|ies)|exam(?:ination)?s?|radiographs?|films?|images?|imaging|x-?rays?|cxrs?|cts?"
@@ -73,18 +75,6 @@ _NEUTRAL = re.compile(
     r"|structures?|osseous|bony|thorax|chest|exam(?:ination)?|study|findings?|position|is|are|in|with|has|have|been|but|seen)\b[\s,]*)*\.?$",
     re.IGNORECASE,
 )
-_ABBREVIATION = re.compile(r"(?:^|\s)(?:\d{1,2}|Drs?|Mrs?|Ms|vs|approx)\.$")
-
-
-def split_sentences(text: str) -> list[str]:
-    """Sentences of one line of text; the number of a list stays with its sentence."""
-    sentences: list[str] = []
-    for piece in re.split(r"(?<=[.!?])\s+(?=[A-Z0-9\"(_])", text.strip()):
-        if sentences and _ABBREVIATION.search(sentences[-1]):
-            sentences[-1] += f" {piece}"
-        elif piece:
-            sentences.append(piece)
-    return sentences
 
 
 def remove_prior_references(text: str) -> tuple[str, int, int]:

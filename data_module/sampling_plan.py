@@ -92,6 +92,7 @@ class SamplingPlan:
         self.films: PairsFolder | None = None
         if pairs is not None and self.reference is None and not config.no_reference:
             self.films = pairs.split("train")
+            self.film_paths = self.films.image_paths  # once: it walks the whole table
             self.index = ReferenceIndex(self.films.labels, self.films.table["patient_id"].tolist())
 
     def __len__(self) -> int:
@@ -104,7 +105,7 @@ class SamplingPlan:
         if self.films is not None:
             draw = np.random.default_rng((self.seed, 1, item)).random(1)
             place = int(self.index.draw_for(self.labels[row : row + 1], [self.patients[row]], draw)[0])
-            path, name = self.films.image_paths[place], str(self.films.table["file_name"][place])
+            path, name = self.film_paths[place], str(self.films.table["file_name"][place])
         return PlannedPair(self.prompts[row], self.labels[row], path, name)
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from data_module.prior_studies import remove_prior_references, split_sentences
+from data_module.prior_studies import remove_prior_references
+from data_module.sentences import split_sentences
 
 # Headings of the two sections and of everything else that stands in reports, in their usual spellings.
 _FINDINGS = r"findings?|report|description|observations?|findings?\s*(?:/|and|&)\s*impressions?"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from data_module.pairs import SPLITS, PairsFolder
 
+SHARES = (0.8, 0.1, 0.1)  # of patients in train, validation and test, where nobody says otherwise
 
-def split_by_patient(
-    patient_ids: Sequence[str], seed: int, fractions: Sequence[float] = (0.8, 0.1, 0.1)
-) -> list[str]:
+
+def split_by_patient(patient_ids: Sequence[str], seed: int, fractions: Sequence[float] = SHARES) -> list[str]:
     """Split of each row: "train", "validation" or "test".
 
     A patient's split is a hash of (seed, patient id) alone, so all films of a patient share it, and rows
@@ -26,10 +26,7 @@ def split_by_patient(
     Raises:
         ValueError: an empty patient id, or fractions that are not three shares of 1.
     """
-    if len(fractions) != 3 or min(fractions) < 0 or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
-        raise ValueError(
-            f"fractions {tuple(fractions)}: give three shares (train, validation, test) that sum to 1"
-        )
+    check_shares(fractions)
     of_patient: dict[str, str] = {}
     for row, patient in enumerate(patient_ids):
         # None, NaN and "" would put strangers' films into one patient.
@@ -38,6 +35,13 @@ def split_by_patient(
         if patient not in of_patient:
             of_patient[patient] = _split_of(patient, seed, fractions)
     return [of_patient[patient] for patient in patient_ids]
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Raise ValueError for anything but the shares of train, validation and test."""
+    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
+        given = " ".join(map(str, shares))
+        raise ValueError(f"--split-shares {given}: give three shares (train, validation, test) that sum to 1")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
 #   VISION=RUN DATA=FOLDER CLASSIFIER=RUN OUT=FOLDER bash experiments/guidance_curve.sh
 #   DRY_RUN=1 bash experiments/guidance_curve.sh                              # show what would run
 set -euo pipefail
+[ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 OUT=${OUT:-runs/demo/guidance}

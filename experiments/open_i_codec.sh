@@ -8,6 +8,7 @@
 #   STEPS=6000 bash experiments/open_i_codec.sh   # longer
 #   DRY_RUN=1 bash experiments/open_i_codec.sh    # show what would run
 set -euo pipefail
+[ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 OUT=${OUT:-runs/open_i}

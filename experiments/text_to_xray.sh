@@ -7,6 +7,7 @@
 #
 # At demo scale the demo's CLIP reads the reports: there is no small ClinicalBERT.
 set -euo pipefail
+[ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}

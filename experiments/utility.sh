@@ -7,6 +7,7 @@
 #   SEEDS="0 1 2 3 4" RARE="Fracture Pneumonia" STEPS=800 bash experiments/utility.sh
 #   DRY_RUN=1 bash experiments/utility.sh             # show what would run
 set -euo pipefail
+[ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}

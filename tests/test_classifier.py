@@ -85,7 +85,9 @@ def test_training_script_makes_a_run_that_transformers_and_evaluation_read(tmp_p
     scores = classifier.score_folder(films.image_paths)
     decided = classifier.decide(scores.probabilities)[:, FINDINGS.index("Cardiomegaly")]
     assert (decided == np.arange(len(films)) % 2).mean() > 0.9
-    train_classifier.main(flags)
+    with pytest.raises(SystemExit) as ended:
+        train_classifier.main(flags)
+    assert not ended.value.code
     assert "is finished" in capsys.readouterr().out
 
 

@@ -49,6 +49,20 @@ def test_every_solver_samples_the_normal_distribution(solver, prediction_type):
     assert latents.std().item() == pytest.approx(STD, abs=0.05)
 
 
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("solver", ["dpm-solver++", "unipc"])
+@pytest.mark.parametrize("num_steps", [10, 15, 100])
+def test_few_steps_keep_the_deviation(solver, prediction_type, num_steps):
+    """With steps even in time, 15 would leave 0.33 of the deviation of 0.4: films smoother than they are."""
+    config = DiffusionConfig(prediction_type=prediction_type)
+    noise = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    context = torch.full((64, 1, 4), MEAN)
+    steps = make_solver(solver, make_scheduler(config), num_steps)
+    assert len(steps.timesteps) == num_steps
+    latents = denoise(ExactDenoiser(config), steps, noise, context, context, 1.0)
+    assert latents.std().item() == pytest.approx(STD * noise.std().item(), abs=0.015)
+
+
 def test_guidance_moves_the_mean_by_its_scale():
     """With equal deviations, guidance w samples around null + w (conditional - null)."""
     config = DiffusionConfig()

@@ -237,14 +237,26 @@ def fold_runs(tmp_path_factory):
 
 
 def test_folds_are_summarised(fold_runs, tmp_path, capsys):
-    training_main(["folds", *map(str, fold_runs), "--out", str(tmp_path / "folds.md")])
+    best = tmp_path / "best"
+    line = ["folds", *map(str, fold_runs), "--out", str(tmp_path / "folds.md"), "--best", str(best)]
+    training_main(line)
     text = (tmp_path / "folds.md").read_text()
     losses = [log(RunFolder.open(root, "test"))[-1]["validation_loss"] for root in fold_runs]
     assert "| 1 (best) | 20 |" in text
     assert f"| mean ± deviation | | {np.mean(losses):.4f} ± {np.std(losses, ddof=1):.4f} |" in text
     assert f"Best by loss: fold 1, {fold_runs[1] / 'model'}" in text
     assert text in capsys.readouterr().out
-    assert "Best by psnr: fold" in summarise_folds(fold_runs, "psnr")
+    assert "Best by psnr: fold" in summarise_folds(fold_runs, "psnr")[0]
+    # The copy is the best fold's run, a run folder like any other.
+    assert RunFolder.open(best, "test").config == RunFolder.open(fold_runs[1], "test").config
+    weights = [file.read_bytes() for root in (best, fold_runs[1]) for file in (root / "model").iterdir()]
+    assert len(weights) == 2
+    assert weights[0] == weights[1]
+    training_main(line)  # again: nothing is left to do
+    with pytest.raises(ValueError, match=r"--best .* holds another run"):
+        training_main([*line, "--metric", "psnr"])
+    training_main([*line, "--metric", "psnr", "--overwrite"])
+    assert RunFolder.open(best, "test").config["folds"]["fold"] != 1
 
 
 def test_folds_that_do_not_belong_together_are_named(fold_runs, tmp_path):

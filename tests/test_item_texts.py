@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from data_module.item_texts import ItemTexts, split_sentences
+from data_module.item_texts import ItemTexts
+from data_module.sentences import split_sentences
 
 FIELDS = np.array(
     [

@@ -2,7 +2,8 @@
 
 import pytest
 
-from data_module.prior_studies import remove_prior_references, split_sentences
+from data_module.prior_studies import remove_prior_references
+from data_module.sentences import split_sentences
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def wrong(kind):
     if kind == "unexpected":
         return {**weights, "time_embed.0.weight": torch.zeros(4, 4)}
     if kind == "checkpoint":
-        return {"state_dict": weights, "epoch": 3}
+        return {"optimizer": {"lr": 1.0}, "epoch": 3}
     if kind == "positions":
         return {**weights, "pos_embed": torch.zeros(1, 66, 32)}
     return [weights]
@@ -134,9 +134,9 @@ def wrong(kind):
         ("larger", r"expected .* 5 blocks of width 32.* found 7 blocks of width 64"),
         ("missing", r"missing: mid_block.mlp.fc1.bias, mid_block.mlp.fc1.weight"),
         ("unexpected", r"unexpected: time_embed.0.weight"),
-        ("checkpoint", r"expected a state dict of tensors .* found a dict with state_dict, epoch"),
+        ("checkpoint", r"expected the authors' U-ViT weights .* found a dict with the keys optimizer, epoch"),
         ("positions", r"of another shape: pos_embed \(1, 66, 32\) in the place of \(1, 18, 32\)"),
-        ("list", r"found list"),
+        ("list", r"found a list"),
     ],
 )
 def test_a_wrong_file_says_what_was_expected_and_found(tmp_path, kind, message):

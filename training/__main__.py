@@ -5,6 +5,7 @@ Mean and deviation of the validation metrics over the folds of one training, and
 
 import dataclasses
 import json
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,14 +27,20 @@ class Folds:
     """Run folders that differ in --fold alone."""
     out: Path
     """Markdown file to write."""
+    best: Path | None = None
+    """Copy the best fold's run to this folder, for sampling and scoring."""
+    overwrite: bool = False
+    """Replace another run in --best."""
     metric: str = ""
     """Validation metric that picks the best fold; empty takes that of --early-stopping, else the loss."""
     dry_run: bool = False
     """Print the resolved settings and stop."""
 
 
-def summarise_folds(folders: Sequence[Path], metric: str = "") -> str:
+def summarise_folds(folders: Sequence[Path], metric: str = "") -> tuple[str, RunFolder]:
     """A Markdown table of the folds' validation metrics, their mean and deviation, the best fold marked.
+
+    The best fold's run comes with it.
 
     Each fold stands with the validation whose weights it saved: the best one with early stopping, else the
     last.
@@ -65,8 +72,29 @@ def summarise_folds(folders: Sequence[Path], metric: str = "") -> str:
         spread = statistics.stdev(column) if len(column) > 1 else float("nan")
         cells.append(f"{statistics.mean(column):.4f} ± {spread:.4f}")
     lines.append("| mean ± deviation | | " + " | ".join(cells) + " |")
-    model = next(run.model_dir for run in runs if run.config["folds"]["fold"] == best)
-    return "\n".join([*lines, "", f"Best by {metric}: fold {best}, {model}"]) + "\n"
+    chosen = next(run for run in runs if run.config["folds"]["fold"] == best)
+    return "\n".join([*lines, "", f"Best by {metric}: fold {best}, {chosen.model_dir}"]) + "\n", chosen
+
+
+def copy_run(run: RunFolder, target: Path, overwrite: bool) -> None:
+    """Copy a finished run; nothing where the copy is there.
+
+    Raises:
+        ValueError: the target holds something else.
+    """
+    if target.exists():
+        if not (target / "config.json").is_file():
+            raise ValueError(f"--best {target} is there and not a run folder: name another folder")
+        there = RunFolder.open(target, run.kind)
+        if there.config == run.config:
+            return
+        if not overwrite:
+            raise ValueError(f"--best {target} holds another run: name another folder, or --overwrite")
+        shutil.rmtree(target)
+    temporary = target.with_name(f".{target.name}.tmp")  # the copy appears whole or not at all
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(run.root, temporary)
+    temporary.rename(target)
 
 
 def _open(folder: Path) -> RunFolder:
@@ -121,10 +149,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if command.dry_run:
         print(json.dumps(dataclasses.asdict(command), indent=2, default=str))
         return
-    text = summarise_folds(command.runs, command.metric)
+    text, best = summarise_folds(command.runs, command.metric)
     command.out.parent.mkdir(parents=True, exist_ok=True)
     command.out.write_text(text)
     print(text)
+    if command.best:
+        copy_run(best, command.best, command.overwrite)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TypeVar
 import tyro
 
 from training.config import from_dict
+from training.runs import is_finished
 
 Config = TypeVar("Config")
 
@@ -25,6 +26,7 @@ def parse_config(
 
     Raises:
         ValueError: an unknown preset, or a config file that does not fit.
+        SystemExit: the run of these settings is finished; nothing need be opened to say so.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     preset = _take(arguments, "--preset") or next(iter(presets))
@@ -38,13 +40,17 @@ def parse_config(
     head = f"{(description or '').strip()}\n\n--preset NAME starts from: {names}."
     head += "\n--config FILE starts from a run folder's config.json. Defaults below are those of the start."
 
-    return tyro.cli(
+    config = tyro.cli(
         type(default),
         default=default,
         args=arguments,
         description=head,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    if is_finished(config):
+        print(f"{config.out} is finished; --overwrite trains it anew")
+        raise SystemExit
+    return config
 
 
 def _take(arguments: list[str], flag: str) -> str | None:

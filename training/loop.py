@@ -15,14 +15,15 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
+from training.checkpoints import load_last_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
-from training.loader import Batch, BatchSource, iterate_steps, make_generator, validation_batches
+from training.loader import Batch, BatchSource, iterate_steps, make_generator
 from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_apart
 from training.runs import RunFolder
 from training.signals import signals_noted
+from training.validation import Objective, mean_losses
 
-Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
 Score = Callable[[nn.Module], dict[str, float]]
 
 
@@ -110,14 +111,10 @@ class _Trainer:
         self.stop_signal = 0
 
     def resume(self) -> None:
-        """Load the last whole checkpoint, and cut the log back to it."""
-        found = sorted(self.run.checkpoint_dir.glob("step_*"))
-        if found:
-            self.accelerator.load_state(str(found[-1]))
-            self.step = int(found[-1].name.removeprefix("step_"))
-            if self.ema:
-                self.ema.to(self.accelerator.device)
-            self.accelerator.print(f"{self.run.root}: going on from step {self.step}")
+        """Go on from the last whole checkpoint, and cut the log back to it."""
+        self.step = load_last_checkpoint(self.accelerator, self.run)
+        if self.ema and self.step:
+            self.ema.to(self.accelerator.device)
         if self.accelerator.is_main_process:
             self.run.cut_log(self.step)
 
@@ -164,7 +161,7 @@ class _Trainer:
                     self.validate(validation_data)
                 last = last or self.stops_early
                 if self.step % config.checkpoint_every == 0 or last or self.stop_signal:
-                    self.checkpoint()
+                    save_checkpoint(accelerator, self.run, self.step, config.keep_checkpoints)
                 if self.stop_signal and not last:
                     raise KeyboardInterrupt
         bar.close()
@@ -225,7 +222,6 @@ class _Trainer:
         finally:
             self.ema.restore(self.parameters)
 
-    @torch.no_grad()
     def validate(self, data: BatchSource | None) -> dict[str, float]:
         """Mean losses over the validation batches, with the averaged weights and always the same draws.
 
@@ -237,26 +233,15 @@ class _Trainer:
         if self.stopping and self.stopping.last_step == self.step:
             return self.stopping.values  # a resumed run's, whose step is in the log already
         accelerator, config = self.accelerator, self.config
-        totals: dict[str, torch.Tensor] = {}
-        num_items = torch.zeros((), device=accelerator.device)
-        self.model.eval()
         with self._averaged():
-            batches = validation_batches(data, config.batch_size, config.num_validation_batches)
-            for number, batch in enumerate(batches):
-                if number % accelerator.num_processes != accelerator.process_index:
-                    continue
-                size = len(next(iter(batch.values())))
-                generator = make_generator(2, number, device=accelerator.device)
-                with accelerator.autocast():
-                    losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
-                for name, value in losses.items():
-                    totals[name] = totals.get(name, 0.0) + value.float() * size
-                num_items += size
-        num_items = accelerator.reduce(num_items, "sum")
-        means = {
-            f"validation_{name}": (accelerator.reduce(total, "sum") / num_items).item()
-            for name, total in totals.items()
-        }
+            means = mean_losses(
+                self.model,
+                self.objective,
+                data,
+                config.batch_size,
+                config.num_validation_batches,
+                accelerator,
+            )
         scores = self._scores()
         means.update(scores)
         if self.stopping:
@@ -270,6 +255,7 @@ class _Trainer:
             tqdm.write(f"{self.run.root.name} step {self.step}, validation: {shown}")
         return means
 
+    @torch.no_grad()
     def _scores(self) -> dict[str, float]:
         """Metrics of the averaged model by `score`, at its own steps and at the last."""
         every, last = self.config.score_every, self.step == self.config.num_steps
@@ -291,22 +277,6 @@ class _Trainer:
         if self.accelerator.is_main_process:
             self.run.log(self.step, values)
         self.accelerator.log(values, step=self.step)
-
-    def checkpoint(self) -> None:
-        """Write checkpoints/step_N whole or not at all, then drop the oldest."""
-        target = self.run.checkpoint_dir / f"step_{self.step:07d}"
-        temporary = self.run.checkpoint_dir / "unfinished"
-        if target.exists():
-            return
-        if self.accelerator.is_main_process:
-            shutil.rmtree(temporary, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(temporary))
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            temporary.rename(target)
-            for old in sorted(self.run.checkpoint_dir.glob("step_*"))[: -self.config.keep_checkpoints]:
-                shutil.rmtree(old)
 
     def export(self, save: Callable[[nn.Module, Path], None]) -> None:
         """Save the averaged model, with early stopping that of the best validation.

@@ -102,6 +102,20 @@ class RunFolder:
         return run
 
 
+def is_finished(config: Any) -> bool:
+    """Whether the run folder of a script's config holds a finished run of these very settings.
+
+    Args:
+        config: resolved dataclass; False for one that trains nothing, is a dry run or overwrites.
+    """
+    if not hasattr(config, "train") or any(getattr(config, n, False) for n in ("dry_run", "overwrite")):
+        return False
+    path = Path(config.out) / "config.json"
+    if not (path.is_file() and (Path(config.out) / "model").is_dir()):
+        return False
+    return _flat(_read(path).get("config", {})) == _flat(to_dict(config))
+
+
 def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> str:
     """The model folder of a finished run; a plain model folder or a hub name is given back as it is.
 

@@ -1,5 +1,6 @@
 """The domain CLIP: text and films in one space. A stock transformers `CLIPModel` folder."""
 
+import re
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPMode
 
 BOS, EOS, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
 NUM_TOKENS = 77
+TRAINING_WORDS = "training_words"  # a name of our own in tokenizer_config.json
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,21 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:
     """CLIP's byte-level BPE with 77 tokens, learned from the texts.
 
     An unknown character gets a token of its own: CLIP's default, <|endoftext|>, would end the text there.
+    The words of the texts go along in tokenizer_config.json, through every folder that the tokenizer is saved
+    to: a model that learned from these texts alone knows no others, though it has tokens for their letters.
     """
+    texts = list(texts)
     start = {BOS: 0, EOS: 1, UNKNOWN: 2}
     blank = CLIPTokenizer(vocab=start, merges=[], unk_token=UNKNOWN, model_max_length=NUM_TOKENS)
     every_character = " ".join(string.ascii_lowercase + string.digits + string.punctuation)
-    return blank.train_new_from_iterator([*texts, every_character], vocab_size, show_progress=False)
+    tokenizer = blank.train_new_from_iterator([*texts, every_character], vocab_size, show_progress=False)
+    tokenizer.init_kwargs[TRAINING_WORDS] = sorted(set(find_words(texts)))
+    return tokenizer
+
+
+def find_words(texts: Iterable[str]) -> list[str]:
+    """The words of the texts in order, in lower case as CLIP reads them, without digits."""
+    return [word for text in texts for word in re.findall(r"[^\W\d_]+", text.lower())]
 
 
 def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer | None, image_size: int) -> CLIPModel:

@@ -71,6 +71,7 @@ class FilmSampler:
     ) -> None:
         self.vision, self.config, self.read_start = vision, config, read_start
         self.device = vision.prompts.device
+        self._null_context: torch.Tensor | None = None
         self._film_start: torch.Tensor | None = None
         if config.init_film:
             film = load_images([config.init_film], vision.image_size).to(self.device)
@@ -109,13 +110,15 @@ class FilmSampler:
             return latents, decode_latents(vision.autoencoder, latents)
         noise = draw_noise(generators, vision.latent_shape).to(self.device)
         with self.autocast():
-            context, null_context = vision.prompts.encode(prompts, self._load_references(references))
+            if self._null_context is None:  # once for all batches, in their precision
+                self._null_context = vision.prompts.null_context()
+            context = vision.prompts.encode(prompts, self._load_references(references))
             latents = denoise(
                 vision.denoiser,
                 self._make_solver(),
                 noise,
                 context,
-                null_context,
+                self._null_context,
                 config.guidance_scale,
                 config.guidance_interval,
                 self._start(prompts),

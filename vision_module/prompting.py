@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from vision_module.clip import NUM_TOKENS, clip_pixels
+from vision_module.clip import NUM_TOKENS, TRAINING_WORDS, clip_pixels, find_words
 from vision_module.encoders import encode_pixels, encode_tokens, image_width
 
 Fusion = Literal["concat", "mean", "text"]
@@ -111,6 +111,11 @@ class Prompts(nn.Module):
                     f"{limit}: shorten it, or pass --truncate-prompts to use its beginning"
                 )
 
+    def unknown_words(self, sentences: Sequence[str]) -> list[str]:
+        """The words that a text encoder trained from scratch here never met; none for any other encoder."""
+        known = self.tokenizer.init_kwargs.get(TRAINING_WORDS)
+        return [word for word in dict.fromkeys(find_words(sentences)) if word not in known] if known else []
+
     def tokenize(self, sentences: Sequence[str]) -> torch.Tensor:
         """Sentences -> token ids (B, L), padded or cut to the length that the text encoder reads."""
         return self.tokenizer(
@@ -141,13 +146,10 @@ class Prompts(nn.Module):
         """The context (1, T, D) of no prompt at all, which the denoiser saw whenever a prompt was dropped."""
         return fuse(self.encode_texts([""]), None, self.fusion)
 
-    def encode(
-        self, sentences: Sequence[str], references: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sentences and reference images (B, 1, S, S) or None -> context and null context, (B, T, D) each."""
+    def encode(self, sentences: Sequence[str], references: torch.Tensor | None) -> torch.Tensor:
+        """Sentences and reference images (B, 1, S, S) or None -> context (B, T, D)."""
         text = self.encode_texts(sentences)
         embeddings = None
         if references is not None and self.fusion != "text":
             embeddings = self.encode_references(references)
-        context = fuse(text, embeddings, self.fusion)
-        return context, self.null_context().expand_as(context)
+        return fuse(text, embeddings, self.fusion)

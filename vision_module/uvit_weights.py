@@ -5,13 +5,13 @@ patches; ours are time, context and patches. So the position embeddings of the e
 label embedding has no place here, and the layer that embeds the context has none there.
 """
 
-import pickle
 import re
 from pathlib import Path
 
 import torch
 
 from vision_module.uvit import UViT
+from vision_module.weights_file import Weights, read_weights, shorten
 
 _LABELS = "label_emb.weight"
 _CONTEXT = ("context_embed.weight", "context_embed.bias")
@@ -26,7 +26,7 @@ def load_published(model: UViT, path: Path) -> str:
     Raises:
         ValueError: the file is missing or unreadable, or its keys or shapes are not those of this size.
     """
-    weights = _read(path)
+    weights = read_weights(path, "the authors' U-ViT weights (imagenet256_uvit_large.pth or its like)")
     own = model.state_dict()
     expected = {name for name in own if name not in _CONTEXT}
     missing = sorted(expected - set(weights))
@@ -42,10 +42,11 @@ def load_published(model: UViT, path: Path) -> str:
     if "pos_embed" in weights and tuple(weights["pos_embed"].shape) != positions:
         wrong.append(f"pos_embed {tuple(weights['pos_embed'].shape)} in the place of {positions}")
     if missing or unexpected or wrong:
+        kinds = {"missing": missing, "unexpected": unexpected, "of another shape": wrong}
+        details = "; ".join(f"{kind}: {shorten(names)}" for kind, names in kinds.items() if names)
         raise ValueError(
-            f"--init-from {path}: expected the authors' U-ViT weights of {_describe(own)}, "
-            f"found {_describe(weights)}; {_list('missing', missing)}, {_list('unexpected', unexpected)}, "
-            f"{_list('of another shape', wrong)}"
+            f"{path}: expected the authors' U-ViT weights of {_describe(own)}, found {_describe(weights)}; "
+            f"{details}"
         )
     loaded = {name: weights[name] for name in expected}
     # The one position of the label serves every token of the context.
@@ -57,28 +58,7 @@ def load_published(model: UViT, path: Path) -> str:
     return f"{path}: {len(loaded)} of {len(weights)} tensors loaded, {left}; new: {', '.join(_CONTEXT)}"
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise ValueError(f"--init-from {path}: no such file")
-    wanted = "expected a state dict of tensors (the authors' imagenet256_uvit_large.pth or its like)"
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"--init-from {path}: {wanted}, found a file that cannot be read: {reason}"
-        ) from error
-    if not isinstance(weights, dict) or not all(
-        isinstance(value, torch.Tensor) for value in weights.values()
-    ):
-        found = type(weights).__name__
-        if isinstance(weights, dict):
-            found = f"a dict with {', '.join(list(map(str, weights))[:5])}"
-        raise ValueError(f"--init-from {path}: {wanted}, found {found}")
-    return weights
-
-
-def _describe(weights: dict[str, torch.Tensor]) -> str:
+def _describe(weights: Weights) -> str:
     """ "21 blocks of width 1024, patches of 2", as far as the weights say."""
     blocks = {
         match[0] for name in weights if (match := re.match(r"(in_blocks|out_blocks)\.\d+|mid_block", name))
@@ -88,10 +68,3 @@ def _describe(weights: dict[str, torch.Tensor]) -> str:
         return "no U-ViT"
     channels = patch.shape[1]
     return f"{len(blocks)} blocks of width {patch.shape[0]}, patches of {patch.shape[2]}, {channels} channels"
-
-
-def _list(title: str, names: list[str]) -> str:
-    if not names:
-        return f"none {title}"
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"{title}: {', '.join(names[:4])}{more}"

@@ -1,7 +1,7 @@
 """The sentences of demo reports. Own wording throughout.
 
 Notation: `[a|b]` is a choice of words (an empty one is allowed), `{slot}` is a fact of the sign:
-{side}, {severity}, {kind}, {size}; {zone} "right lower lobe", "both lower lobes"; {zonal} the same before a noun,
+{side}, {severity}, {kind}, {size}; {sided} "right-sided", "bilateral"; {zone} "right lower lobe", "both lower lobes"; {zonal} the same before a noun,
 "bilateral lower lobe"; {a} an article where singular; {s} plural ending; {is} verb; {lung} "right lung".
 A sentence may name no other finding than its own (LINKED names the exception), or labels would be wrong.
 """
@@ -69,20 +69,20 @@ PRESENT: Sentences = {
         "{Severity} [plate-like|discoid|] atelectasis [is seen|is present|is noted] at the {base}.",
     ),
     "Pneumothorax": (
-        "There is a {severity} {side} pneumothorax.",
+        "There is a {severity} [{side}|{sided}] pneumothorax.",
         "A {severity} {side} [|apical ]pneumothorax is [seen|present|noted|identified].",
         "{Severity} {side} pneumothorax [with a visible visceral pleural line|without lung markings beyond the pleural line|].",
         "A [thin|sharp] pleural line [outlines|marks] a {severity} {side} pneumothorax.",
         "There is a {severity} pneumothorax on the {side}[ with partial retraction of the lung|].",
     ),
     "Pleural Effusion": (
-        "There {is} {a}{severity} {side} pleural effusion{s}.",
+        "There {is} {a}{severity} [{side}|{sided}] pleural effusion{s}.",
         "{Severity} {side} pleural effusion{s} [{is} present|{is} seen|{is} noted|].",
         "{A}{severity} {side} [pleural |]effusion{s} [blunt{v}|obscure{v}] the costophrenic angle{s}.",
         "[Layering|Meniscus-forming] fluid at the {bases} [indicates|represents|reflects] {a}{severity} [pleural |]effusion{s}.",
     ),
     "Pleural Other:thickening": (
-        "There is {side} pleural thickening.",
+        "There is [{side}|{sided}] pleural thickening.",
         "[Smooth|Irregular|Chronic] {side} [lateral |apical |]pleural thickening [is seen|is present|is noted].",
         "[Thickened pleura|Pleural thickening] [follows|runs along] the {side} [lateral chest wall|chest wall and apex].",
         "{Side} apical cap[ and lateral pleural thickening| with pleural thickening].",
@@ -292,9 +292,9 @@ SHORT: Sentences = {
     "Consolidation": ("{Zonal} consolidation.", "Consolidation of the {zone}."),
     "Pneumonia": ("{Zonal} pneumonia.", "Pneumonia in the {zone}."),
     "Atelectasis": ("{Basal} atelectasis.", "Atelectasis at the {base}."),
-    "Pneumothorax": ("{Severity} {side} pneumothorax.",),
-    "Pleural Effusion": ("{Severity} {side} pleural effusion{s}.",),
-    "Pleural Other:thickening": ("{Side} pleural thickening.",),
+    "Pneumothorax": ("{Severity} [{side}|{sided}] pneumothorax.",),
+    "Pleural Effusion": ("{Severity} [{side}|{sided}] pleural effusion{s}.",),
+    "Pleural Other:thickening": ("[{Side}|{Sided}] pleural thickening.",),
     "Pleural Other:plaques": ("{Side} pleural plaques.",),
     "Fracture:ribs": ("{Side} rib fractures.", "[Acute|Displaced] {side} rib fractures."),
     "Fracture:clavicle": ("{Side} clavicle fracture.",),

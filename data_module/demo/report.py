@@ -141,6 +141,7 @@ def _fill(form: str, sign: Sign) -> str:
     plural = "mid lungs" if sign.site == "middle" else f"{adjective}s"
     slots = {
         "side": sign.side or "",
+        "sided": "bilateral" if both else f"{sign.side}-sided",
         "severity": sign.severity or "",
         "kind": sign.kind or "",
         "size": f"{sign.size_cm:.1f}",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from data_module.demo.study import DEGREES, SIZES
-from data_module.prior_studies import split_sentences
+from data_module.sentences import split_sentences
 
 # What names a finding in a demo sentence; the first that fits counts, so that "opacities ... are consistent
 # with pneumonia" is pneumonia and no opacity.

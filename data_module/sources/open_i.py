@@ -105,12 +105,13 @@ def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> Pairs
             f"{archive}: nothing can be used; {skipped[0]['reason'] if skipped else 'no report'}"
         )
     # Copies of one text must not straddle the splits, so the text stands in for the patient here.
-    splits = split_by_patient([text_key(record["report"]) for record in records], config.seed)
+    keys = [text_key(record["report"]) for record in records]
+    splits = split_by_patient(keys, config.seed, config.split_shares)
     for record, split in zip(records, splits, strict=True):
         record["split"] = split
     counts = {
         "num_reports": len(left),
-        "num_distinct_texts": len({text_key(record["report"]) for record in records}),
+        "num_distinct_texts": len(set(keys)),
         "num_films_of_other_views": len(left_out),
         "labels": config.labels,
         "splits": count_values(splits),

@@ -17,6 +17,7 @@ from data_module.pairs import METADATA
 from data_module.provenance import provenance_record
 from data_module.sections import TextPreparation
 from data_module.sources.films import FilmFormat, default_num_workers
+from data_module.splits import SHARES, check_shares
 
 PARTS = ".parts"  # outcomes of the finished blocks of films
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
@@ -50,6 +51,9 @@ class OutputConfig:
     """Remove what reports say of earlier films ("unchanged", "compared to prior")."""
     seed: int = 0
     """Seed of a split that the data set does not give."""
+    split_shares: tuple[float, float, float] = SHARES
+    """Shares of patients in its train, validation and test rows. CXRGenAI keeps 20% for the test: 0.7 0.1
+    0.2, and --folds in training takes turns over the other 80%."""
     strict: bool = False
     """Any report or film that cannot be used is an error."""
     overwrite: bool = False
@@ -62,6 +66,9 @@ class OutputConfig:
     """Processes that decode films; changes nothing in the result."""
     shard: str = "0/1"
     """i/n makes part i of n, on machines that share --out or whose folders `merge` joins afterwards."""
+
+    def __post_init__(self) -> None:
+        check_shares(self.split_shares)
 
     @property
     def text_preparation(self) -> TextPreparation:
@@ -166,11 +173,14 @@ def plain_config(config: Any) -> dict[str, Any]:
 def content_settings(config: Any, *leave_out: str) -> dict[str, Any]:
     """The settings that decide a folder's content: none of the passing ones, and of a path the name only,
     so that a folder is the same on every machine."""
-    return {
+    settings = {
         name: value.name if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(config).items()
         if name not in (*_PASSING, *leave_out)
     }
+    if settings.get("split_shares") == SHARES:  # folders from before this setting have these
+        del settings["split_shares"]
+    return settings
 
 
 def source_record(kind: str, config: Any) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
         raise ValueError(f"{config.table}: no row can be used; {first['item']}: {first['reason']}")
     _label_texts(rows, labeler)
     records = [_as_record(row) for row in rows]
-    splits = split_by_patient([record["patient_id"] for record in records], config.seed)
+    splits = split_by_patient([record["patient_id"] for record in records], config.seed, config.split_shares)
     for record, split in zip(records, splits, strict=True):
         record["split"] = split
     texts: Counter[str] = Counter()

@@ -1,0 +1,46 @@
+"""Validation: the losses of the objective over held-out batches, always with the same draws."""
+
+from collections.abc import Callable
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch import nn
+
+from training.loader import Batch, BatchSource, make_generator, validation_batches
+
+Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
+
+
+@torch.no_grad()
+def mean_losses(
+    model: nn.Module,
+    objective: Objective,
+    data: BatchSource,
+    batch_size: int,
+    max_batches: int,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """Mean over the items of the first batches; processes take the batches in turns.
+
+    Returns:
+        "validation_" and the loss's name -> mean.
+    """
+    totals: dict[str, torch.Tensor] = {}
+    num_items = torch.zeros((), device=accelerator.device)
+    model.eval()
+    for number, batch in enumerate(validation_batches(data, batch_size, max_batches)):
+        if number % accelerator.num_processes != accelerator.process_index:
+            continue
+        size = len(next(iter(batch.values())))
+        generator = make_generator(2, number, device=accelerator.device)
+        with accelerator.autocast():
+            losses = objective(model, send_to_device(batch, accelerator.device), generator)
+        for name, value in losses.items():
+            totals[name] = totals.get(name, 0.0) + value.float() * size
+        num_items += size
+    num_items = accelerator.reduce(num_items, "sum")
+    return {
+        f"validation_{name}": (accelerator.reduce(total, "sum") / num_items).item()
+        for name, total in totals.items()
+    }
