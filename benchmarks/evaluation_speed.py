@@ -48,7 +48,7 @@ def time_films(num: int) -> dict[str, float]:
 
     from evaluation.bootstrap import draw_weights, resample
     from evaluation.cache import hash_films
-    from evaluation.diversity import mean_similarity
+    from evaluation.diversity import compare_pairs
     from evaluation.fidelity import frechet_influence, kernel_influence
     from evaluation.film_scores import compare_auroc, compare_features
     from evaluation.weighted import ranked
@@ -63,8 +63,8 @@ def time_films(num: int) -> dict[str, float]:
         for path in paths:
             Image.fromarray(rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)).save(path)
         timed(parts, f"hash_{len(paths)}_files", lambda: hash_films(paths))
-        timed(parts, "ssim", lambda: mean_similarity(paths, SIDE, rng))
-        timed(parts, "ms_ssim", lambda: mean_similarity(paths, SIDE, rng, ["one"] * len(paths)))
+        timed(parts, "ssim", lambda: compare_pairs(paths, SIDE, rng))
+        timed(parts, "ms_ssim", lambda: compare_pairs(paths, SIDE, rng, ["one"] * len(paths)))
     timed(parts, "fid_kid_prdc_vendi_and_floors", lambda: compare_features(**features, rng=rng))
     timed(parts, "fid_influence", lambda: frechet_influence(features["synthetic"], features["real"]))
     timed(parts, "kid_influence", lambda: kernel_influence(features["synthetic"], features["real"]))

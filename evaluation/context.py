@@ -31,6 +31,7 @@ class Settings(Protocol):
     bert_score_layer: int
     radgraph: str | None
     reports: Path | None
+    guidance: tuple[Path, ...]
     split: str
     uncertain: str
     blank: str

@@ -16,7 +16,7 @@ from data_module.images import FilmError, fit_crop, read_pixels
 from data_module.pairs import PairsFolder, write_atomic
 from evaluation.inputs import film_paths, prompts, texts
 from evaluation.measures import load_items
-from evaluation.plots import plot_auroc, plot_curves, plot_distances, to_svg
+from evaluation.plots import plot_auroc, plot_curves, plot_distances, plot_guidance, to_svg
 from evaluation.table import build_sections
 
 NUM_CARDS = 12
@@ -64,6 +64,9 @@ def _plots(results: Mapping[str, Any], out: Path) -> dict[str, list[tuple[str, M
                 _inline(plot_curves(items, films["auroc_findings"])),
             ),
         ]
+    if films.get("guidance"):
+        title = "AUROC and FID over the guidance scale"
+        plots.setdefault("films", []).append((title, _inline(plot_guidance(films["guidance"]))))
     if "pixels" in privacy:
         items = load_items(out / "items" / "privacy.npz")
         title = "Distance to the nearest training film; dashed: threshold of near-copies"

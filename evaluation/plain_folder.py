@@ -3,6 +3,7 @@
 Nothing is written into the folder. A film is its own patient; all rows stand in one split.
 """
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,10 @@ from data_module.pairs import COLUMNS, METADATA, PairsFolder
 from evaluation.labeler import label_reports
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
-NAME_COLUMNS = ("file_name", "filename", "image", "film", "path", "study_id", "id")
+NAME_COLUMNS = (
+    *("file_name", "filename", "image", "film", "path", "image_path", "file", "img_savename"),
+    *("study_id", "dicom_id", "id"),
+)
 REPORT_COLUMNS = ("report", "text")
 PROMPT_COLUMNS = ("prompt", "caption")
 
@@ -57,12 +61,13 @@ def read_captions(path: Path) -> pd.DataFrame:
     """A CSV as columns file_name, prompt and report, the last two perhaps empty.
 
     Columns are known by name (NAME_COLUMNS ...); in a table of two unknown columns the first names the film
-    and the second is its report.
+    and the second is its report. Capitals and spaces in the names of columns do not matter.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
+    table.columns = [str(column).strip().lower().replace(" ", "_") for column in table.columns]
 
     def pick(wanted: tuple[str, ...]) -> str | None:
         return next((name for name in wanted if name in table.columns), None)
@@ -79,7 +84,10 @@ def read_captions(path: Path) -> pd.DataFrame:
         )
     twice = table[name][table[name].duplicated()]
     if len(twice):
-        raise ValueError(f"{path}: {name} {twice.iloc[0]!r} stands in more than one row")
+        count = twice.nunique()
+        raise ValueError(
+            f"{path}: {name} {twice.iloc[0]!r} stands in more than one row ({count} such): keep one of each"
+        )
     empty = pd.Series("", index=table.index)
     return pd.DataFrame(
         {
@@ -91,14 +99,25 @@ def read_captions(path: Path) -> pd.DataFrame:
 
 
 def _attach(films: pd.DataFrame, captions: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Captions joined to films by path, else by file name, with or without its suffix."""
-    rows = captions.set_index("file_name")
+    """Captions joined to films by path, else by file name, with or without its suffix.
+
+    Rows without a film are counted on standard error; films without a row keep no text.
+    """
     for spell in (str, lambda name: Path(name).name, lambda name: Path(name).stem):
-        keys = films["file_name"].map(spell)
-        if keys.isin(rows.index).any() and not keys.duplicated().any():
-            found = rows.reindex(keys).fillna("").reset_index(drop=True)
-            return films.assign(prompt=found["prompt"], report=found["report"])
-    raise ValueError(f"--captions {path}: its first name, {rows.index[0]!r}, is none of the films'")
+        keys, rows = films["file_name"].map(spell), captions.set_index(captions["file_name"].map(spell))
+        if not keys.isin(rows.index).any() or keys.duplicated().any() or rows.index.has_duplicates:
+            continue
+        lost = rows["file_name"][~rows.index.isin(keys)]
+        if len(lost):
+            print(
+                f"--captions {path}: {len(lost)} rows name no film, such as {lost.iloc[0]!r}", file=sys.stderr
+            )
+        found = rows.reindex(keys).fillna("").reset_index(drop=True)
+        return films.assign(prompt=found["prompt"], report=found["report"])
+    raise ValueError(
+        f"--captions {path}: its names are not the films': the first are {captions['file_name'].iloc[0]!r} "
+        f"and {films['file_name'].iloc[0]!r}"
+    )
 
 
 def _fold(root: Path, captions: pd.DataFrame, split: str, with_films: bool) -> PairsFolder:
