@@ -138,7 +138,7 @@ def _report_tables(section: Mapping[str, Any]) -> list[Table]:
                 )
                 row += [*map(format_value, figures), interval or "–"]
             rows.append(row)
-    header = [f"{figure}-{n}" for n in (14, 5) for figure in ("precision", "recall", "F1", "95% interval")]
+    header = [f"{figure}-{n}" for n in (14, 5) for figure in ("precision", "recall", "F1", "F1, 95%")]
     note = "; ".join(f"{name}: {text}" for name, text in UNCERTAIN_POLICIES.items())
     return [Table(("uncertain is", *header), rows, f"{note[0].upper()}{note[1:]}.")]
 

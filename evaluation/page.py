@@ -45,7 +45,6 @@ def write_page(
         sections=build_sections(results),
         plots=_plots(results, out),
         sheets=sheets,
-        conventions=results.get("conventions", {}),
         inputs=results.get("inputs", {}),
         versions=results.get("versions", {}),
     )
@@ -103,7 +102,6 @@ def _contact_sheet(synthetic: PairsFolder, real: PairsFolder) -> list[dict[str, 
         match = int(unlike.argmin())
         used[match] += 1
         films = [("synthetic", _encode(paths[row])), ("real", _encode(real_paths[match]))]
-        films = [(label, image) for label, image in films if image]
         cards.append({"films": films, "prompt": sentences[row], "text": reports[row]})
     return cards
 
@@ -117,11 +115,10 @@ def _neighbours(
             ("synthetic", synthetic.root / entry["film"]),
             ("training", real.root / entry["training_film"]),
         ]
-        encoded = [(label, _encode(path)) for label, path in films]
         distances = ", ".join(f"{name} {entry[name]:.3f}" for name in ("pixels", "features", "registered"))
         cards.append(
             {
-                "films": [(label, image) for label, image in encoded if image],
+                "films": [(label, _encode(path)) for label, path in films],
                 "text": f"{entry['film']} and {entry['training_film']}: {distances}",
                 "flagged": entry["flagged"],
             }

@@ -83,7 +83,8 @@ def plot_curves(items: Items, findings: Sequence[str]) -> Figure:
             precision, recall, _ = precision_recall_curve(y, p)
             above.plot(recall, precision, color=colour, linewidth=1.4)
             confidence, frequency, counts = calibration_bins(y, p)
-            below.plot(confidence[counts > 0], frequency[counts > 0], ".-", color=colour, linewidth=1.0)
+            area = 9.0 + 120.0 * counts / counts.sum()  # a bin of few films says little
+            below.scatter(confidence, frequency, np.where(counts, area, 0.0), color=colour, alpha=0.7)
         below.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle=":")
         for axes, label in ((above, "precision over recall"), (below, "frequency over probability")):
             axes.set_visible(True)

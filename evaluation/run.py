@@ -244,13 +244,12 @@ def _write_results(context: Context, scored: dict[str, Any]) -> dict[str, Any]:
     results["inputs"] = scored["inputs"]
     results["versions"] = {name: importlib.metadata.version(name) for name in LIBRARIES}
     results = _plain(results)
-    markdown = render_markdown(results)
-    write_atomic(out / "results.md", markdown)
+    write_atomic(out / "results.md", render_markdown(results))
     if "films" in results:
         draw_auroc(results["films"], out / "auroc.png")
     write_page(results, context.real, context.synthetic, context.settings.split, out)
     write_atomic(out / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
-    print(markdown.split("## Conventions")[0].rstrip())
+    print(render_markdown(results, with_conventions=False).rstrip())
     print(f"\nwritten to {out / 'results.json'} and {out / 'report.html'}")
     return results
 

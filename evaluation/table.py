@@ -83,6 +83,7 @@ class Section:
     title: str
     note: str
     tables: Sequence[Table]
+    conventions: Mapping[str, str]
 
 
 def build_sections(results: Mapping[str, Any]) -> list[Section]:
@@ -100,22 +101,23 @@ def build_sections(results: Mapping[str, Any]) -> list[Section]:
             tables.append(Table(header, [_row(section, row) for row in scored], note))
         if "note" not in section:
             tables += DETAILS[name](section)
-        sections.append(Section(name, title, section.get("note", ""), tables))
+        rules = {k: v for k, v in results.get("conventions", {}).items() if k.startswith(f"{name}.")}
+        sections.append(Section(name, title, section.get("note", ""), tables, rules))
     return sections
 
 
-def render_markdown(results: Mapping[str, Any]) -> str:
-    """The results as Markdown."""
+def render_markdown(results: Mapping[str, Any], with_conventions: bool = True) -> str:
+    """The results as Markdown, each section followed by how its figures are counted."""
     parts = ["# Evaluation", ""]
     for section in build_sections(results):
         parts += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
         for table in section.tables:
-            parts += [f"| {' | '.join(table.header)} |", "|---" * len(table.header) + "|"]
-            parts += [f"| {' | '.join(row)} |" for row in table.rows]
-            parts += ["", *([table.note, ""] if table.note else [])]
-    conventions = results.get("conventions", {})
-    if conventions:
-        parts += ["## Conventions", "", *(f"- `{key}`: {text}." for key, text in conventions.items()), ""]
+            if table.rows:
+                parts += [f"| {' | '.join(table.header)} |", "|---" * len(table.header) + "|"]
+                parts += [*(f"| {' | '.join(row)} |" for row in table.rows), ""]
+            parts += [*([table.note, ""] if table.note else [])]
+        if section.tables and with_conventions:
+            parts += [*(f"- `{key}`: {text}." for key, text in section.conventions.items()), ""]
     return "\n".join(parts)
 
 

@@ -16,6 +16,7 @@ from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import write_pairs
 from evaluation.__main__ import main
 from evaluation.classifier_training import ResNetSize, build_classifier, save_classifier
+from evaluation.table import SECTIONS
 
 REPORTS = {
     "Cardiomegaly": "The heart is enlarged. Cardiomegaly.",
@@ -253,6 +254,21 @@ def test_missing_flags_are_named(folders):
         main(["images", *flags, "--synthetic", str(folders / "synthetic")])
 
 
+def test_the_guidance_curve_takes_in_the_run_and_others(folders):
+    record = {"config": {"guidance_scale": 2.0}}
+    (folders / "synthetic/provenance.json").write_text(json.dumps(record))
+    main(["images", *_flags(folders), "--out", str(folders / "first")])
+    record["config"]["guidance_scale"] = 5.0
+    (folders / "synthetic/provenance.json").write_text(json.dumps(record))
+    main(["images", *_flags(folders, "--guidance", str(folders / "first"), str(folders / "out"))])
+    points = _results(folders)["films"]["guidance"]
+    assert [point["scale"] for point in points] == [2.0, 5.0]
+    assert points[0]["fid"] == points[1]["fid"] == _results(folders)["films"]["fid"]
+    page = (folders / "out/report.html").read_text()
+    assert "AUROC and FID over the guidance scale" in page
+    assert "| all noise levels | 5 | 21 |" in (folders / "out/results.md").read_text()
+
+
 def test_label_keeps_the_table_and_adds_the_findings(folders):
     path, out = folders / "in.csv", folders / "labelled.csv"
     pd.DataFrame({"id": ["007", "b"], "report": list(REPORTS.values())[:2]}).to_csv(path, index=False)
@@ -287,16 +303,42 @@ def test_the_page_needs_no_other_file(folders):
     for text in ("Privacy", "Conventions", "films.fid", FINDINGS[2], 'name="viewport"'):
         assert text in page
     results = json.loads((folders / "out/results.json").read_text())
-    for section, key in (("films", "fid"), ("films", "auroc_mean"), ("reports", "bleu_4")):
-        low, high = results[section]["intervals"][key]
-        assert low <= results[section][key] <= high + 1e-9
     assert results["privacy"]["num_training"] == 24
+    _check_intervals_and_conventions(results)
     _check_documented(results)
+
+
+def _check_intervals_and_conventions(results: dict) -> None:
+    """Every headline figure has an interval that holds it, and a convention, its own or its family's."""
+    for section, (_, _, rows) in SECTIONS.items():
+        for _, key, _, _, better in rows:
+            value = results[section].get(key)
+            families = {key, re.sub(r"^macro", "micro", key.replace("_macro", "_micro"))}
+            families |= {re.sub(r"_\d+$", end, name) for name in families for end in ("_1", "_14")}
+            families |= {re.sub(r"^clip_.*", "clip_film_report", name) for name in families}
+            families |= {"precision"} & {"precision" if key == "density" else ""}
+            families |= {"recall"} & {"recall" if key == "coverage" else ""}
+            assert any(f"{section}.{name}" in results["conventions"] for name in families), key
+            if value is None or key == "num_distinct_reports":  # a count of different items has no resample
+                continue
+            low, high = results[section]["intervals"][key]
+            assert low - 1e-9 <= value <= high + 1e-9, (key, better)
+    for name in ("pixels", "features", "registered"):
+        low, high = results["privacy"]["intervals"][f"{name}.ratio"]
+        assert low <= results["privacy"][name]["ratio"] <= high
 
 
 def _check_documented(results: dict) -> None:
     """Every key of every section stands in docs/results_schema.md, by its own name or by its family's."""
     schema = (Path(__file__).resolve().parents[1] / "docs/results_schema.md").read_text()
+    asked_for = {"meteor", "bert_score_f1", "radgraph_f1", "guidance", "num_texts_cut"}
+    for section in ("films", "reports", "pairs", "privacy"):
+        told = schema.split(f"## {section}\n")[1].split("\n## ")[0]
+        names = {
+            name for row in re.findall(r"^\| (`.*?) \|", told, re.M) for name in re.findall(r"`(\w+)`", row)
+        }
+        absent = {name for name in names - asked_for if not name.startswith("clip_")} - set(results[section])
+        assert not absent, f"{section}: documented, and not written: {absent}"
     assert set(results) <= {*re.findall(r"`(\w+)`", schema)}
     for section in ("films", "reports", "pairs", "privacy"):
         for key in results[section]:
