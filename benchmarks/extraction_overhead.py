@@ -2,12 +2,12 @@
 
     python benchmarks/extraction_overhead.py [--films 512] [--batch-size 64] [--rounds 3]
 
-The films are PNGs of 256x256: demo phantoms with grain, which compress like real films. `evaluation`'s path is
-hashing, decoding, cropping, scoring and saving (`score_cached`); "bare" is the same network on the same films
-as tensors in memory. Both run in turns; the figures are sums of processor time of all threads, which other work
-on the machine disturbs less than the clock, and wall time beside them. Extractors: torchxrayvision's
-DenseNet-121, the classifiers of both presets of train_classifier.py, all with random weights. Writes
-results/extraction_overhead.json.
+The films are PNGs of 256x256: demo phantoms with grain, which compress like real films. The path of
+`python -m evaluation` is hashing, decoding, cropping, scoring and saving (`score_cached`); "bare" is the same
+network on the same films as tensors in memory. Both run in turns; the figures are processor time of all
+threads, which other work on the machine disturbs less than the clock, with wall time beside them. Extractors:
+torchxrayvision's DenseNet-121 and the classifiers of both presets of train_classifier.py, all with random
+weights. Writes results/extraction_overhead.json.
 """
 
 import argparse

@@ -74,7 +74,7 @@ def test_one_command_scores_a_strangers_films(films):
 
 
 def test_films_without_a_text_are_unknown_and_not_negative(films, capsys):
-    """Half of the captions are lost: the other films alone are scored, and names in other folders still agree."""
+    """Half of the captions are lost: the other films alone are scored. A name may hold another folder."""
     table = pd.read_csv(films / "captions.csv")
     table["file_name"] = "elsewhere/" + table["file_name"]
     table.rename(columns={"file_name": "Image Path"}).head(12).to_csv(films / "half.csv", index=False)
