@@ -115,6 +115,7 @@ class Context:
     def labeler_name(self) -> dict[str, str]:
         """What to write down of the labeler."""
         name = self.settings.labeler
+        _ = self.labeler  # says what is wrong with the file
         if not name.startswith(CHEXBERT):
             return {"labeler": name}
         path = Path(name.removeprefix(CHEXBERT)).expanduser()

@@ -60,7 +60,8 @@ def count_items(name: str, section: Mapping[str, Any]) -> str:
         }
         others = "".join(f"; {count} {what}" for what, count in counts.items() if count)
         return f"{section['num_scored']} reports scored, of {whole} rows of the split{others}."
-    return f"{section['num_pairs']} pairs, {section['num_readable']} with a readable film."
+    empty = f", {section['num_empty_reports']} without a report" if section["num_empty_reports"] else ""
+    return f"{section['num_pairs']} pairs, {section['num_readable']} with a readable film{empty}."
 
 
 def _name_unreadable(key: str, reasons: Mapping[str, str]) -> list[str]:

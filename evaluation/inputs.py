@@ -101,12 +101,13 @@ def read_captions(path: Path, key: str = "") -> pd.DataFrame:
 def spell_alike(names: pd.Series, others: pd.Series) -> tuple[pd.Series, pd.Series] | None:
     """Both columns of names as they agree: by path, else by file name, else without its suffix.
 
-    None where no name agrees. A spelling that makes two names of one column equal does not count.
+    None where no name agrees. A spelling in which a name of one column means two of the other does not count.
     """
     for spell in (str, lambda name: Path(name).name, lambda name: Path(name).stem):
         spelled = names.map(spell), others.map(spell)
-        merged = spell is not str and any(column.duplicated().any() for column in spelled)
-        if not merged and spelled[0].isin(spelled[1]).any():
+        common = spelled[0].isin(spelled[1])
+        merged = spelled[1].duplicated().any() or spelled[0][common].duplicated().any()
+        if common.any() and (spell is str or not merged):
             return spelled
     return None
 

@@ -24,6 +24,7 @@ CONVENTIONS = {
     "texts are cut at its length, see num_texts_cut",
     "pairs.retrieval": "R@k: own report (film) among the k nearest of a pool of items; disjoint random "
     f"pools of the same size for synthetic and real, at most {MAX_POOL}; ties count as their expected hit",
+    "pairs.num_empty_reports": "synthetic pairs without a report; they count as reports without findings",
     "pairs.intervals": "95% percentile bootstrap, patients resampled; retrieval with the pools held",
     "pairs.*_real": "the same figure on the real pairs of the split, whose finding columns stand for the "
     "prompt: the ceiling",

@@ -145,6 +145,7 @@ def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scor
             raise ValueError(note)
     read = [_read_pairs(context, folder) for folder in folders]
     result = pairs.evaluate_pairs(*read, settings.seed)
+    result["num_empty_reports"] = sum(not text.strip() for text in texts(context.synthetic))
     items = {
         "name": np.array([name for folder in folders for name in row_names(folder)]),
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),

@@ -239,11 +239,13 @@ def test_dry_run_needs_no_folder(command, capsys):
         (["--split", "validation"], "no row of split 'validation'"),
         (["--batch-size", "0"], "--batch-size 0"),
         (["--classifier", "nowhere"], "--classifier nowhere"),
+        (["--labeler", "chexbert:nowhere.pth"], "--labeler chexbert:nowhere.pth: no such file"),
+        (["--labeler", "guess"], "--labeler guess: choose rules or chexbert:FILE"),
     ],
 )
 def test_bad_flags_are_named(folders, change, message):
     with pytest.raises(ValueError, match=message):
-        main(["images", *_flags(folders), *change])
+        main(["reports" if "--labeler" in change else "images", *_flags(folders), *change])
 
 
 def test_missing_flags_are_named(folders):
