@@ -48,10 +48,11 @@ def time_films(num: int) -> dict[str, float]:
 
     from evaluation.bootstrap import draw_weights, resample
     from evaluation.cache import hash_films
-    from evaluation.diversity import mean_similarity
+    from evaluation.diversity import compare_pairs
     from evaluation.fidelity import frechet_influence, kernel_influence
     from evaluation.film_scores import compare_auroc, compare_features
-    from evaluation.weighted import ranked
+    from evaluation.manifold import vendi_influence
+    from evaluation.weighted import calibration, ranked
 
     rng = np.random.default_rng(0)
     features = {name: make_features(num, seed) for seed, name in enumerate(("synthetic", "real", "floor"))}
@@ -63,11 +64,12 @@ def time_films(num: int) -> dict[str, float]:
         for path in paths:
             Image.fromarray(rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)).save(path)
         timed(parts, f"hash_{len(paths)}_files", lambda: hash_films(paths))
-        timed(parts, "ssim", lambda: mean_similarity(paths, SIDE, rng))
-        timed(parts, "ms_ssim", lambda: mean_similarity(paths, SIDE, rng, ["one"] * len(paths)))
+        timed(parts, "ssim", lambda: compare_pairs(paths, SIDE, rng))
+        timed(parts, "ms_ssim", lambda: compare_pairs(paths, SIDE, rng, ["one"] * len(paths)))
     timed(parts, "fid_kid_prdc_vendi_and_floors", lambda: compare_features(**features, rng=rng))
     timed(parts, "fid_influence", lambda: frechet_influence(features["synthetic"], features["real"]))
     timed(parts, "kid_influence", lambda: kernel_influence(features["synthetic"], features["real"]))
+    timed(parts, "vendi_influence", lambda: vendi_influence(features["synthetic"]))
     timed(parts, "auroc_ap_ece", lambda: compare_auroc(labels, probabilities, labels, probabilities))
     from data_module.findings import FINDINGS
 
@@ -76,8 +78,9 @@ def time_films(num: int) -> dict[str, float]:
         figure: ranked(labels, probabilities, rows, FINDINGS, ("ignore", "negative"), figure)
         for figure in ("auroc", "average_precision")
     }
+    measures["ece"] = calibration(labels, probabilities, rows, FINDINGS, ("ignore", "negative"))
     blocks = draw_weights(names, np.zeros(num, int), 1000, seed=0)
-    timed(parts, "bootstrap_1000_auroc_ap", lambda: resample(measures, blocks))
+    timed(parts, "bootstrap_1000_auroc_ap_ece", lambda: resample(measures, blocks))
     return parts | {"total": round(sum(parts.values()), 2)}
 
 

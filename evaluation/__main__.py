@@ -1,7 +1,6 @@
 """Score films, reports and pairs: python -m evaluation COMMAND --help
 
-Scored is any pairs folder, any folder of films (with a CSV of prompts or reports), any CSV of reports,
-whoever made them: see README, "Evaluation".
+Scored is any pairs folder, folder of films (with a CSV of prompts or reports) or CSV of reports: see README.
 """
 
 import dataclasses
@@ -50,6 +49,9 @@ class Settings:
     reports: Path | None = None
     """CSV of generated reports for the real films: file_name, report.
     Default: heldout_reports.csv in the synthetic folder."""
+    guidance: tuple[Path, ...] = ()
+    """Results folders of the same system at other guidance scales: adds AUROC and FID over the scale. The
+    scale is read off the films' provenance.json, else off a folder's name, NAME_SCALE."""
     split: str = "test"
     """Rows of the real folder to compare with."""
     uncertain: Literal["ignore", "positive", "negative"] = "ignore"
@@ -122,8 +124,8 @@ class Label:
 class Summary:
     """Results of several runs in one table; folders NAME_0, NAME_1, ... are seeds of one system."""
 
-    results: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders with a results.json."""
+    results: tyro.conf.Positional[tuple[str, ...]]
+    """Folders with a results.json; NAME=FOLDER gives one another name."""
     out: Path
     """Markdown file to write."""
     dry_run: bool = False
@@ -204,8 +206,8 @@ class Utility:
     """Real films to score."""
     batch_size: int = 64
     """Films per forward pass."""
-    num_bootstrap: int = 1000
-    """Resamples of patients."""
+    num_bootstrap: int = 5000
+    """Resamples of patients; with fewer than 40 a comparison none stays below 0.05 after Holm."""
     seed: int = 0
     """Of the resamples."""
     device: str = "cpu"

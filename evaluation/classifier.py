@@ -100,7 +100,7 @@ class FilmClassifier:
         return np.where(np.isnan(probabilities), np.nan, (probabilities >= limits).astype(np.float32))
 
     def score_folder(
-        self, paths: Sequence[Path | None], batch_size: int = 64, num_threads: int = 2, progress: str = ""
+        self, paths: Sequence[Path | None], batch_size: int = 64, progress: str = ""
     ) -> FilmScores:
         """Score films from disk. One that cannot be read is a failure with its reason, never a black film.
 
@@ -115,7 +115,8 @@ class FilmClassifier:
         probabilities = np.full((len(paths), len(FINDINGS)), np.nan, np.float32)
         features: np.ndarray | None = None
         starts = range(0, len(paths), batch_size)
-        with ThreadPoolExecutor(num_threads) as pool:
+        # As many threads decode as torch may use: beside an accelerator two could not keep up.
+        with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
 
             def read_batch(start: int) -> Iterator[np.ndarray | str]:
                 return pool.map(lambda path: _read(path, self.image_size), paths[start : start + batch_size])

@@ -51,7 +51,7 @@ class DomainClip:
         distinct = sorted({text for text in texts if text.strip()}, key=len)
         for start in tqdm(range(0, len(distinct), BATCH_SIZE), desc=progress, disable=not progress):
             batch = distinct[start : start + BATCH_SIZE]
-            lengths = [len(ids) for ids in self.tokenizer(batch)["input_ids"]]
+            lengths = [len(ids) for ids in self.tokenizer(batch, verbose=False)["input_ids"]]
             cut = {text for text, length in zip(batch, lengths, strict=True) if length > self.max_tokens}
             num_cut += sum(text in cut for text in texts) if cut else 0
             tokens = self.tokenizer(
@@ -80,20 +80,20 @@ def retrieve(
     rng: np.random.Generator,
     pool: int,
     ranks: Sequence[int] = (1, 5),
-) -> dict[str, float] | None:
-    """R@k: how often a query's own target is among the k nearest of a pool; rows (N, D) are paired.
+) -> dict[int, np.ndarray]:
+    """Whether each query's own target is among the k nearest of a pool; rows (N, D) are paired.
+
+    R@k is the mean of these.
 
     Pools are disjoint random sets of `pool` items, so that R@k does not depend on N. Where equal targets
     (the same report twice) tie with the own one, the expected hit under a random order counts.
 
     Returns:
-        "r@1", "r@5" and "pool"; None for fewer items than a pool.
+        k -> (N,) hits in 0..1, NaN for an item of no pool: what is left over, or has no embedding.
     """
     known = np.flatnonzero(np.isfinite(queries).all(axis=1) & np.isfinite(targets).all(axis=1))
-    if len(known) < pool:
-        return None
     order = rng.permutation(known)
-    hits: dict[int, list[float]] = {k: [] for k in ranks}
+    hits = {k: np.full(len(queries), np.nan) for k in ranks}
     for start in range(0, len(order) - pool + 1, pool):
         rows = order[start : start + pool]
         similarity = (queries[rows] @ targets[rows].T).astype(np.float64)
@@ -101,5 +101,5 @@ def retrieve(
         ahead = (similarity > own + 1e-6).sum(axis=1)
         tied = (np.abs(similarity - own) <= 1e-6).sum(axis=1)
         for k in ranks:
-            hits[k].append(float(np.clip((k - ahead) / tied, 0.0, 1.0).mean()))
-    return {**{f"r@{k}": float(np.mean(values)) for k, values in hits.items()}, "pool": pool}
+            hits[k][rows] = np.clip((k - ahead) / tied, 0.0, 1.0)
+    return hits

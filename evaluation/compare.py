@@ -8,7 +8,8 @@ import numpy as np
 
 from data_module.files import write_atomic
 from evaluation.bootstrap import draw_weights, holm, p_value, percentile_interval, resample
-from evaluation.measures import LOWER_IS_BETTER, SECTION_MEASURES, load_items
+from evaluation.measures import SECTION_MEASURES, load_items
+from evaluation.table import better_of
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ class Difference:
         """Which system is better at 5% after adjustment, or that neither can be told from the other."""
         if not self.p_holm < 0.05:
             return "no difference shown"
-        a_is_better = (self.a < self.b) == (self.name in LOWER_IS_BETTER)
+        a_is_better = (self.a < self.b) == (better_of(self.section)[self.name] == "lower")
         return "A better" if a_is_better else "B better"
 
 
 def compare_systems(a: Path, b: Path, out: Path, num: int = 2000, seed: int = 0) -> str:
-    """Write OUT (Markdown) and OUT with .json of every figure that both folders hold.
+    """Write OUT (Markdown) and OUT with .json of every figure with a better side that both folders hold.
 
     Items are paired where both systems were scored on the same ones (same films, reports or prompts, of the
     same patients); otherwise each system is resampled on its own.
@@ -45,7 +46,8 @@ def compare_systems(a: Path, b: Path, out: Path, num: int = 2000, seed: int = 0)
     Raises:
         ValueError: a folder that holds no items, or none in common.
     """
-    found = [name for name in SECTION_MEASURES if all(_items_path(x, name).is_file() for x in (a, b))]
+    sections = [name for name in SECTION_MEASURES if better_of(name)]
+    found = [name for name in sections if all(_items_path(x, name).is_file() for x in (a, b))]
     if not found:
         raise ValueError(f"{a} and {b} hold no section in common: score both with `python -m evaluation all`")
     differences = [entry for section in found for entry in _compare_section(section, a, b, num, seed)]
@@ -80,11 +82,14 @@ def _compare_section(section: str, a: Path, b: Path, num: int, seed: int) -> lis
         same[int(stratum)] = keys[0] == keys[1]
     drawn, points = [], []
     for system, x in zip("ab", items, strict=True):
-        measures = {
-            name: measure
-            for name, measure in SECTION_MEASURES[section](x).items()
-            if not name.endswith("_real")
-        }
+        try:
+            measures = SECTION_MEASURES[section](x)
+        except KeyError as error:
+            folder = a if system == "a" else b
+            raise ValueError(
+                f"{folder} was scored by another version: score it again ({error} is missing)"
+            ) from None
+        measures = {name: measure for name, measure in measures.items() if name in better_of(section)}
         salts = {stratum: "" if same[stratum] else system for stratum in same}
         drawn.append(resample(measures, draw_weights(x["patient"], x["stratum"], num, seed, salts)))
         whole = np.ones((1, len(x["patient"])), np.float32)

@@ -31,6 +31,7 @@ class Settings(Protocol):
     bert_score_layer: int
     radgraph: str | None
     reports: Path | None
+    guidance: tuple[Path, ...]
     split: str
     uncertain: str
     blank: str
@@ -114,6 +115,7 @@ class Context:
     def labeler_name(self) -> dict[str, str]:
         """What to write down of the labeler."""
         name = self.settings.labeler
+        _ = self.labeler  # says what is wrong with the file
         if not name.startswith(CHEXBERT):
             return {"labeler": name}
         path = Path(name.removeprefix(CHEXBERT)).expanduser()

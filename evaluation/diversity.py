@@ -1,6 +1,7 @@
 """How alike films of one set are: SSIM of random pairs, and MS-SSIM of films drawn for the same prompt."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,32 +42,43 @@ def num_scales(side: int) -> int:
     return sum(side // 2**scale > (WINDOW - 1) for scale in range(len(SCALE_WEIGHTS)))
 
 
-def mean_similarity(
+@dataclass(frozen=True)
+class Similarities:
+    """Similarity of P pairs of films; P = 0 where there is no pair, or the films are too small."""
+
+    pairs: np.ndarray  # (P, 2) rows of the films
+    values: np.ndarray  # (P,) at most 1
+
+    @property
+    def mean(self) -> float | None:
+        """None for no pair."""
+        return float(self.values.mean()) if len(self.values) else None
+
+
+def compare_pairs(
     paths: Sequence[Path],
     size: int,
     rng: np.random.Generator,
     groups: Sequence[str] | None = None,
     num_pairs: int = 200,
-) -> float | None:
-    """Mean similarity of random pairs of films, brought to `size` (pixels); None where there is no pair.
+) -> Similarities:
+    """Similarity of random pairs of films, brought to `size` (pixels).
 
     Args:
         groups: the prompt of each film: MS-SSIM of pairs of one prompt. None: SSIM of pairs of all films.
     """
     first, second = draw_pairs(["all"] * len(paths) if groups is None else groups, num_pairs, rng)
-    if not len(first):
-        return None
+    weights = SCALE_WEIGHTS[: num_scales(size)]
+    if not len(first) or (groups is not None and not weights):
+        return Similarities(np.empty((0, 2), int), np.empty(0))
     used, places = np.unique(np.concatenate([first, second]), return_inverse=True)
     images = load_images([paths[row] for row in used], size)
     a, b = images[places[: len(first)]], images[places[len(first) :]]
     if groups is None:
-        return float(structural_similarity_index_measure(a, b, data_range=2.0))
-    weights = SCALE_WEIGHTS[: num_scales(size)]
-    if not weights:
-        return None
-    betas = tuple(weight / sum(weights) for weight in weights)
-    return float(
-        multiscale_structural_similarity_index_measure(
-            a, b, data_range=2.0, betas=betas, normalize="relu", kernel_size=WINDOW
+        values = structural_similarity_index_measure(a, b, data_range=2.0, reduction="none")
+    else:
+        betas = tuple(weight / sum(weights) for weight in weights)
+        values = multiscale_structural_similarity_index_measure(
+            a, b, data_range=2.0, betas=betas, normalize="relu", kernel_size=WINDOW, reduction="none"
         )
-    )
+    return Similarities(np.stack([first, second], axis=1), values.numpy().astype(np.float64))

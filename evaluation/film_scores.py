@@ -7,18 +7,21 @@ import numpy as np
 from data_module.findings import FINDINGS, POSITIVE
 from evaluation.fidelity import frechet_distance, kernel_distance
 from evaluation.findings_scores import mean_over, score_auroc, score_probabilities
-from evaluation.manifold import NUM_NEIGHBOURS, neighbour_radii, score_coverage, vendi_score
+from evaluation.manifold import NUM_NEIGHBOURS, neighbour_radii, share_coverage, vendi_score
 
 MIN_PER_FINDING = 10  # films on each side: below, a distance says nothing
 
 
 def compare_features(
     synthetic: np.ndarray, real: np.ndarray, floor: np.ndarray, rng: np.random.Generator
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Distances of synthetic against real, and of floor (other real films) against the same real films.
 
     Args:
         synthetic, real, floor: features (N_i, D); random subsets of the smallest N are compared.
+
+    Returns:
+        The figures, and what each synthetic or real film compared adds to them, see `share_coverage`.
     """
     num_films = min(len(synthetic), len(real), len(floor))
     synthetic, real, floor = (
@@ -28,16 +31,17 @@ def compare_features(
     result: dict[str, Any] = {"num_fidelity": num_films, "num_features": synthetic.shape[1]}
     enough = num_films > NUM_NEIGHBOURS
     radii = neighbour_radii(real, real.mean(axis=0, dtype=np.float64)) if enough else None
+    shares: dict[str, dict[str, np.ndarray]] = {"": {}}
     for end, films in (("", synthetic), ("_floor", floor)):
         result[f"fid{end}"] = frechet_distance(films, real)
         result[f"kid{end}"], result[f"kid_std{end}"] = kernel_distance(films, real, rng)
         if enough:
-            coverage = score_coverage(real, films, real_radii=radii)
-            result |= {f"{name}{end}": value for name, value in coverage.items()}
+            shares[end] = share_coverage(real, films, real_radii=radii)
+            result |= {f"{name}{end}": float(values.mean()) for name, values in shares[end].items()}
         result[f"vendi{end}"] = vendi_score(films)
     result["vendi_real"] = vendi_score(real)
     result["kid_floor_std"] = result.pop("kid_std_floor")
-    return result
+    return result, shares[""]
 
 
 def compare_findings(

@@ -11,12 +11,12 @@ from data_module.images import read_pixels
 from data_module.pairs import SPLITS, PairsFolder
 from evaluation.cache import score_cached
 from evaluation.classifier import FilmClassifier, FilmScores
-from evaluation.diversity import MAX_SIDE, mean_similarity, num_scales
+from evaluation.diversity import MAX_SIDE, compare_pairs, num_scales
 from evaluation.fidelity import frechet_influence, kernel_influence
 from evaluation.film_scores import MIN_PER_FINDING, compare_auroc, compare_features, compare_findings
-from evaluation.inputs import film_paths, prompts, row_names
-from evaluation.manifold import NUM_NEIGHBOURS
-from evaluation.measures import REAL, SYNTHETIC
+from evaluation.inputs import film_paths, prompts, row_names, texts
+from evaluation.manifold import NUM_NEIGHBOURS, vendi_influence
+from evaluation.measures import INFLUENCED, REAL, SYNTHETIC
 
 CONVENTIONS = {
     "films.fid": "Frechet distance of the first extractor's pooled features, synthetic to real; float64; "
@@ -24,7 +24,10 @@ CONVENTIONS = {
     "films.fid_floor": "the same real films against other real films, of other patients",
     "films.kid": "unbiased MMD^2, kernel (x.y / D + 1)^3, mean over 50 random subsets of half the films, "
     "at most 1,000",
-    "films.precision": f"with recall, density and coverage: manifolds of {NUM_NEIGHBOURS} nearest neighbours",
+    "films.precision": f"share of synthetic films inside the real films' manifold, the balls of radius "
+    f"{NUM_NEIGHBOURS}th nearest neighbour; density: mean number of such balls by {NUM_NEIGHBOURS}",
+    "films.recall": "share of real films inside the synthetic films' manifold; coverage: share of real films "
+    "whose ball holds a synthetic film",
     "films.vendi": "effective number of different films among num_fidelity: exp of the entropy of the "
     "cosine kernel's eigenvalues",
     "films.features": "the same figures over every extractor asked for, each with its preprocessing",
@@ -32,12 +35,17 @@ CONVENTIONS = {
     f"n; findings with fewer than {MIN_PER_FINDING} films on a side are named",
     "films.auroc_mean": "classifier on synthetic films against the prompt's findings; uncertain and not "
     "mentioned as films.policy says; mean over the findings with both classes on both sides",
+    "films.average_precision_mean": "of the same films and findings; depends on the share of positives, "
+    "which the table gives",
     "films.ece_mean": "expected calibration error over 15 equal bins of probability",
     "films.ssim": "mean SSIM of random pairs of films of one set; above the real films': less diverse",
     "films.ms_ssim_within_prompt": "mean MS-SSIM of random pairs of films of the same prompt; null where no "
     "prompt was drawn twice",
-    "films.intervals": "95% percentile bootstrap, patients resampled; FID and KID by each film's influence, "
-    "for a resample of films has a higher FID by itself",
+    "films.num_unlabelled_synthetic": "films without a prompt, report or finding: not in AUROC, AP and ECE",
+    "films.intervals": "95% percentile bootstrap, patients resampled. FID, KID and Vendi by each film's "
+    "influence, for a resample, which repeats films, has a higher FID and a lower Vendi score by itself; "
+    "precision, recall, density and coverage with the manifolds held, which leaves out that another draw of "
+    "the other set would move them; ECE with the sign of each bin held; SSIM over the pairs drawn",
 }
 
 
@@ -119,26 +127,33 @@ def evaluate_films(
 
     result: dict[str, Any] = {"num_real": len(held_out), "num_synthetic": len(synthetic)}
     result["floor"] = _describe_floor(others, split)
-    distances, influences = _score_features(extractors, folders, rows, scan, rng)
+    distances, parts = _score_features(extractors, folders, rows, scan, rng)
     result |= distances
-    seen = tuple(
-        scan(classifier, folder, "findings").probabilities
-        if classifier
-        else np.full((len(folder), 14), np.nan)
-        for folder in (synthetic, held_out)
-    )
+    seen = []
+    for key, folder in (("synthetic", synthetic), ("real", held_out)):
+        known = _labelled(folder)
+        probabilities = np.full((len(folder), 14), np.nan, np.float32)
+        if classifier:
+            probabilities[known] = scan(classifier, folder, "findings").probabilities[known]
+        seen.append(probabilities)
+        result[f"num_unlabelled_{key}"] = int((~known).sum())
     result |= compare_auroc(synthetic.labels, seen[0], held_out.labels, seen[1], *policy)
     for end, key, folder, scores in (("", "synthetic", synthetic, made), ("_real", "real", held_out, truth)):
-        result |= _similarities(folder, scores, end, rng)
+        figures, pairs = _similarities(folder, scores, end, rng)
+        result |= figures
+        parts |= {name: x + len(synthetic) * (key == "real") * ("pairs" in name) for name, x in pairs.items()}
         names = row_names(folder)
         result[f"num_unreadable_{key}"] = len(scores.failures)
         result[f"unreadable_{key}"] = {names[row]: why for row, why in scores.failures.items()}
-    items = _items(synthetic, held_out, seen, result, policy)
-    for name, (of_synthetic, of_real) in influences.items():
-        items[f"{name}_influence"] = np.zeros(len(items["name"]))
-        items[f"{name}_influence"][rows["synthetic"]] = of_synthetic
-        items[f"{name}_influence"][len(synthetic) + rows["real"]] = of_real
-    return result, items
+    return result, _items(synthetic, held_out, np.concatenate(seen), result, policy) | parts
+
+
+def _labelled(folder: PairsFolder) -> np.ndarray:
+    """(N,) bool: rows that say anything of their film. Others are unknown, and not films without findings."""
+    said = zip(
+        prompts(folder), texts(folder), strict=True
+    )  # prompts speak of the findings where there are any
+    return np.array([bool(prompt.strip() or text.strip()) for prompt, text in said], bool)
 
 
 def _score_features(
@@ -147,24 +162,24 @@ def _score_features(
     rows: Mapping[str, np.ndarray],
     scan: Callable[[FilmClassifier, PairsFolder, str], FilmScores],
     rng: np.random.Generator,
-) -> tuple[dict[str, Any], dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Distances over every extractor's features, the first one's in the headline keys; and its influences."""
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Distances over every extractor's features; the first one's in the headline keys, and as items."""
     result: dict[str, Any] = {"features": {}}
-    influences: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    items: dict[str, np.ndarray] = {}
     for extractor in extractors:
         features = {
             key: scan(extractor, folder, f"{key} films").features[rows[key]]
             for key, folder in folders.items()
         }
-        figures = compare_features(**features, rng=rng)
+        figures, shares = compare_features(**features, rng=rng)
         if extractor is extractors[0]:
             result |= figures
             labels = {key: folder.labels[rows[key]] for key, folder in folders.items()}
             result["per_finding"], result["per_finding_skipped"] = compare_findings(labels, features, rng)
-            influences = _influences(features)
+            items = _spread(features, shares, rows, [len(folders[key]) for key in ("synthetic", "real")])
         stated = {"hash": extractor.identity, "preprocessing": extractor.preprocessing}
         result["features"][extractor.source] = {**stated, **figures}
-    return result, influences
+    return result, items
 
 
 def _describe_floor(others: PairsFolder | None, split: str) -> str:
@@ -174,37 +189,65 @@ def _describe_floor(others: PairsFolder | None, split: str) -> str:
     return f"other real films: {', '.join(f'{n} of split {name}' for name, n in counts.items())}"
 
 
-def _influences(features: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """fid and kid -> each film's share, of synthetic and of real films, divided by their number."""
+def _spread(
+    features: Mapping[str, np.ndarray],
+    shares: Mapping[str, np.ndarray],
+    rows: Mapping[str, np.ndarray],
+    sizes: Sequence[int],
+) -> dict[str, np.ndarray]:
+    """What each film adds to the feature figures, over all synthetic and then all real films (see measures).
+
+    "fid_influence" ...: divided by the films of its side, 0 for films that were not compared;
+    "score_precision" ...: `shares`, NaN for these and for the other side.
+    """
     made, truth = features["synthetic"], features["real"]
-    both = {
+    places = (rows["synthetic"], sizes[0] + rows["real"])
+    influences = {
         "fid": frechet_influence(made, truth),
         "kid": kernel_influence(made, truth),
+        "vendi": (vendi_influence(made), np.zeros(len(truth))),
     }
-    return {name: tuple(values / len(values) for values in pair) for name, pair in both.items()}
+    items = {}
+    for name, pair in influences.items():
+        items[f"{name}_influence"] = np.zeros(sum(sizes))
+        for place, values in zip(places, pair, strict=True):
+            items[f"{name}_influence"][place] = values / len(values)
+    for name, values in shares.items():
+        items[f"score_{name}"] = np.full(sum(sizes), np.nan)
+        items[f"score_{name}"][places[name in ("recall", "coverage")]] = (
+            values  # these are shares of real films
+        )
+    return items
 
 
 def _similarities(
     folder: PairsFolder, scores: FilmScores, end: str, rng: np.random.Generator
-) -> dict[str, float | int | None]:
-    """ssim and ms_ssim_within_prompt of the readable films, at the size of the first, at most MAX_SIDE."""
-    paths = [p for p, good in zip(film_paths(folder), scores.readable, strict=True) if good]
-    asked = [text for text, good in zip(prompts(folder), scores.readable, strict=True) if good]
-    size = min(MAX_SIDE, *read_pixels(paths[0]).shape)
-    known = [row for row, text in enumerate(asked) if text]
-    within = mean_similarity([paths[row] for row in known], size, rng, [asked[row] for row in known])
-    return {
-        f"ssim{end}": mean_similarity(paths, size, rng),
-        f"ms_ssim_within_prompt{end}": within,
-        f"ms_ssim_scales{end}": num_scales(size),
-        f"ssim_size{end}": size,
-    }
+) -> tuple[dict[str, float | int | None], dict[str, np.ndarray]]:
+    """ssim and ms_ssim_within_prompt of the readable films, at the size of the first, at most MAX_SIDE.
+
+    Returns:
+        The figures; and the pairs drawn, as rows of the folder, with their values.
+    """
+    paths, asked = film_paths(folder), prompts(folder)
+    every = np.flatnonzero(scores.readable)
+    prompted = np.array([row for row in every if asked[row]], int)
+    size = min(MAX_SIDE, *read_pixels(paths[every[0]]).shape)
+    figures: dict[str, float | int | None] = {}
+    pairs = {}
+    for name, rows, groups in (
+        ("ms_ssim_within_prompt", prompted, [asked[row] for row in prompted]),
+        ("ssim", every, None),
+    ):
+        found = compare_pairs([paths[row] for row in rows], size, rng, groups)
+        figures[f"{name}{end}"] = found.mean
+        pairs |= {f"{name}_pairs{end}": rows[found.pairs], f"{name}_values{end}": found.values}
+    return figures | {f"ms_ssim_scales{end}": num_scales(size), f"ssim_size{end}": size}, pairs
 
 
 def _items(
     synthetic: PairsFolder,
     held_out: PairsFolder,
-    probabilities: tuple[np.ndarray, np.ndarray],
+    probabilities: np.ndarray,
     result: dict[str, Any],
     policy: tuple[str, str],
 ) -> dict[str, np.ndarray]:
@@ -217,9 +260,8 @@ def _items(
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),
         "stratum": np.repeat([SYNTHETIC, REAL], [len(folder) for folder in folders]),
         "labels": np.concatenate([folder.labels for folder in folders]),
-        "probabilities": np.concatenate(probabilities).astype(np.float32),
+        "probabilities": probabilities,
         "findings": np.array(result["auroc_findings"], dtype=str),
         "policy": np.array(policy),
-        "fid": np.array(result["fid"]),
-        "kid": np.array(result["kid"]),
+        **{name: np.array(result[name]) for name in INFLUENCED},
     }

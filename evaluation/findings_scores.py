@@ -77,9 +77,14 @@ def score_probabilities(
     return result
 
 
+def bin_of(probabilities: np.ndarray) -> np.ndarray:
+    """Which of NUM_BINS equal bins of 0..1 each probability (N,) lies in: (N,) int."""
+    return np.clip((np.asarray(probabilities, np.float64) * NUM_BINS).astype(int), 0, NUM_BINS - 1)
+
+
 def calibration_bins(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
     """Of NUM_BINS equal bins: mean probability, share of positives, and count; 0 where empty."""
-    bins = np.clip((np.asarray(probabilities, np.float64) * NUM_BINS).astype(int), 0, NUM_BINS - 1)
+    bins = bin_of(probabilities)
     counts = np.bincount(bins, minlength=NUM_BINS)
     divisor = np.maximum(counts, 1)
     confidence = np.bincount(bins, probabilities, NUM_BINS) / divisor
@@ -140,6 +145,21 @@ def score_f1(
     return result
 
 
+def positive_sides(
+    reference: np.ndarray, hypothesis: np.ndarray, policy: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where each of two label arrays (N, 14) is positive, bool, under a policy of UNCERTAIN_POLICIES."""
+    truth, guess = (as_binary(x, policy) for x in (reference, hypothesis))
+    known = ~np.isnan(truth) & ~np.isnan(guess)
+    return known & (truth == POSITIVE), known & (guess == POSITIVE)
+
+
+def is_normal(labels: np.ndarray) -> np.ndarray:
+    """(N,) bool: reports (labels (N, 14)) without a positive finding that is one of the diseases."""
+    columns = [c for c, name in enumerate(FINDINGS) if name not in ("No Finding", "Support Devices")]
+    return (labels[:, columns] != POSITIVE).all(axis=1)
+
+
 def score_conventions(reference: np.ndarray, hypothesis: np.ndarray) -> dict[str, dict[str, float | None]]:
     """Precision, recall and F1 of two label arrays (N, 14) under each convention for uncertain findings.
 
@@ -153,9 +173,7 @@ def score_conventions(reference: np.ndarray, hypothesis: np.ndarray) -> dict[str
     reference, hypothesis = _check(reference, hypothesis)
     results: dict[str, dict[str, float | None]] = {}
     for policy in UNCERTAIN_POLICIES:
-        truth, guess = (as_binary(x, policy) for x in (reference, hypothesis))
-        known = ~np.isnan(truth) & ~np.isnan(guess)
-        truth, guess = (known & (x == POSITIVE) for x in (truth, guess))
+        truth, guess = positive_sides(reference, hypothesis, policy)
         results[policy] = {}
         for names in (FINDINGS, FIVE_FINDINGS):
             chosen = np.isin(FINDINGS, names)

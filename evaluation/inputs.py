@@ -10,6 +10,12 @@ from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import PairsFolder
 
 DEFAULT_REPORTS = "heldout_reports.csv"  # in the synthetic folder: image -> report on the real held-out films
+NAME_COLUMNS = (
+    *("file_name", "filename", "image", "film", "path", "image_path", "file", "img_savename"),
+    *("study_id", "dicom_id", "id"),
+)
+REPORT_COLUMNS = ("report", "text")
+PROMPT_COLUMNS = ("prompt", "caption")
 
 
 def film_paths(folder: PairsFolder) -> list[Path | None]:
@@ -48,6 +54,64 @@ def hash_folder(folder: PairsFolder) -> str:
     return hashlib.sha256((folder.table.to_csv(index=False) + str(sizes)).encode()).hexdigest()[:16]
 
 
+def read_captions(path: Path, key: str = "") -> pd.DataFrame:
+    """A CSV as columns file_name, prompt and report, the last two perhaps empty.
+
+    Columns are known by name (NAME_COLUMNS ...); in a table of two unknown columns the first names the film
+    and the second is its report. Capitals and spaces in the names of columns do not matter.
+
+    Args:
+        key: the column that names the film, where the table has it.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
+    table.columns = [str(column).strip().lower().replace(" ", "_") for column in table.columns]
+
+    def pick(wanted: tuple[str, ...]) -> str | None:
+        return next((name for name in wanted if name in table.columns), None)
+
+    name, report, prompt = pick((key, *NAME_COLUMNS)), pick(REPORT_COLUMNS), pick(PROMPT_COLUMNS)
+    if len(table.columns) == 2:
+        rest = [column for column in table.columns if column not in (name, report, prompt)]
+        name = name or rest.pop(0) if rest or name else name
+        report = report if report or prompt or not rest else rest[0]
+    if name is None or (report is None and prompt is None) or table.empty:
+        raise ValueError(
+            f"{path} needs the columns file_name and report (or prompt), and rows; it has {len(table)} of "
+            f"{', '.join(table.columns)}"
+        )
+    twice = table[name][table[name].duplicated()]
+    if len(twice):
+        count = twice.nunique()
+        raise ValueError(
+            f"{path}: {name} {twice.iloc[0]!r} stands in more than one row ({count} such): keep one of each"
+        )
+    empty = pd.Series("", index=table.index)
+    return pd.DataFrame(
+        {
+            "file_name": table[name],
+            "prompt": table[prompt] if prompt else empty,
+            "report": table[report] if report else empty,
+        }
+    )
+
+
+def spell_alike(names: pd.Series, others: pd.Series) -> tuple[pd.Series, pd.Series] | None:
+    """Both columns of names as they agree: by path, else by file name, else without its suffix.
+
+    None where no name agrees. A spelling in which a name of one column means two of the other does not count.
+    """
+    for spell in (str, lambda name: Path(name).name, lambda name: Path(name).stem):
+        spelled = names.map(spell), others.map(spell)
+        common = spelled[0].isin(spelled[1])
+        merged = spelled[1].duplicated().any() or spelled[0][common].duplicated().any()
+        if common.any() and (spell is str or not merged):
+            return spelled
+    return None
+
+
 @dataclass(frozen=True)
 class ReportPairs:
     """Generated reports beside the real reports of the same rows."""
@@ -63,7 +127,8 @@ def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
     """Match a table of generated reports to the rows of `real`'s split, by name and never by position.
 
     Args:
-        path: CSV with `report` and `file_name` (or `study_id`, for a text-only folder).
+        path: CSV with `report` and `file_name` (or `study_id`, for a text-only folder), or as `read_captions`
+            knows them; names agree as `spell_alike` says.
 
     Raises:
         ValueError: no such file, a column missing, a row twice, or no row of the split in it.
@@ -74,30 +139,29 @@ def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
             f"--reports {path}: no such file. It holds generated reports of {real.root}'s films of split "
             f"{split!r}, columns file_name and report"
         )
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"--reports {path} cannot be read as a CSV table: {error}") from error
     key = "file_name" if real.has_films else "study_id"
-    missing = [name for name in (key, "report") if name not in table.columns]
-    if missing:
+    table = read_captions(path, key)
+    if not table["report"].any():
+        raise ValueError(f"--reports {path}: no column `report`, or nothing in it")
+    every = real.table[real.table[key].notna()]
+    spelled = spell_alike(every[key], table["file_name"])
+    if spelled is None:
         raise ValueError(
-            f"--reports {path}: column(s) {', '.join(missing)} missing; it has {', '.join(table.columns)}"
+            f"--reports {path}: no {key} of {real.root} stands in it; it begins with "
+            f"{table['file_name'].iloc[0]!r}"
         )
-    twice = table[key][table[key].duplicated()]
-    if len(twice):
-        raise ValueError(f"--reports {path}: {key} {twice.iloc[0]!r} stands in more than one row")
-    generated = dict(zip(table[key], table["report"], strict=True))
-    rows = real.split(split).table
+    every = every.assign(**{key: spelled[0]})
+    generated = dict(zip(spelled[1], table["report"], strict=True))
+    rows = every[every["split"] == split]
     repeated = rows[key][rows[key].duplicated()]
     if len(repeated):
         raise ValueError(
             f"{real.root}: {key} {repeated.iloc[0]!r} names more than one row of split {split!r}"
         )
-    found = rows[rows[key].isin(table[key])]
+    found = rows[rows[key].isin(spelled[1])]
     if found.empty:
         raise ValueError(f"--reports {path}: no {key} of {real.root}'s split {split!r} stands in it")
-    known = set(real.table[key].dropna())
+    known = set(spelled[0])
     hypotheses = [generated[name] for name in found[key]]
     counts = {
         "num_scored": len(found),

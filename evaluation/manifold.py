@@ -13,6 +13,7 @@ from evaluation.fidelity import check_features
 
 NUM_NEIGHBOURS = 5
 BLOCK = 2048  # rows of a block of distances
+SMALLEST = 1e-12  # eigenvalue of the Vendi score that is not 0 by rounding
 
 
 def squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -48,18 +49,21 @@ def neighbour_radii(x: np.ndarray, centre: np.ndarray, k: int = NUM_NEIGHBOURS) 
     return torch.cat(radii)
 
 
-def score_coverage(
+def share_coverage(
     real: np.ndarray,
     synthetic: np.ndarray,
     k: int = NUM_NEIGHBOURS,
     real_radii: torch.Tensor | None = None,
-) -> dict[str, float]:
-    """precision, recall, density and coverage of synthetic features (M, D) against real ones (N, D).
+) -> dict[str, np.ndarray]:
+    """What each film adds to the figures of `score_coverage`, which are the means of these.
 
     A film lies on a set's manifold when it is nearer to one of its films than that film's k-th neighbour is.
 
     Args:
         real_radii: `neighbour_radii` of the real films about their mean, where they are known already.
+
+    Returns:
+        "precision", "density": (M,) of synthetic features (M, D); "recall", "coverage": (N,) of real (N, D).
 
     Raises:
         ValueError: a side with k films or fewer.
@@ -81,30 +85,57 @@ def score_coverage(
             covered[here] |= inside.any(dim=1)
             recalled[here] |= (block < synthetic_radii[None, there]).any(dim=1)
     return {
-        "precision": float((inside_real > 0).double().mean()),
-        "recall": float(recalled.double().mean()),
-        "density": float(inside_real.mean() / k),
-        "coverage": float(covered.double().mean()),
+        "precision": (inside_real > 0).double().numpy(),
+        "recall": recalled.double().numpy(),
+        "density": (inside_real / k).numpy(),
+        "coverage": covered.double().numpy(),
     }
+
+
+def score_coverage(real: np.ndarray, synthetic: np.ndarray, k: int = NUM_NEIGHBOURS) -> dict[str, float]:
+    """precision, recall, density and coverage of synthetic features (M, D) against real ones (N, D)."""
+    return {name: float(values.mean()) for name, values in share_coverage(real, synthetic, k).items()}
+
+
+def _gram(features: np.ndarray) -> np.ndarray:
+    """The N x N cosine kernel over N, or the D x D matrix with the same eigenvalues but 0: the smaller."""
+    if len(features) <= features.shape[1]:
+        rows = _normalise(features)
+        return rows @ rows.T / len(features)
+    gram = np.zeros((features.shape[1],) * 2)
+    for start in range(0, len(features), BLOCK):
+        rows = _normalise(features[start : start + BLOCK])
+        gram += rows.T @ rows
+    return gram / len(features)
 
 
 def vendi_score(features: np.ndarray) -> float:
     """Effective number of different films of features (N, D): exp(entropy of the kernel's eigenvalues).
 
-    Cosine kernel. The N x N kernel and the D x D Gram matrix share their eigenvalues other than 0, so the
-    smaller of the two is taken.
+    Cosine kernel over N.
     """
-    gram = np.zeros((features.shape[1],) * 2)
-    if len(features) <= features.shape[1]:
-        rows = _normalise(features)
-        gram = rows @ rows.T
-    else:
-        for start in range(0, len(features), BLOCK):
-            rows = _normalise(features[start : start + BLOCK])
-            gram += rows.T @ rows
-    values = np.linalg.eigvalsh(gram / len(features))
-    values = values[values > 1e-12]
+    values = np.linalg.eigvalsh(_gram(features))
+    values = values[values > SMALLEST]
     return float(np.exp(-(values * np.log(values)).sum()))
+
+
+def vendi_influence(features: np.ndarray) -> np.ndarray:
+    """How far each film raises the Vendi score: influence function (N,), of mean 0.
+
+    With S = mean of x x^T over unit features x and H = -tr(S log S), dH = -x^T (log S) x - H for a film x:
+    large where few others look like it. Resampling the score itself would lower it, for a film that is
+    drawn twice is no second film.
+    """
+    values, vectors = np.linalg.eigh(_gram(features))
+    kept = values > SMALLEST
+    values, vectors = values[kept], vectors[:, kept]
+    if len(features) <= features.shape[1]:  # x_i . v_j = sqrt(N value_j) u_ij
+        surprise = -(np.square(vectors) * len(features)) @ (values * np.log(values))
+    else:
+        blocks = (_normalise(features[start : start + BLOCK]) for start in range(0, len(features), BLOCK))
+        surprise = np.concatenate([-np.square(rows @ vectors) @ np.log(values) for rows in blocks])
+    entropy = -(values * np.log(values)).sum()
+    return np.exp(entropy) * (surprise - entropy)
 
 
 def _normalise(features: np.ndarray) -> np.ndarray:

@@ -15,25 +15,37 @@ import numpy as np
 from data_module.files import write_atomic
 from evaluation import weighted
 from evaluation.bootstrap import Measure, draw_weights, percentile_interval, resample
+from evaluation.findings_scores import is_normal, positive_sides
+from evaluation.privacy import MEASURES as DISTANCES
 
 Items = Mapping[str, np.ndarray]
 SYNTHETIC, REAL = 0, 1
-LOWER_IS_BETTER = ("fid", "kid")
+INFLUENCED = ("fid", "kid", "vendi")  # given by their value and each film's influence on it
+MANIFOLD = ("precision", "recall", "density", "coverage")
 
 
 def of_films(items: Items) -> dict[str, Measure]:
-    """Measures of `labels`, `probabilities` (N, 14), `findings`, `policy`, `fid`, `kid`, `*_influence`."""
+    """Measures of `labels`, `probabilities` (N, 14), `findings`, `policy`; of `X` and `X_influence` (N,);
+    of `score_X` (N,), NaN where a film does not count; and of `X_values` (P,) of film pairs `X_pairs` (P, 2).
+    """
     synthetic = items["stratum"] == SYNTHETIC
     labels, probabilities, policy = items["labels"], items["probabilities"], tuple(items["policy"].tolist())
     findings = items["findings"].tolist()
     measures: dict[str, Measure] = {}
-    for figure in ("auroc", "average_precision"):
-        for end, rows in (("", synthetic), ("_real", ~synthetic)):
-            measures[f"{figure}_mean{end}"] = weighted.ranked(
-                labels, probabilities, rows, findings, policy, figure
-            )
-    for name in LOWER_IS_BETTER:
+    for end, rows in (("", synthetic), ("_real", ~synthetic)):
+        asked = (labels, probabilities, rows, findings, policy)
+        for figure in ("auroc", "average_precision"):
+            measures[f"{figure}_mean{end}"] = weighted.ranked(*asked, figure)
+        measures[f"ece_mean{end}"] = weighted.calibration(*asked)
+        for name in ("ssim", "ms_ssim_within_prompt"):
+            pairs = items[f"{name}_pairs{end}"]
+            if len(pairs):
+                measures[f"{name}{end}"] = weighted.mean_of_pairs(items[f"{name}_values{end}"], pairs)
+    for name in INFLUENCED:
         measures[name] = weighted.linear(float(items[name]), items[f"{name}_influence"])
+    for name in MANIFOLD:
+        if f"score_{name}" in items:  # not for a handful of films
+            measures[name] = weighted.mean_of(items[f"score_{name}"])
     return measures
 
 
@@ -46,6 +58,14 @@ def of_reports(items: Items) -> dict[str, Measure]:
         for count in (14, 5)
         for average in ("micro", "macro")
     }
+    for policy in ("positive", "ignore"):
+        sides = positive_sides(truth, guess, policy)
+        for count in (14, 5):
+            for average in ("micro", "macro"):
+                measures[f"clinical.{policy}.{average}_f1_{count}"] = weighted.f1(
+                    *sides, rows, average, count
+                )
+    measures["share_normal"] = weighted.mean_of(is_normal(guess).astype(np.float64))
     measures |= {f"bleu_{n}": weighted.bleu(items["bleu_counts"], n) for n in (1, 2, 3, 4)}
     for key in items:
         if key.startswith("score_"):
@@ -54,7 +74,7 @@ def of_reports(items: Items) -> dict[str, Measure]:
 
 
 def of_pairs(items: Items) -> dict[str, Measure]:
-    """Measures of `prompt`, `report`, `film` (N, 14), and `score_*` (N,), of synthetic and real pairs."""
+    """Measures of `prompt`, `report`, `film` (N, 14), `score_X` and `retrieval_X_k` (N,), of both sets."""
     measures: dict[str, Measure] = {}
     readable = ~np.isnan(items["film"]).all(axis=1)
     for end, stratum in (("", SYNTHETIC), ("_real", REAL)):
@@ -70,16 +90,34 @@ def of_pairs(items: Items) -> dict[str, Measure]:
                 measures[f"{name}_{average}_f1_14{end}"] = weighted.f1(
                     items[reference], items[hypothesis], used, average, columns=scored
                 )
-        measures[f"film_report_agreement{end}"] = weighted.f1(
-            items["film"], items["report"], seen, "micro", columns=columns
-        )
+        for name, average in (("", "micro"), ("_macro", "macro")):
+            measures[f"film_report_agreement{name}{end}"] = weighted.f1(
+                items["film"], items["report"], seen, average, columns=columns
+            )
         for key in items:
             if key.startswith("score_"):
                 measures[f"{key.removeprefix('score_')}{end}"] = weighted.mean_of(items[key], rows)
+            elif key.startswith("retrieval_"):
+                direction, k = key.removeprefix("retrieval_").rsplit("_", 1)
+                measures[f"retrieval{end}.{direction}.r@{k}"] = weighted.mean_of(items[key], rows)
     return measures
 
 
-SECTION_MEASURES = {"films": of_films, "reports": of_reports, "pairs": of_pairs}
+def of_privacy(items: Items) -> dict[str, Measure]:
+    """Measures of the distances `pixels`, `features`, `registered` (N,), and of `near_X`, what is close."""
+    synthetic = items["stratum"] == SYNTHETIC
+    measures: dict[str, Measure] = {}
+    for name in DISTANCES:
+        values = items[name]
+        measures[f"{name}.ratio"] = weighted.ratio(
+            weighted.median_of(values, synthetic), weighted.median_of(values, ~synthetic)
+        )
+        close = (values < float(items[f"near_{name}"])).astype(np.float64)
+        measures[f"{name}.share_close"] = weighted.mean_of(close, synthetic)
+    return measures
+
+
+SECTION_MEASURES = {"films": of_films, "reports": of_reports, "pairs": of_pairs, "privacy": of_privacy}
 
 
 def intervals(section: str, items: Items, num: int, seed: int) -> dict[str, list[float] | None]:

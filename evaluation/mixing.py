@@ -1,5 +1,6 @@
 """Training sets of real and synthetic films in any proportion: what are synthetic films good for?"""
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import pandas as pd
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.provenance import provenance_record
+from evaluation.inputs import hash_folder
 
 ALL = -1
 
@@ -27,23 +29,29 @@ def mix_folders(
     """Write a pairs folder whose train rows are real and synthetic films, and whose other rows are real.
 
     Validation and test films are the real ones in every mix, so that nothing but the training films differs.
-    Films are hard links where the file system allows it.
+    Films are hard links where the file system allows it. A folder that was mixed just so is kept.
 
     Args:
         num_real, num_synthetic: random rows of each (ALL: every one), `num_real` of split train.
         only: synthetic films that are positive for one of these findings (to add what is rare).
 
     Raises:
-        ValueError: an unknown finding, more rows asked for than there are, or an `out` that exists.
+        ValueError: an unknown finding, more rows asked for than there are, or an `out` of another mix.
     """
     unknown = sorted(set(only) - set(FINDINGS))
     if unknown:
         raise ValueError(f"--only {unknown[0]!r}: not one of {', '.join(FINDINGS)}")
+    opened, made = PairsFolder.open(real), PairsFolder.open(synthetic)
+    asked_for = {
+        **{"real": hash_folder(opened), "synthetic": hash_folder(made), "only": list(only), "seed": seed},
+        **{"num_real": num_real, "num_synthetic": num_synthetic},
+    }
     if (out / "metadata.csv").exists():
-        raise ValueError(f"--out {out} is a pairs folder already: name another")
-    opened = PairsFolder.open(real)
+        path = out / "provenance.json"
+        if path.is_file() and json.loads(path.read_text()).get("config") == asked_for:
+            return PairsFolder.open(out)
+        raise ValueError(f"--out {out} is a pairs folder of something else: name another")
     rng = np.random.default_rng(seed)
-    made = PairsFolder.open(synthetic)
     asked = np.ones(len(made), bool)
     if only:
         asked = (made.labels[:, [FINDINGS.index(name) for name in only]] == POSITIVE).any(axis=1)
@@ -62,9 +70,7 @@ def mix_folders(
         for old in part["file_name"]:
             _link(root / old, out / "images" / name / old)
         rows.append(part.assign(file_name=f"images/{name}/" + part["file_name"]))
-    record = provenance_record(
-        {"num_real": len(parts[1]), "num_synthetic": len(parts[2]), "only": list(only)}
-    )
+    record = provenance_record(asked_for)
     card = (
         f"# Mixed training films\n\n{len(parts[1])} real, {len(parts[2])} synthetic. Not for clinical use.\n"
     )

@@ -17,7 +17,7 @@ from data_module.images import FilmError, fit_crop, read_pixels
 from data_module.pairs import PairsFolder
 from evaluation.inputs import film_paths, prompts, texts
 from evaluation.measures import load_items
-from evaluation.plots import plot_auroc, plot_curves, plot_distances, to_svg
+from evaluation.plots import plot_auroc, plot_curves, plot_distances, plot_guidance, to_svg
 from evaluation.table import build_sections
 
 NUM_CARDS = 12
@@ -46,7 +46,6 @@ def write_page(
         sections=build_sections(results),
         plots=_plots(results, out),
         sheets=sheets,
-        conventions=results.get("conventions", {}),
         inputs=results.get("inputs", {}),
         versions=results.get("versions", {}),
     )
@@ -65,6 +64,9 @@ def _plots(results: Mapping[str, Any], out: Path) -> dict[str, list[tuple[str, M
                 _inline(plot_curves(items, films["auroc_findings"])),
             ),
         ]
+    if films.get("guidance"):
+        title = "AUROC and FID over the guidance scale"
+        plots.setdefault("films", []).append((title, _inline(plot_guidance(films["guidance"]))))
     if "pixels" in privacy:
         items = load_items(out / "items" / "privacy.npz")
         title = "Distance to the nearest training film; dashed: threshold of near-copies"
@@ -101,7 +103,6 @@ def _contact_sheet(synthetic: PairsFolder, real: PairsFolder) -> list[dict[str, 
         match = int(unlike.argmin())
         used[match] += 1
         films = [("synthetic", _encode(paths[row])), ("real", _encode(real_paths[match]))]
-        films = [(label, image) for label, image in films if image]
         cards.append({"films": films, "prompt": sentences[row], "text": reports[row]})
     return cards
 
@@ -115,11 +116,10 @@ def _neighbours(
             ("synthetic", synthetic.root / entry["film"]),
             ("training", real.root / entry["training_film"]),
         ]
-        encoded = [(label, _encode(path)) for label, path in films]
         distances = ", ".join(f"{name} {entry[name]:.3f}" for name in ("pixels", "features", "registered"))
         cards.append(
             {
-                "films": [(label, image) for label, image in encoded if image],
+                "films": [(label, _encode(path)) for label, path in films],
                 "text": f"{entry['film']} and {entry['training_film']}: {distances}",
                 "flagged": entry["flagged"],
             }

@@ -15,12 +15,17 @@ KEYS = ("report_vs_prompt_micro_f1_14", "film_report_agreement")
 CONVENTIONS = {
     "pairs.report_vs_prompt_micro_f1_14": f"labeler on the synthetic report against the prompt's findings; "
     f"{POSITIVE_ONLY}",
+    "pairs.film_vs_prompt_micro_f1_14": "the classifier's decisions on the synthetic film against the "
+    "prompt's findings, as film_report_agreement",
     "pairs.film_report_agreement": "micro-F1 of the labeler on the report, against the classifier's "
     "decisions on the film at its stored thresholds, over the findings that the classifier scores",
-    "pairs.clip_film_report": "mean of 100 x cosine of the two embeddings of inputs.pairs.clip; "
+    "pairs.clip_film_report": "with clip_prompt_film and clip_prompt_report: mean of 100 x cosine of the two "
+    "embeddings of inputs.pairs.clip; "
     "texts are cut at its length, see num_texts_cut",
     "pairs.retrieval": "R@k: own report (film) among the k nearest of a pool of items; disjoint random "
     f"pools of the same size for synthetic and real, at most {MAX_POOL}; ties count as their expected hit",
+    "pairs.num_empty_reports": "synthetic pairs without a report; they count as reports without findings",
+    "pairs.intervals": "95% percentile bootstrap, patients resampled; retrieval with the pools held",
     "pairs.*_real": "the same figure on the real pairs of the split, whose finding columns stand for the "
     "prompt: the ceiling",
     "pairs.*_shuffled": "the same figure with each item's report (or film) given to another item: the floor",
@@ -92,7 +97,7 @@ def evaluate_pairs(
 
 def compare_embeddings(
     synthetic: Mapping[str, np.ndarray], real: Mapping[str, np.ndarray], seed: int = 0
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """CLIP scores along the triangle of prompt, film and report, and film-report retrieval.
 
     Args:
@@ -100,13 +105,16 @@ def compare_embeddings(
 
     Returns:
         clip_A_B (mean), clip_A_B_shuffled, clip_A_B_real; retrieval {"film_to_report", "report_to_film"} with
-        r@1, r@5 and pool, the same for both sets, and retrieval_real; pools are of the same size on both.
+        r@1, r@5 and pool, and retrieval_real; pools are of the same size on both. And each item's part in the
+        scores and hits, synthetic items first: (N + M,), see `measures.of_pairs`.
     """
     rng = np.random.default_rng(seed)
     result: dict[str, Any] = {}
+    parts: dict[str, list[np.ndarray]] = {}
     for end, embeddings in (("", synthetic), ("_real", real)):
         for name, scores in score_edges(embeddings).items():
             result[f"{name}{end}"] = float(np.nanmean(scores)) if np.isfinite(scores).any() else None
+            parts.setdefault(f"score_{name}", []).append(scores)
     order = rng.permutation(len(synthetic["film"]))
     other = np.empty_like(order)
     other[order] = np.roll(order, 1)  # no item keeps its own
@@ -118,12 +126,15 @@ def compare_embeddings(
             )
     pool = min(MAX_POOL, *(_num_known(x) for x in (synthetic, real)))
     for end, embeddings in (("", synthetic), ("_real", real)):
-        film, report = embeddings["film"], embeddings["report"]
-        result[f"retrieval{end}"] = {
-            "film_to_report": retrieve(film, report, rng, pool) if pool > 1 else None,
-            "report_to_film": retrieve(report, film, rng, pool) if pool > 1 else None,
-        }
-    return result
+        found = result[f"retrieval{end}"] = {}
+        for a, b in (("film", "report"), ("report", "film")):
+            name = f"{a}_to_{b}"
+            hits = retrieve(embeddings[a], embeddings[b], rng, pool) if pool > 1 else {}
+            for k, each in hits.items():
+                parts.setdefault(f"retrieval_{name}_{k}", []).append(each)
+            figures = {f"r@{k}": float(np.nanmean(each)) for k, each in hits.items()}
+            found[name] = {**figures, "pool": pool} if figures else None
+    return result, {name: np.concatenate(each) for name, each in parts.items()}
 
 
 def _num_known(embeddings: Mapping[str, np.ndarray]) -> int:

@@ -3,6 +3,7 @@
 Nothing is written into the folder. A film is its own patient; all rows stand in one split.
 """
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +11,10 @@ import pandas as pd
 from data_module.decoding import is_dicom
 from data_module.findings import FINDINGS
 from data_module.pairs import COLUMNS, METADATA, PairsFolder
+from evaluation.inputs import read_captions, spell_alike
 from evaluation.labeler import label_reports
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
-NAME_COLUMNS = ("file_name", "filename", "image", "film", "path", "study_id", "id")
-REPORT_COLUMNS = ("report", "text")
-PROMPT_COLUMNS = ("prompt", "caption")
 
 
 def open_folder(path: Path, flag: str, split: str, captions: Path | None = None) -> PairsFolder:
@@ -53,52 +52,25 @@ def _is_film(path: Path) -> bool:
     return path.is_file() and (path.suffix.lower() in SUFFIXES or (not path.suffix and is_dicom(path)))
 
 
-def read_captions(path: Path) -> pd.DataFrame:
-    """A CSV as columns file_name, prompt and report, the last two perhaps empty.
-
-    Columns are known by name (NAME_COLUMNS ...); in a table of two unknown columns the first names the film
-    and the second is its report.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
-
-    def pick(wanted: tuple[str, ...]) -> str | None:
-        return next((name for name in wanted if name in table.columns), None)
-
-    name, report, prompt = pick(NAME_COLUMNS), pick(REPORT_COLUMNS), pick(PROMPT_COLUMNS)
-    if len(table.columns) == 2:
-        rest = [column for column in table.columns if column not in (name, report, prompt)]
-        name = name or rest.pop(0) if rest or name else name
-        report = report if report or prompt or not rest else rest[0]
-    if name is None or (report is None and prompt is None) or table.empty:
-        raise ValueError(
-            f"{path} needs the columns file_name and report (or prompt), and rows; it has {len(table)} of "
-            f"{', '.join(table.columns)}"
-        )
-    twice = table[name][table[name].duplicated()]
-    if len(twice):
-        raise ValueError(f"{path}: {name} {twice.iloc[0]!r} stands in more than one row")
-    empty = pd.Series("", index=table.index)
-    return pd.DataFrame(
-        {
-            "file_name": table[name],
-            "prompt": table[prompt] if prompt else empty,
-            "report": table[report] if report else empty,
-        }
-    )
-
-
 def _attach(films: pd.DataFrame, captions: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Captions joined to films by path, else by file name, with or without its suffix."""
-    rows = captions.set_index("file_name")
-    for spell in (str, lambda name: Path(name).name, lambda name: Path(name).stem):
-        keys = films["file_name"].map(spell)
-        if keys.isin(rows.index).any() and not keys.duplicated().any():
-            found = rows.reindex(keys).fillna("").reset_index(drop=True)
-            return films.assign(prompt=found["prompt"], report=found["report"])
-    raise ValueError(f"--captions {path}: its first name, {rows.index[0]!r}, is none of the films'")
+    """Captions joined to films by path, else by file name, with or without its suffix.
+
+    Rows without a film are counted on standard error; films without a row keep no text.
+    """
+    spelled = spell_alike(films["file_name"], captions["file_name"])
+    if spelled:
+        keys, rows = spelled[0], captions.set_index(spelled[1])
+        lost = rows["file_name"][~rows.index.isin(keys)]
+        if len(lost):
+            print(
+                f"--captions {path}: {len(lost)} rows name no film, such as {lost.iloc[0]!r}", file=sys.stderr
+            )
+        found = rows.reindex(keys).fillna("").reset_index(drop=True)
+        return films.assign(prompt=found["prompt"], report=found["report"])
+    raise ValueError(
+        f"--captions {path}: its names are not the films': the first are {captions['file_name'].iloc[0]!r} "
+        f"and {films['file_name'].iloc[0]!r}"
+    )
 
 
 def _fold(root: Path, captions: pd.DataFrame, split: str, with_films: bool) -> PairsFolder:

@@ -13,11 +13,13 @@ from sklearn.metrics import precision_recall_curve
 
 from data_module.findings import FINDINGS, as_binary
 from evaluation.findings_scores import calibration_bins
-from evaluation.measures import SYNTHETIC, Items
+from evaluation.guidance import FIGURES
+from evaluation.measures import REAL, SYNTHETIC, Items
+from evaluation.privacy import MEASURES
 
 SYNTHETIC_COLOUR, REAL_COLOUR = "#c4532d", "#8c9aa8"
+CURVE_COLOURS = (SYNTHETIC_COLOUR, "#2b6a99", "#4f8a3c", "#8b5ea8")
 MAX_CURVES = 12  # findings shown
-MEASURES = ("pixels", "features", "registered")
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -81,7 +83,8 @@ def plot_curves(items: Items, findings: Sequence[str]) -> Figure:
             precision, recall, _ = precision_recall_curve(y, p)
             above.plot(recall, precision, color=colour, linewidth=1.4)
             confidence, frequency, counts = calibration_bins(y, p)
-            below.plot(confidence[counts > 0], frequency[counts > 0], ".-", color=colour, linewidth=1.0)
+            area = 9.0 + 120.0 * counts / counts.sum()  # a bin of few films says little
+            below.scatter(confidence, frequency, np.where(counts, area, 0.0), color=colour, alpha=0.7)
         below.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle=":")
         for axes, label in ((above, "precision over recall"), (below, "frequency over probability")):
             axes.set_visible(True)
@@ -91,11 +94,41 @@ def plot_curves(items: Items, findings: Sequence[str]) -> Figure:
     return figure
 
 
+def plot_guidance(points: Sequence[Mapping[str, Any]]) -> Figure:
+    """AUROC and FID over the guidance scale: a line a curve with its intervals, dashed what real films reach.
+
+    Args:
+        points: see `guidance.read_points`.
+    """
+    figure = _figure(8.0, 3.2)
+    curves = dict.fromkeys(point["curve"] for point in points)
+    for axes, (title, key, beside) in zip(figure.subplots(1, len(FIGURES)), FIGURES, strict=True):
+        for place, curve in enumerate(curves):
+            shown = [point for point in points if point["curve"] == curve and point[key] is not None]
+            scales, values = ([point[name] for point in shown] for name in ("scale", key))
+            (line,) = axes.plot(scales, values, marker="o", color=CURVE_COLOURS[place % len(CURVE_COLOURS)])
+            line.set_label(curve)
+            whiskers = [point for point in shown if point[f"{key}_interval"]]
+            axes.vlines(
+                [point["scale"] for point in whiskers],
+                *zip(*(point[f"{key}_interval"] for point in whiskers), strict=True)
+                if whiskers
+                else ([], []),
+                color=line.get_color(),
+                alpha=0.4,
+            )
+        if points[0][beside] is not None:
+            axes.axhline(points[0][beside], color=REAL_COLOUR, linestyle="--", label="real films")
+        axes.set(title=title, xlabel="guidance scale")
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
 def plot_distances(items: Items, section: Mapping[str, Any]) -> Figure:
     """Distances to the nearest training film: synthetic over held-out real, and the threshold."""
     figure = _figure(8.0, 2.4)
     for axes, name in zip(figure.subplots(1, 3), MEASURES, strict=True):
-        values = [items[f"{name}{end}"] for end in ("_real", "")]
+        values = [items[name][items["stratum"] == side] for side in (REAL, SYNTHETIC)]
         bins = np.linspace(0.0, max(float(v.max()) for v in values) + 1e-9, 40)
         for each, colour, label in zip(
             values, (REAL_COLOUR, SYNTHETIC_COLOUR), ("held-out real", "synthetic"), strict=True

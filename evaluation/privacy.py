@@ -34,6 +34,8 @@ CONVENTIONS = {
     "privacy.num_flagged": f"films nearer than {FRACTION} x the {QUANTILE:.0%} quantile of held-out real "
     "ones, in any of the three",
     "privacy.share_close": f"films nearer than that quantile; {QUANTILE} by chance",
+    "privacy.intervals": "95% percentile bootstrap, patients resampled, of ratio and share_close; thresholds "
+    "held",
     "privacy.reports": "see results: sentences of 8 words or more that stand verbatim in a training report; "
     "reports whose word triples overlap with a training report's (Jaccard) by 0.8 or more",
 }

@@ -10,7 +10,14 @@ from evaluation.cache import score_cached
 from evaluation.classifier import FilmClassifier
 from evaluation.copied_text import compare_copies
 from evaluation.inputs import film_paths, row_names, texts
-from evaluation.privacy import MEASURES, compare_distances, load_standardised, nearest_training_films
+from evaluation.measures import REAL, SYNTHETIC
+from evaluation.privacy import (
+    FRACTION,
+    MEASURES,
+    compare_distances,
+    load_standardised,
+    nearest_training_films,
+)
 
 MAX_LISTED = 50
 TRAIN = "train"
@@ -28,7 +35,7 @@ def evaluate_privacy(
     """The section `privacy` of results.json: nearest training film and report of every synthetic one.
 
     Returns:
-        The section, and the distances of all films: "pixels" (N,), "pixels_real" (M,) ...
+        The section, and the distances of all readable films (see `measures.of_privacy`).
 
     Raises:
         ValueError: no training rows, or no film of a set that can be read.
@@ -38,12 +45,12 @@ def evaluate_privacy(
             f"privacy compares with the training films: {real.root} needs rows of split {TRAIN!r}, and "
             "--split must name another"
         )
-    folders = {"training": real.split(TRAIN), "real": real.split(split), "synthetic": synthetic}
-    pixels, features, names = {}, {}, {}
+    folders = {"training": real.split(TRAIN), "synthetic": synthetic, "real": real.split(split)}
+    pixels, features, names, kept = {}, {}, {}, {}
     for key, folder in folders.items():
         paths = film_paths(folder)
         scores = score_cached(extractor, paths, cache_dir, batch_size, progress=f"{key} films")
-        good = np.flatnonzero(scores.readable)
+        good = kept[key] = np.flatnonzero(scores.readable)
         pixels[key] = load_standardised([paths[row] for row in good])
         features[key] = scores.features[good]
         names[key] = [row_names(folder)[row] for row in good]
@@ -71,4 +78,13 @@ def evaluate_privacy(
         "extractor": {"source": extractor.source, "hash": extractor.identity},
     }
     result["reports"] = compare_copies(*(texts(folders[key]) for key in ("synthetic", "real", "training")))
-    return result, distances | {f"{name}_real": values for name, values in distances_real.items()}
+    patients = [folders[key].table["patient_id"].to_numpy(str)[rows] for key, rows in kept.items()]
+    items = {
+        "name": np.array(names["synthetic"] + names["real"]),
+        "patient": np.concatenate(patients[1:]),
+        "stratum": np.repeat([SYNTHETIC, REAL], [len(names["synthetic"]), len(names["real"])]),
+    }
+    for name in MEASURES:
+        items[name] = np.concatenate([distances[name], distances_real[name]])
+        items[f"near_{name}"] = np.array(compared[name]["threshold"] / FRACTION)
+    return result, items

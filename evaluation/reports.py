@@ -5,8 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from data_module.findings import FINDINGS, POSITIVE
-from evaluation.findings_scores import POSITIVE_ONLY, UNCERTAIN_POLICIES, score_conventions, score_f1
+from evaluation.findings_scores import (
+    POSITIVE_ONLY,
+    UNCERTAIN_POLICIES,
+    is_normal,
+    score_conventions,
+    score_f1,
+)
 from evaluation.labeler.terms import score_terms
 from evaluation.text_scores import NORMALISATION, describe_texts, most_frequent, score_overlap, score_text
 
@@ -20,11 +25,17 @@ CONVENTIONS = {
     + "; ".join(f"{name}: {text}" for name, text in UNCERTAIN_POLICIES.items())
     + "; not mentioned is negative; macro over findings, example over reports, positive on either side",
     "reports.bleu_1": f"pycocoevalcap, corpus level, one reference; {NORMALISATION}",
+    "reports.rouge_l": "pycocoevalcap, F of the longest common subsequence with beta 1.2, mean over reports",
+    "reports.cider": "CIDEr of pycocoevalcap, 0 to 10, document frequencies of these references: compares "
+    "over the same references only",
     "reports.meteor": "METEOR 1.5 by pycocoevalcap, mean over reports, same normalisation",
+    "reports.radgraph_f1": "reward partial of the radgraph package, mean over reports",
     "reports.bert_score_f1": "mean over reports, greedy matching, no idf, no rescaling; see inputs.reports",
     "reports.terms_f1": "mean F1 of the distinct phrases of findings, anatomy and side; blind to negation",
     "reports.baseline": "the most frequent report of the training rows (of the references, where there are "
     "none) given for every film",
+    "reports.num_distinct_reports": "after the normalisation of BLEU",
+    "reports.intervals": "95% percentile bootstrap, patients resampled",
     "reports.share_normal": "reports without a positive finding other than No Finding and Support Devices",
 }
 # The keys of this section that results.json always has, null where there was nothing to score.
@@ -35,9 +46,8 @@ KEYS = (
 
 
 def share_normal(labels: np.ndarray) -> float:
-    """The share of reports (labels (N, 14)) without a positive finding that is one of the diseases."""
-    columns = [c for c, name in enumerate(FINDINGS) if name not in ("No Finding", "Support Devices")]
-    return float((labels[:, columns] != POSITIVE).all(axis=1).mean())
+    """The share of normal reports (labels (N, 14)), see `findings_scores.is_normal`."""
+    return float(is_normal(labels).mean())
 
 
 def evaluate_reports(

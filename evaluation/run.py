@@ -14,8 +14,9 @@ from data_module.files import file_hash, write_atomic
 from data_module.pairs import PairsFolder
 from evaluation import films, pairs, privacy, reports
 from evaluation.cache import score_cached
-from evaluation.clip_scores import DomainClip, score_edges
+from evaluation.clip_scores import DomainClip
 from evaluation.context import Context, Settings, open_scorers
+from evaluation.guidance import read_guidance, read_points
 from evaluation.inputs import DEFAULT_REPORTS, film_paths, match_reports, prompts, row_names, texts
 from evaluation.measures import REAL, SECTION_MEASURES, SYNTHETIC, intervals, save_items
 from evaluation.page import write_page
@@ -31,7 +32,7 @@ CONVENTIONS = {
     "privacy": privacy.CONVENTIONS,
 }
 LIBRARIES = ("torch", "transformers", "torchmetrics", "scikit-learn", "pycocoevalcap", "numpy")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def run_sections(settings: Settings, sections: Sequence[str]) -> dict[str, Any]:
@@ -69,6 +70,8 @@ def run_sections(settings: Settings, sections: Sequence[str]) -> dict[str, Any]:
                 saved[section]["intervals"] = intervals(section, items, settings.num_bootstrap, settings.seed)
                 saved[section]["num_bootstrap"] = settings.num_bootstrap
         saved["inputs"][section] = used
+    if settings.guidance and "films" in sections:
+        saved["films"]["guidance"] = read_points(settings.guidance, (settings.out, saved))
     return _write_results(context, saved)
 
 
@@ -81,6 +84,7 @@ def _score_films(context: Context, used: dict[str, Any], optional: bool) -> Scor
         if not folder.has_films:
             raise ValueError(f"{flag} {folder.root} is a text-only pairs folder: there are no films to score")
     _name_networks(context, used)
+    used |= read_guidance(context.synthetic.root)
     return films.evaluate_films(
         context.real,
         context.synthetic,
@@ -141,6 +145,7 @@ def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scor
             raise ValueError(note)
     read = [_read_pairs(context, folder) for folder in folders]
     result = pairs.evaluate_pairs(*read, settings.seed)
+    result["num_empty_reports"] = sum(not text.strip() for text in texts(context.synthetic))
     items = {
         "name": np.array([name for folder in folders for name in row_names(folder)]),
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),
@@ -151,10 +156,10 @@ def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scor
     if settings.clip:
         used["clip"] = settings.clip
         embeddings, num_cut = _embed_pairs(context, folders)
-        result |= pairs.compare_embeddings(*embeddings, settings.seed)
+        figures, parts = pairs.compare_embeddings(*embeddings, settings.seed)
+        result |= figures
         result["num_texts_cut"] = num_cut
-        scores = [score_edges(each) for each in embeddings]
-        items |= {f"score_{name}": np.concatenate([x[name] for x in scores]) for name in scores[0]}
+        items |= parts
     return result, items
 
 
@@ -215,14 +220,17 @@ def _read_results(
     for section in (name for name in sections if name in saved):
         before = saved.get("inputs", {}).get(section, {})
         now = {**inputs, "features_hash": context.extractors[0].identity if used else None}
-        same = all(
+        same = saved.get("schema_version") == SCHEMA_VERSION and all(
             None in (before.get(key), now[key]) or before[key] == now[key]
             for key in ("real_hash", "synthetic_hash", "split", "features_hash")
         )
         if same:
             kept[section], kept["inputs"][section] = saved[section], before
         else:
-            print(f"{path}: section {section} was scored on other data, and is dropped", file=sys.stderr)
+            print(
+                f"{path}: section {section} was scored on other data, or by an older version, and is dropped",
+                file=sys.stderr,
+            )
             (path.parent / "items" / f"{section}.npz").unlink(missing_ok=True)
     return kept
 
@@ -237,13 +245,12 @@ def _write_results(context: Context, scored: dict[str, Any]) -> dict[str, Any]:
     results["inputs"] = scored["inputs"]
     results["versions"] = {name: importlib.metadata.version(name) for name in LIBRARIES}
     results = _plain(results)
-    markdown = render_markdown(results)
-    write_atomic(out / "results.md", markdown)
+    write_atomic(out / "results.md", render_markdown(results))
     if "films" in results:
         draw_auroc(results["films"], out / "auroc.png")
     write_page(results, context.real, context.synthetic, context.settings.split, out)
     write_atomic(out / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
-    print(markdown.split("## Conventions")[0].rstrip())
+    print(render_markdown(results, with_conventions=False).rstrip())
     print(f"\nwritten to {out / 'results.json'} and {out / 'report.html'}")
     return results
 

@@ -21,24 +21,34 @@ FIGURES = {
 }
 
 
-def summarise(folders: Sequence[Path], out: Path) -> str:
+def summarise(results: Sequence[str | Path], out: Path) -> str:
     """Write a table of groups of results, and of the differences between groups that share their seeds.
 
     Folders named NAME_0, NAME_1, ... are one group of seeds, NAME.
+
+    Args:
+        results: folders, or NAME=FOLDER.
 
     Returns:
         The Markdown that is written to `out`.
 
     Raises:
-        ValueError: a folder without results.json.
+        ValueError: a folder without results.json, or two of one name.
     """
     groups: dict[str, dict[str, Mapping]] = {}
-    for folder in folders:
+    for entry in results:
+        given, separator, place = str(entry).partition("=")
+        folder = Path(place if separator else given)
         path = folder / "results.json"
         if not path.is_file():
             raise ValueError(f"{folder}: no results.json; score it with `python -m evaluation all` first")
-        name, seed = re.fullmatch(r"(.*?)(?:_(\d+))?", folder.name).groups()
-        groups.setdefault(name, {})[seed or ""] = json.loads(path.read_text())
+        name, seed = re.fullmatch(r"(.*?)(?:_(\d+))?", given if separator else folder.name).groups()
+        runs = groups.setdefault(name, {})
+        if (seed or "") in runs:
+            raise ValueError(
+                f"{folder}: another of the results is called {folder.name} too; write NAME={folder}"
+            )
+        runs[seed or ""] = json.loads(path.read_text())
     values = {
         name: {figure: _collect(runs, *place) for figure, place in FIGURES.items()}
         for name, runs in groups.items()

@@ -4,19 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_module.findings import FINDINGS, FIVE_FINDINGS
-from evaluation.findings_scores import UNCERTAIN_POLICIES
+from evaluation.details import DETAILS, Table, count_items, format_interval, format_value
+from evaluation.measures import MANIFOLD
 
 Row = tuple[str, str, str | None, str | None, str]  # title, key, key of the floor, of the ceiling, better
 
-MANIFOLD = ("precision", "recall", "density", "coverage")
 FILM_ROWS: tuple[Row, ...] = (
     ("FID", "fid", "fid_floor", None, "lower"),
     ("KID x 1000", "kid", "kid_floor", None, "lower"),
-    *(
-        (name, name, f"{name}_floor", None, "as floor")
-        for name in ("precision", "recall", "density", "coverage")
-    ),
+    *((name, name, f"{name}_floor", None, "as floor") for name in MANIFOLD),
     ("Vendi score", "vendi", "vendi_floor", "vendi_real", "as real"),
     ("mean AUROC", "auroc_mean", None, "auroc_mean_real", "higher"),
     ("mean average precision", "average_precision_mean", None, "average_precision_mean_real", "higher"),
@@ -48,13 +44,7 @@ _ASKED, _SHOWN, _AGREED = (
 )
 PAIR_ROWS: tuple[Row, ...] = (
     ("report against prompt, micro-F1", _ASKED, f"{_ASKED}_shuffled", f"{_ASKED}_real", "higher"),
-    (
-        "report against prompt, macro-F1",
-        "report_vs_prompt_macro_f1_14",
-        None,
-        "report_vs_prompt_macro_f1_14_real",
-        "higher",
-    ),
+    ("report against prompt, macro-F1", _MACRO, None, f"{_MACRO}_real", "higher"),
     ("film against prompt, micro-F1", _SHOWN, None, f"{_SHOWN}_real", "higher"),
     ("film against report, micro-F1", _AGREED, f"{_AGREED}_shuffled", f"{_AGREED}_real", "higher"),
     *(
@@ -80,13 +70,9 @@ SECTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of strings, with a sentence below it."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
+def better_of(section: str) -> dict[str, str]:
+    """Headline figure of a section -> "lower" or "higher", of those that have a better side."""
+    return {key: better for _, key, _, _, better in SECTIONS[section][2] if better in ("lower", "higher")}
 
 
 @dataclass(frozen=True)
@@ -97,6 +83,7 @@ class Section:
     title: str
     note: str
     tables: Sequence[Table]
+    conventions: Mapping[str, str]
 
 
 def build_sections(results: Mapping[str, Any]) -> list[Section]:
@@ -106,32 +93,31 @@ def build_sections(results: Mapping[str, Any]) -> list[Section]:
         section = results.get(name)
         if not section:
             continue
-        tables = []
+        tables: list[Table] = []
         scored = [row for row in rows if _look_up(section, row[1]) is not None]
         if scored:
             header = ("", "value", "95% interval", "floor", "real", "better")
-            tables.append(
-                Table(header, [_row(section, row) for row in scored], f"{_count(name, section)} {legend}")
-            )
+            note = f"{count_items(name, section)} {legend}"
+            tables.append(Table(header, [_row(section, row) for row in scored], note))
+        if "note" not in section:
             tables += DETAILS[name](section)
-        elif name == "privacy" and "pixels" in section:
-            tables = _privacy_tables(section)
-        sections.append(Section(name, title, section.get("note", ""), tables))
+        rules = {k: v for k, v in results.get("conventions", {}).items() if k.startswith(f"{name}.")}
+        sections.append(Section(name, title, section.get("note", ""), tables, rules))
     return sections
 
 
-def render_markdown(results: Mapping[str, Any]) -> str:
-    """The results as Markdown."""
+def render_markdown(results: Mapping[str, Any], with_conventions: bool = True) -> str:
+    """The results as Markdown, each section followed by how its figures are counted."""
     parts = ["# Evaluation", ""]
     for section in build_sections(results):
         parts += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
         for table in section.tables:
-            parts += [f"| {' | '.join(table.header)} |", "|---" * len(table.header) + "|"]
-            parts += [f"| {' | '.join(row)} |" for row in table.rows]
-            parts += ["", *([table.note, ""] if table.note else [])]
-    conventions = results.get("conventions", {})
-    if conventions:
-        parts += ["## Conventions", "", *(f"- `{key}`: {text}." for key, text in conventions.items()), ""]
+            if table.rows:
+                parts += [f"| {' | '.join(table.header)} |", "|---" * len(table.header) + "|"]
+                parts += [*(f"| {' | '.join(row)} |" for row in table.rows), ""]
+            parts += [*([table.note, ""] if table.note else [])]
+        if section.tables and with_conventions:
+            parts += [*(f"- `{key}`: {text}." for key, text in section.conventions.items()), ""]
     return "\n".join(parts)
 
 
@@ -145,148 +131,5 @@ def _look_up(section: Mapping[str, Any], key: str | None) -> Any:
 def _row(section: Mapping[str, Any], row: Row) -> list[str]:
     title, key, floor, ceiling, better = row
     scale = 1000.0 if "x 1000" in title else 1.0
-    value, low, high = (_format(_look_up(section, k), scale) for k in (key, floor, ceiling))
-    interval = (section.get("intervals") or {}).get(key)
-    shown = " to ".join(_format(v, scale) for v in interval) if interval else "–"
-    return [title, value, shown, low, high, better]
-
-
-def _format(value: Any, scale: float = 1.0) -> str:
-    if value is None:
-        return "–"
-    return str(value) if isinstance(value, int) else f"{value * scale:.3f}"
-
-
-def _count(name: str, section: Mapping[str, Any]) -> str:
-    if name == "films":
-        unread = f"{section['num_unreadable_synthetic']} synthetic and {section['num_unreadable_real']} real"
-        return (
-            f"{section['num_synthetic']} synthetic and {section['num_real']} real films, of which {unread} "
-            f"cannot be read; distances over {section['num_fidelity']} on each side ({section['floor']})."
-        )
-    if name == "reports":
-        whole = section.get("num_rows_of_split", section["num_scored"])
-        return f"{section['num_scored']} reports scored, of {whole} rows of the split."
-    return f"{section['num_pairs']} pairs, {section['num_readable']} with a readable film."
-
-
-def _film_tables(section: Mapping[str, Any]) -> list[Table]:
-    made, real = section["auroc_per_finding"], section["auroc_per_finding_real"]
-    rows = []
-    for name in FINDINGS:
-        if name in made or name in real:
-            keys = (
-                "auroc_per_finding",
-                "average_precision_per_finding",
-                "ece_per_finding",
-                "auroc_num_positive",
-            )
-            values = [section.get(f"{key}{end}", {}).get(name) for key in keys for end in ("", "_real")]
-            rows.append([name, *(_format(value) for value in values)])
-    skipped = "; ".join(f"{name} ({why})" for name, why in section["auroc_skipped"].items())
-    pairs = [f"{what}{end}" for what in ("AUROC", "AP", "ECE", "positives") for end in ("", ", real")]
-    tables = [Table(("finding", *pairs), rows, f"Not in the mean: {skipped}." if skipped else "")]
-    found = section.get("per_finding", {})
-    if found:
-        keys = ("num_films", "fid", "fid_floor", "kid", "kid_floor")
-        scales = (1.0, 1.0, 1.0, 1000.0, 1000.0)
-        rows = [
-            [name, *(_format(figures[key], scale) for key, scale in zip(keys, scales, strict=True))]
-            for name, figures in found.items()
-        ]
-        header = ("films with", "n", "FID", "floor", "KID x 1000", "floor")
-        skipped = "; ".join(f"{name} ({why})" for name, why in section["per_finding_skipped"].items())
-        tables.append(Table(header, rows, f"Too few films: {skipped}." if skipped else ""))
-    keys = ("fid", "fid_floor", "precision", "recall", "density", "coverage", "vendi", "vendi_real")
-    rows = [
-        [source, *(_format(figures.get(key)) for key in keys), figures["preprocessing"]]
-        for source, figures in section.get("features", {}).items()
-    ]
-    header = ("features of", "FID", "floor", *keys[2:6], "Vendi", "real", "preprocessing")
-    return [*tables, Table(header, rows)] if rows else tables
-
-
-def _report_tables(section: Mapping[str, Any]) -> list[Table]:
-    rows = [
-        [f"{policy}, {average}"]
-        + [
-            _format(values[f"{average}_{figure}_{n}"])
-            for n in (len(FINDINGS), len(FIVE_FINDINGS))
-            for figure in ("precision", "recall", "f1")
-        ]
-        for policy, values in section.get("clinical", {}).items()
-        for average in ("micro", "macro", "example")
-    ]
-    header = ["uncertain is", *(f"{figure}-{n}" for n in (14, 5) for figure in ("precision", "recall", "F1"))]
-    note = "; ".join(f"{name}: {text}" for name, text in UNCERTAIN_POLICIES.items())
-    return [Table(header, rows, f"{note[0].upper()}{note[1:]}.")] if rows else []
-
-
-def _pair_tables(section: Mapping[str, Any]) -> list[Table]:
-    rows = []
-    for direction in ("film_to_report", "report_to_film"):
-        for end in ("", "_real"):
-            found = (section.get(f"retrieval{end}") or {}).get(direction)
-            if found:
-                name = direction.replace("_", " ") + (", real pairs" if end else "")
-                chance = [_format(k / found["pool"]) for k in (1, 5)]
-                rows.append([name, _format(found["r@1"]), chance[0], _format(found["r@5"]), chance[1]])
-    if not rows:
-        return []
-    pool = section["retrieval"]["film_to_report"]["pool"]
-    return [Table(("retrieval", "R@1", "chance", "R@5", "chance"), rows, f"Pools of {pool} items.")]
-
-
-def _privacy_tables(section: Mapping[str, Any]) -> list[Table]:
-    keys = (
-        "median",
-        "median_real",
-        "ratio",
-        "smallest",
-        "smallest_real",
-        "threshold",
-        "share_close",
-        "num_flagged",
-    )
-    rows = [
-        [name, *(_format(section[name][key]) for key in keys)]
-        for name in ("pixels", "features", "registered")
-    ]
-    header = (
-        "distance",
-        "median",
-        "real",
-        "ratio",
-        "smallest",
-        "real",
-        "threshold",
-        "share close",
-        "flagged",
-    )
-    counts = (
-        f"{section['num_synthetic']} synthetic and {section['num_real']} held-out real films against "
-        f"{section['num_training']} training films; near-copies flagged: {section['num_flagged']}."
-    )
-    tables = [Table(header, rows, counts)]
-    copies = section.get("reports")
-    if copies:
-        keys = (
-            "share_verbatim_sentences",
-            "share_verbatim_reports",
-            "share_near_duplicates",
-            "median_overlap",
-        )
-        rows = [
-            [key.replace("_", " "), *(_format(copies[f"{key}{end}"]) for end in ("", "_real"))]
-            for key in keys
-        ]
-        tables.append(Table(("reports against training reports", "synthetic", "held-out real"), rows))
-    return tables
-
-
-DETAILS = {
-    "films": _film_tables,
-    "reports": _report_tables,
-    "pairs": _pair_tables,
-    "privacy": _privacy_tables,
-}
+    value, low, high = (format_value(_look_up(section, k), scale) for k in (key, floor, ceiling))
+    return [title, value, format_interval(section, key, scale) or "–", low, high, better]

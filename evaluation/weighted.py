@@ -6,6 +6,7 @@ import numpy as np
 
 from data_module.findings import FINDINGS, FIVE_FINDINGS, POSITIVE, as_binary
 from evaluation.bootstrap import Measure
+from evaluation.findings_scores import bin_of, calibration_bins
 
 
 def mean_of(scores: np.ndarray, rows: np.ndarray | None = None) -> Measure:
@@ -16,6 +17,39 @@ def mean_of(scores: np.ndarray, rows: np.ndarray | None = None) -> Measure:
     def measure(weights: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             return weights @ values / (weights @ known.astype(np.float64))
+
+    return measure
+
+
+def mean_of_pairs(scores: np.ndarray, pairs: np.ndarray) -> Measure:
+    """Weighted mean of scores (P,) of pairs (P, 2) of items; a pair counts as often as both are drawn."""
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        drawn = weights[:, pairs[:, 0]] * weights[:, pairs[:, 1]]
+        with np.errstate(invalid="ignore"):
+            return drawn @ scores / drawn.sum(axis=1)
+
+    return measure
+
+
+def median_of(values: np.ndarray, rows: np.ndarray) -> Measure:
+    """Weighted median of values (N,) over the items `rows` (N,) bool; of two middle ones the lower."""
+    order = np.flatnonzero(rows)
+    order = order[np.argsort(values[order], kind="stable")]
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        below = weights[:, order].cumsum(axis=1)
+        return values[order][(below >= below[:, -1:] / 2.0).argmax(axis=1)]
+
+    return measure
+
+
+def ratio(a: Measure, b: Measure) -> Measure:
+    """a / b; NaN where b is 0."""
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        top, bottom = a(weights), b(weights)
+        return np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0)
 
     return measure
 
@@ -59,6 +93,33 @@ def ranked(
         return _mean_known(np.stack(values)) if values else np.full(len(weights), np.nan)
 
     return measure
+
+
+def calibration(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    rows: np.ndarray,
+    findings: Sequence[str],
+    policy: tuple[str, str],
+) -> Measure:
+    """Mean ECE over `findings`, arguments as in `ranked`.
+
+    ECE is the sum over bins of |sum of (probability - truth)| / N. The bins' signs are held as they are on
+    all items: with them resampled, empty and noisy bins would raise the ECE of every resample.
+    """
+    truth = as_binary(labels, *policy)
+    means = []
+    for name in findings:
+        column = FINDINGS.index(name)
+        used = rows & ~np.isnan(truth[:, column]) & ~np.isnan(probabilities[:, column])
+        y, p = truth[used, column], probabilities[used, column]
+        confidence, frequency, _ = calibration_bins(y, p)
+        gaps = np.full(len(labels), np.nan)
+        gaps[used] = np.sign(confidence - frequency)[bin_of(p)] * (p - y)
+        means.append(mean_of(gaps))
+    return lambda weights: (
+        _mean_known(np.stack([mean(weights) for mean in means])) if means else np.full(len(weights), np.nan)
+    )
 
 
 def _auroc(hits: np.ndarray, misses: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@
 #   DRY_RUN=1 bash experiments/cxr_irgen.sh                # show what would run
 set -euo pipefail
 [ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
+shopt -s nullglob  # systems/ may hold no other system yet
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}
@@ -41,9 +42,7 @@ $PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$AUTO
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
 $PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/pairs/heldout_reports.csv" --overwrite $DRY
 $PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/results" $DRY
-# The films' scores once more under the system's name, for the table of all systems; their features are cached.
-$PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/systems/cxr_irgen" $DRY
-$PYTHON -m evaluation summary "$OUT"/systems/*/ --out "$OUT/systems.md" $DRY
+$PYTHON -m evaluation summary "cxr_irgen=$OUT/results" "$OUT"/systems/*/ --out "$OUT/systems.md" $DRY
 
 if [ -n "${ABLATION:-}" ]; then
   # The reference film against text alone, on both backbones; one training run and one sample for each seed.

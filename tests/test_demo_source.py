@@ -150,7 +150,7 @@ def test_reports_tell_side_and_severity_of_the_sign(studies):
         text = write_report(study).text.lower()
         for sign in study.signs:
             if sign.finding == "Pneumothorax" and sign.certainty == POSITIVE:
-                assert f"{sign.severity} {sign.side} pneumothorax" in text
+                assert re.search(rf"{sign.severity} {sign.side}(-sided)? pneumothorax", text)
             if sign.side == "left" and len({s.side for s in study.signs} - {None}) == 1:
                 assert "left" in text
                 assert not re.search(r"\bright\b(?! (ventricle|atrium))", text)

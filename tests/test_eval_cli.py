@@ -16,6 +16,7 @@ from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import write_pairs
 from evaluation.__main__ import main
 from evaluation.classifier_training import ResNetSize, build_classifier, save_classifier
+from evaluation.table import SECTIONS
 
 REPORTS = {
     "Cardiomegaly": "The heart is enlarged. Cardiomegaly.",
@@ -238,11 +239,13 @@ def test_dry_run_needs_no_folder(command, capsys):
         (["--split", "validation"], "no row of split 'validation'"),
         (["--batch-size", "0"], "--batch-size 0"),
         (["--classifier", "nowhere"], "--classifier nowhere"),
+        (["--labeler", "chexbert:nowhere.pth"], "--labeler chexbert:nowhere.pth: no such file"),
+        (["--labeler", "guess"], "--labeler guess: choose rules or chexbert:FILE"),
     ],
 )
 def test_bad_flags_are_named(folders, change, message):
     with pytest.raises(ValueError, match=message):
-        main(["images", *_flags(folders), *change])
+        main(["reports" if "--labeler" in change else "images", *_flags(folders), *change])
 
 
 def test_missing_flags_are_named(folders):
@@ -251,6 +254,21 @@ def test_missing_flags_are_named(folders):
         main(["all", *flags, "--classifier", str(folders / "run")])
     with pytest.raises(ValueError, match="--classifier is missing"):
         main(["images", *flags, "--synthetic", str(folders / "synthetic")])
+
+
+def test_the_guidance_curve_takes_in_the_run_and_others(folders):
+    record = {"config": {"guidance_scale": 2.0}}
+    (folders / "synthetic/provenance.json").write_text(json.dumps(record))
+    main(["images", *_flags(folders), "--out", str(folders / "first")])
+    record["config"]["guidance_scale"] = 5.0
+    (folders / "synthetic/provenance.json").write_text(json.dumps(record))
+    main(["images", *_flags(folders, "--guidance", str(folders / "first"), str(folders / "out"))])
+    points = _results(folders)["films"]["guidance"]
+    assert [point["scale"] for point in points] == [2.0, 5.0]
+    assert points[0]["fid"] == points[1]["fid"] == _results(folders)["films"]["fid"]
+    page = (folders / "out/report.html").read_text()
+    assert "AUROC and FID over the guidance scale" in page
+    assert "| all noise levels | 5 | 21 |" in (folders / "out/results.md").read_text()
 
 
 def test_label_keeps_the_table_and_adds_the_findings(folders):
@@ -284,19 +302,44 @@ def test_the_page_needs_no_other_file(folders):
     assert not re.search(r'(?:src|href)="https?:|url\(http|@import', page)
     assert page.count("<svg") >= 3
     assert page.count("data:image/jpeg;base64,") >= 24
-    for text in ("Privacy", "Conventions", "films.fid", FINDINGS[2], 'name="viewport"'):
+    for text in ("Privacy", "How these figures are counted", "films.fid", FINDINGS[2], 'name="viewport"'):
         assert text in page
     results = json.loads((folders / "out/results.json").read_text())
-    for section, key in (("films", "fid"), ("films", "auroc_mean"), ("reports", "bleu_4")):
-        low, high = results[section]["intervals"][key]
-        assert low <= results[section][key] <= high + 1e-9
     assert results["privacy"]["num_training"] == 24
+    _check_intervals_and_conventions(results)
     _check_documented(results)
+
+
+def _check_intervals_and_conventions(results: dict) -> None:
+    """Every headline figure has an interval that holds it, and a convention, its own or its family's."""
+    for section, (_, _, rows) in SECTIONS.items():
+        for _, key, _, _, better in rows:
+            value = results[section].get(key)
+            families = {key, re.sub(r"^macro", "micro", key.replace("_macro", "_micro"))}
+            families |= {re.sub(r"_\d+$", end, name) for name in families for end in ("_1", "_14")}
+            families |= {re.sub(r"^clip_.*", "clip_film_report", name) for name in families}
+            families |= {"precision"} & {"precision" if key == "density" else ""}
+            families |= {"recall"} & {"recall" if key == "coverage" else ""}
+            assert any(f"{section}.{name}" in results["conventions"] for name in families), key
+            if value is None or key == "num_distinct_reports":  # a count of different items has no resample
+                continue
+            low, high = results[section]["intervals"][key]
+            assert low - 1e-9 <= value <= high + 1e-9, (key, better)
+    for name in ("pixels", "features", "registered"):
+        low, high = results["privacy"]["intervals"][f"{name}.ratio"]
+        assert low <= results["privacy"][name]["ratio"] <= high
 
 
 def _check_documented(results: dict) -> None:
     """Every key of every section stands in docs/results_schema.md, by its own name or by its family's."""
     schema = (Path(__file__).resolve().parents[1] / "docs/results_schema.md").read_text()
+    asked_for = {"meteor", "bert_score_f1", "radgraph_f1", "guidance", "num_texts_cut"}
+    for section in ("films", "reports", "pairs", "privacy"):
+        told = schema.split(f"## {section}\n")[1].split("\n## ")[0]
+        rows = re.findall(r"^\| (`.*?) \|", told, re.M)
+        names = {name.replace("_X", "_real") for row in rows for name in re.findall(r"`(\w+)`", row)}
+        absent = {name for name in names - asked_for if not name.startswith("clip_")} - set(results[section])
+        assert not absent, f"{section}: documented, and not written: {absent}"
     assert set(results) <= {*re.findall(r"`(\w+)`", schema)}
     for section in ("films", "reports", "pairs", "privacy"):
         for key in results[section]:

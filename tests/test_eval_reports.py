@@ -234,7 +234,7 @@ def test_text_only_folders_are_matched_by_study(tmp_path):
     ("table", "message"),
     [
         (None, "no such file"),
-        ({"file_name": ["images/1.png"], "text": ["x"]}, "column.* report missing"),
+        ({"file_name": ["images/1.png"], "a": ["x"], "b": ["x"]}, "columns file_name and report"),
         ({"file_name": ["images/1.png"] * 2, "report": ["x", "y"]}, "more than one row"),
         ({"file_name": ["other.png"], "report": ["x"]}, "no file_name of"),
         ({"file_name": ["images/0.png"], "report": ["x"]}, "no file_name of"),

@@ -32,6 +32,18 @@ def test_groups_and_paired_differences(tmp_path):
     assert "| a - b | 3 | 0.1000 ± 0.0000 | -2.0000 ± 0.0000 |" in text
 
 
+def test_a_folder_takes_another_name_and_two_of_one_name_are_refused(tmp_path):
+    write(tmp_path / "results", 0.9, 10.0)
+    write(tmp_path / "systems/other", 0.8, 12.0)
+    out = ["--out", str(tmp_path / "table.md")]
+    main(["summary", f"ours={tmp_path}/results", str(tmp_path / "systems/other"), *out])
+    text = (tmp_path / "table.md").read_text()
+    assert "| ours | 1 | 0.9000 | 10.0000 |" in text
+    assert "| other | 1 |" in text
+    with pytest.raises(ValueError, match="is called other too"):
+        main(["summary", f"other={tmp_path}/results", str(tmp_path / "systems/other"), *out])
+
+
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(ValueError, match="no results"):
         main(["summary", str(tmp_path), "--out", str(tmp_path / "table.md")])

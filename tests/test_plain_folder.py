@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from data_module.findings import FINDINGS
 from evaluation.__main__ import main
-from evaluation.plain_folder import open_folder, read_captions
+from evaluation.classifier_training import ResNetSize, build_classifier, save_classifier
+from evaluation.inputs import read_captions
+from evaluation.plain_folder import open_folder
 
 TEXTS = ["Cardiomegaly.", "There is a small left pleural effusion.", "Clear lungs.", "Right pneumothorax."]
 
@@ -42,7 +45,6 @@ def test_films_and_captions_become_rows(films):
 
 def test_one_command_scores_a_strangers_films(films):
     """PNGs plus a two-column CSV against plain real films, with a transformers backbone for features."""
-    import torch
     from transformers import CLIPImageProcessor, Dinov2Config, Dinov2Model
 
     torch.manual_seed(0)
@@ -69,6 +71,28 @@ def test_one_command_scores_a_strangers_films(films):
         main(["privacy", *flags])
     with pytest.raises(ValueError, match="holds no reports"):
         main(["pairs", *flags])
+
+
+def test_films_without_a_text_are_unknown_and_not_negative(films, capsys):
+    """Half of the captions are lost: the other films alone are scored. A name may hold another folder."""
+    table = pd.read_csv(films / "captions.csv")
+    table["file_name"] = "elsewhere/" + table["file_name"]
+    table.rename(columns={"file_name": "Image Path"}).head(12).to_csv(films / "half.csv", index=False)
+    pd.DataFrame({"Image Path": ["gone.png"], "prompt": ["Edema."]}).to_csv(
+        films / "half.csv", mode="a", header=False, index=False
+    )
+    torch.manual_seed(0)
+    save_classifier(build_classifier(ResNetSize(8, (8, 12), (1, 1))).eval(), films / "classifier", 32, {})
+    flags = ["--real", str(films / "films"), "--synthetic", str(films / "films")]
+    flags += ["--captions", str(films / "half.csv"), "--classifier", str(films / "classifier")]
+    main(["images", *flags, "--out", str(films / "out"), "--num-bootstrap", "20"])
+    printed = capsys.readouterr()
+    assert "1 rows name no film, such as 'gone.png'" in printed.err
+    assert "12 synthetic films have no text or finding" in printed.out
+    result = json.loads((films / "out/results.json").read_text())["films"]
+    assert result["num_unlabelled_synthetic"] == 12
+    # 3 of the 12 known films were asked for Cardiomegaly; the 12 unknown ones are no negatives.
+    assert "one class only (0 positive, 12 negative)" in result["auroc_skipped"]["Fracture"]
 
 
 def test_reports_against_reports_as_two_csvs(tmp_path):
@@ -106,7 +130,7 @@ def test_what_cannot_be_read_is_named(films):
         open_folder(films / "empty", "--real", "test")
     other = films / "other.csv"
     other.write_text("file_name,prompt\ny1.png,Edema\n")
-    with pytest.raises(ValueError, match=r"'y1.png', is none of the films'"):
+    with pytest.raises(ValueError, match=r"its names are not the films': .*'y1.png' and 'part0/x0.png'"):
         open_folder(films / "films", "--synthetic", "test", other)
     other.write_text("a,b,c\n1,2,3\n")
     with pytest.raises(ValueError, match="needs the columns file_name and report"):

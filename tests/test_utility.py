@@ -77,9 +77,10 @@ def test_what_cannot_be_mixed_is_named(folders):
     ):
         with pytest.raises(ValueError, match=message):
             _mix(folders, "bad", *flags)
-    _mix(folders, "once")
+    first = (_mix(folders, "once").root / "metadata.csv").read_bytes()
+    assert (_mix(folders, "once").root / "metadata.csv").read_bytes() == first  # the same command again
     with pytest.raises(ValueError, match="name another"):
-        _mix(folders, "once")
+        _mix(folders, "once", "--seed", "1")
 
 
 def test_training_sets_are_compared_on_the_same_films(folders, capsys):
