@@ -58,7 +58,7 @@ def test_folds_of_a_denoiser_with_scores(chain, tmp_path):
     lines = [json.loads(line) for run in runs for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert sum({"validation_ssim", "validation_fid"} <= set(line) for line in lines) == 4
     assert len({line["validation_loss"] for line in lines if "validation_loss" in line}) == 4
-    text = summarise_folds(runs)
-    assert "(best)" in text
+    text, best = summarise_folds(runs)
+    assert "(best)" in text and best in runs
     assert all(f" {name} |" in text for name in ("ssim", "psnr", "fid"))
     assert VisionModel.from_pretrained(runs[0] / "model").image_size == 64
