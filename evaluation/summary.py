@@ -10,15 +10,18 @@ from scipy import stats
 
 from data_module.files import write_atomic
 
-# Headline figures and where they stand in results.json.
+# Headline figures: where they stand in results.json, and the same of real films or pairs, at the same n.
 FIGURES = {
-    "AUROC": ("films", "auroc_mean"),
-    "FID": ("films", "fid"),
-    "KID": ("films", "kid"),
-    "report F1-14": ("reports", "micro_f1_14"),
-    "report vs prompt F1-14": ("pairs", "report_vs_prompt_micro_f1_14"),
-    "film vs report F1-14": ("pairs", "film_report_agreement"),
+    "AUROC": ("films", "auroc_mean", "auroc_mean_real"),
+    "FID": ("films", "fid", "fid_floor"),
+    "KID": ("films", "kid", "kid_floor"),
+    "SSIM of random pairs": ("films", "ssim", "ssim_real"),
+    "MS-SSIM within a prompt": ("films", "ms_ssim_within_prompt", "ms_ssim_within_prompt_real"),
+    "report F1-14": ("reports", "micro_f1_14", None),
+    "report vs prompt F1-14": ("pairs", "report_vs_prompt_micro_f1_14", "report_vs_prompt_micro_f1_14_real"),
+    "film vs report F1-14": ("pairs", "film_report_agreement", "film_report_agreement_real"),
 }
+REAL = "real"
 
 
 def summarise(results: Sequence[str | Path], out: Path) -> str:
@@ -50,15 +53,17 @@ def summarise(results: Sequence[str | Path], out: Path) -> str:
             )
         runs[seed or ""] = json.loads(path.read_text())
     values = {
-        name: {figure: _collect(runs, *place) for figure, place in FIGURES.items()}
+        name: {figure: _collect(runs, section, key) for figure, (section, key, _) in FIGURES.items()}
         for name, runs in groups.items()
     }
     shown = [figure for figure in FIGURES if any(values[name][figure] for name in values)]
-    lines = ["Mean over seeds with its 95% t-interval.", "", *_table(values, shown)]
+    spreads = {name: _spread(runs, shown) for name, runs in groups.items()}
+    lines = [_explain(groups), "", *_table(values, shown, spreads)]
+    lines += _real_row([run for runs in groups.values() for run in runs.values()], shown)
     differences = _differences(values, shown)
     if differences:
         lines += ["", "Differences, paired by seed, with their 95% t-intervals.", ""]
-        lines += _table(differences, shown)
+        lines += _table(differences, shown, {})
     text = "\n".join(lines) + "\n"
     write_atomic(out, text)
     return text
@@ -75,6 +80,40 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def _collect(runs: Mapping[str, Mapping], section: str, name: str) -> dict[str, float]:
     found = {seed: (result.get(section) or {}).get(name) for seed, result in runs.items()}
     return {seed: value for seed, value in found.items() if value is not None}
+
+
+def _spread(runs: Mapping[str, Mapping], shown: Sequence[str]) -> dict[str, str]:
+    """Of a single run: figure -> its 95% interval over patients, as results.json has it."""
+    if len(runs) > 1:
+        return {}
+    (result,) = runs.values()
+    found = {}
+    for figure in shown:
+        section, key, _ = FIGURES[figure]
+        bounds = ((result.get(section) or {}).get("intervals") or {}).get(key)
+        if bounds and None not in bounds:
+            found[figure] = f" ({bounds[0]:.3f} to {bounds[1]:.3f})"
+    return found
+
+
+def _explain(groups: Mapping[str, Mapping]) -> str:
+    parts = []
+    if any(len(runs) > 1 for runs in groups.values()):
+        parts.append("Of several seeds: their mean with its 95% t-interval.")
+    if any(len(runs) == 1 for runs in groups.values()):
+        parts.append("Of one run: in brackets the 95% interval over patients.")
+    return " ".join(parts)
+
+
+def _real_row(runs: Sequence[Mapping], shown: Sequence[str]) -> list[str]:
+    """Ceilings and floors, where all results have the same ones."""
+    cells = []
+    for figure in shown:
+        section, _, key = FIGURES[figure]
+        found = {(run.get(section) or {}).get(key) for run in runs} if key else {None}
+        value = found.pop() if len(found) == 1 else None
+        cells.append("" if value is None else f"{value:.4f}")
+    return [f"| {REAL} | | " + " | ".join(cells) + " |"] if any(cells) else []
 
 
 def _differences(values: Mapping[str, Mapping], shown: Sequence[str]) -> dict[str, dict]:
@@ -95,14 +134,18 @@ def _differences(values: Mapping[str, Mapping], shown: Sequence[str]) -> dict[st
     return rows
 
 
-def _table(values: Mapping[str, Mapping], shown: Sequence[str]) -> list[str]:
+def _table(
+    values: Mapping[str, Mapping], shown: Sequence[str], spreads: Mapping[str, Mapping[str, str]]
+) -> list[str]:
     lines = ["| | n | " + " | ".join(shown) + " |", "|---|---|" + "---|" * len(shown)]
     for name, figures in values.items():
         cells = []
         for figure in shown:
             seeds = list(figures[figure].values())
             mean, half = interval(seeds) if seeds else (float("nan"), float("nan"))
-            cells.append("" if not seeds else f"{mean:.4f}" + ("" if np.isnan(half) else f" ± {half:.4f}"))
+            spread = "" if np.isnan(half) else f" ± {half:.4f}"
+            spread = spread or spreads.get(name, {}).get(figure, "")
+            cells.append(f"{mean:.4f}{spread}" if seeds else "")
         count = max((len(figures[figure]) for figure in shown), default=0)
         lines.append(f"| {name} | {count} | " + " | ".join(cells) + " |")
     return lines

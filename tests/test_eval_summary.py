@@ -8,9 +8,9 @@ from evaluation.__main__ import main
 from evaluation.summary import interval
 
 
-def write(folder, auroc, fid):
+def write(folder, auroc, fid, **more):
     folder.mkdir(parents=True)
-    (folder / "results.json").write_text(json.dumps({"films": {"auroc_mean": auroc, "fid": fid}}))
+    (folder / "results.json").write_text(json.dumps({"films": {"auroc_mean": auroc, "fid": fid, **more}}))
 
 
 def test_interval_by_hand():
@@ -47,3 +47,18 @@ def test_a_folder_takes_another_name_and_two_of_one_name_are_refused(tmp_path):
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(ValueError, match="no results"):
         main(["summary", str(tmp_path), "--out", str(tmp_path / "table.md")])
+
+
+def test_one_run_has_its_interval_over_patients_and_real_films_stand_below(tmp_path):
+    for name, floor in (("a", 5.0), ("b", 5.0)):
+        more = {"intervals": {"fid": [9.0, 11.5]}, "fid_floor": floor, "auroc_mean_real": 0.99}
+        write(tmp_path / name, 0.9, 10.0, **more)
+    out = ["--out", str(tmp_path / "table.md")]
+    main(["summary", str(tmp_path / "a"), str(tmp_path / "b"), *out])
+    text = (tmp_path / "table.md").read_text()
+    assert "| a | 1 | 0.9000 | 10.0000 (9.000 to 11.500) |" in text
+    assert "| real | | 0.9900 | 5.0000 |" in text
+    # Floors of another n do not belong in one row.
+    write(tmp_path / "c", 0.9, 10.0, fid_floor=7.0, auroc_mean_real=0.99)
+    main(["summary", str(tmp_path / "a"), str(tmp_path / "c"), *out])
+    assert "| real | | 0.9900 |  |" in (tmp_path / "table.md").read_text()

@@ -59,9 +59,9 @@ def make_solver(name: str, schedule: DDPMScheduler, num_inference_steps: int):
 
 
 def _space_after_pure_noise(solver, schedule: DDPMScheduler) -> None:
-    """The first step stays at pure noise; the others become even in log-SNR, from NEARLY_PURE on.
+    """Leave the first step at pure noise and make the others even in log-SNR, from NEARLY_PURE on.
 
-    The logarithm of no signal is infinite, so even steps from there would nearly all lie where nothing happens.
+    The logarithm of no signal is infinite: even steps from there would nearly all lie where nothing happens.
     """
     alphas = schedule.alphas_cumprod[:-1].double()
     known = ((1.0 - alphas) / alphas).sqrt().log().numpy()
