@@ -17,7 +17,7 @@ from data_module.film_check import FilmCheck, describe_maps
 from data_module.images import FilmError, load_images
 from data_module.pairs import PairsFolder
 from language_module import DecodingConfig, ImageEncoder, ReportCodec, ReportGPT, encode_features
-from prior_model import ReportPrior
+from prior_model import CODEC, ENCODER, ReportPrior
 from training import RunFolder
 from vision_module import encode_films
 from vision_module.encoding import pick_device
@@ -151,7 +151,8 @@ def _codec_and_prior(config: Any, run: RunFolder) -> ReportModel:
     device = pick_device()
     prior = ReportPrior.from_pretrained(run.model_dir).eval().to(device)
     paths = {name: Path(getattr(config, name) or run.config[name]) for name in ("language", "autoencoder")}
-    codec = open_codec(paths["language"])
+    language = _own_part(run, CODEC) or RunFolder.open(paths["language"], "bart").model_dir
+    codec = ReportCodec.from_pretrained(language).to(device)
     prior.check_codec(codec.num_embeddings, codec.embedding_dim, codec.fingerprint())
     read, film_size, folder = _prior_input(config, run, prior, paths["autoencoder"])
     check = FilmCheck.load(run.model_dir)
@@ -161,9 +162,13 @@ def _codec_and_prior(config: Any, run: RunFolder) -> ReportModel:
         reports = codec.decode(prior(prior.standardize(features)), decoding, generators)
         return Written(reports, _distances(check, features))
 
-    return ReportModel(
-        film_size, write, (RunFolder.open(paths["language"], "bart").model_dir, run.model_dir, folder)
-    )
+    return ReportModel(film_size, write, (language, run.model_dir, folder))
+
+
+def _own_part(run: RunFolder, name: str) -> Path | None:
+    """The encoder or codec that a prior's run trained for itself."""
+    folder = run.model_dir / name
+    return folder if folder.is_dir() else None
 
 
 def _prior_input(
@@ -172,8 +177,10 @@ def _prior_input(
     """Films -> what this prior reads; the films' side; the folder of the model that does it."""
     kind = prior.config.features
     if kind != "latents":
-        folder = RunFolder.open(Path(getattr(config, kind) or run.config[kind]), kind).model_dir
-        encoder = ImageEncoder.from_pretrained(folder, f"--{kind}").to(prior.device)
+        folder = _own_part(run, ENCODER)
+        folder = folder or RunFolder.open(Path(getattr(config, kind) or run.config[kind]), kind).model_dir
+        levels = run.config.get("feature_levels", 1)
+        encoder = ImageEncoder.from_pretrained(folder, f"--{kind}", levels).to(prior.device)
         return encoder, encoder.image_size, folder
     folder = RunFolder.open(autoencoder_run, "autoencoder").model_dir
     autoencoder = AutoencoderKL.from_pretrained(folder).eval().to(prior.device)
