@@ -13,9 +13,12 @@ import torch
 from diffusers import AutoencoderKL
 
 from data_module.cache import model_hash
+from data_module.demo.wording import attribute_labels
 from data_module.film_check import FilmCheck, describe_maps
+from data_module.findings import POSITIVE
 from data_module.images import FilmError, load_images
 from data_module.pairs import PairsFolder
+from evaluation.labeler import label_reports
 from language_module import DecodingConfig, ImageEncoder, ReportCodec, ReportGPT, encode_features
 from prior_model import CODEC, ENCODER, ReportPrior
 from training import RunFolder
@@ -159,10 +162,37 @@ def _codec_and_prior(config: Any, run: RunFolder) -> ReportModel:
 
     def write(images: torch.Tensor, decoding: DecodingConfig, generators: Generators) -> Written:
         features = read(images.to(device))
-        reports = codec.decode(prior(prior.standardize(features)), decoding, generators)
+        embeddings, logits = prior(prior.standardize(features), return_findings=True)
+        if decoding.num_candidates == 1:
+            reports = codec.decode(embeddings, decoding, generators)
+        elif logits is None:
+            raise ValueError("--num-candidates needs a prior that predicts findings (--num-findings 14)")
+        else:
+            # One after another, so that a report depends on its film's own generator alone.
+            drafts = [codec.decode(embeddings, decoding, generators) for _ in range(decoding.num_candidates)]
+            drafts.append(codec.decode(embeddings))
+            reports = choose_drafts(drafts, logits.float().cpu())
         return Written(reports, _distances(check, features))
 
     return ReportModel(film_size, write, (language, run.model_dir, folder))
+
+
+def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list[str]:
+    """Of C drafts of each of B films the one that says what the prior sees.
+
+    Its score is the sum of the log-odds (B, 14), or with sides and grades (B, 14 + NUM_ATTRIBUTES), of what
+    the draft asserts, and of the contrary of what it denies; what it leaves open counts nothing, so that a
+    draft gains by every true statement.
+    """
+    scores = []
+    for reports in drafts:
+        present = (label_reports(list(reports)) == POSITIVE).astype(np.float32)
+        told = attribute_labels(reports)  # 1, 0, or -1: left open
+        signs = np.concatenate([present, np.where(told < 0, 0.0, 2.0 * told - 1.0)], axis=1)
+        signs = torch.from_numpy(signs[:, : logits.shape[1]].astype(np.float32))
+        scores.append((signs * logits).sum(dim=1))
+    best = torch.stack(scores).argmax(dim=0).tolist()
+    return [drafts[choice][item] for item, choice in enumerate(best)]
 
 
 def _own_part(run: RunFolder, name: str) -> Path | None:
@@ -212,19 +242,24 @@ def _retrieval(train: PairsFolder, classifier: Path, cache: Path) -> ReportModel
     known = encode_features(train, encoder, model_hash(folder), cache)
     reports = train.table["report"].tolist()
     check = FilmCheck.fit(describe_maps(np.asarray(known)))
-    directions = _directions(torch.from_numpy(np.asarray(known, np.float32)))
+    known_maps = torch.from_numpy(np.asarray(known, np.float32))
+    centre = known_maps.mean(dim=(0, 2, 3))
+    directions = _directions(known_maps, centre)
 
     def write(images: torch.Tensor, decoding: DecodingConfig, generators: Generators) -> Written:
         features = encoder(images.to(encoder.device))
-        nearest = (_directions(features.cpu().float()) @ directions.T).argmax(dim=1)
+        nearest = (_directions(features.cpu().float(), centre) @ directions.T).argmax(dim=1)
         return Written([reports[place] for place in nearest.tolist()], _distances(check, features))
 
     return ReportModel(encoder.image_size, write, (folder,))
 
 
-def _directions(maps: torch.Tensor) -> torch.Tensor:
-    """(N, C, h, w) -> pooled (N, C) of length 1."""
-    return torch.nn.functional.normalize(maps.mean(dim=(2, 3)), dim=1)
+def _directions(maps: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+    """(N, C, h, w) -> pooled (N, C), less `centre` (C,), of length 1.
+
+    Features behind a ReLU share a large mean: with it all cosines are nearly 1, and rounding may decide.
+    """
+    return torch.nn.functional.normalize(maps.mean(dim=(2, 3)) - centre, dim=1)
 
 
 def _distances(check: FilmCheck | None, features: torch.Tensor) -> np.ndarray | None:
