@@ -13,9 +13,9 @@ import torch
 from diffusers import AutoencoderKL
 
 from data_module.cache import model_hash
-from data_module.demo.wording import attribute_labels
+from data_module.demo.wording import NUM_ATTRIBUTES, attribute_labels
 from data_module.film_check import FilmCheck, describe_maps
-from data_module.findings import POSITIVE
+from data_module.findings import FINDINGS, POSITIVE
 from data_module.images import FilmError, load_images
 from data_module.pairs import PairsFolder
 from evaluation.labeler import label_reports
@@ -127,7 +127,7 @@ def open_report_model(config: Any) -> ReportModel:
     """What --model names: a run of train_prior_model.py or train_report_gpt.py, or a floor.
 
     Args:
-        config: model, data, out (retrieval keeps its cache beside it), and language, autoencoder, classifier
+        config: model, data, and language, autoencoder, classifier
             and clip, of which an empty one is the one that the prior was trained with.
 
     Raises:
@@ -136,11 +136,7 @@ def open_report_model(config: Any) -> ReportModel:
     if config.model == MOST_FREQUENT:
         return _most_frequent(_train_part(config))
     if config.model == RETRIEVAL:
-        return _retrieval(
-            _train_part(config),
-            Path(config.classifier or "runs/demo/classifier"),
-            config.out.parent / "cache",
-        )
+        return _retrieval(_train_part(config), Path(config.classifier or "runs/demo/classifier"))
     run = RunFolder.open(Path(config.model), ("prior", "report_gpt"))
     return _codec_and_prior(config, run) if run.kind == "prior" else _report_gpt(run)
 
@@ -181,16 +177,19 @@ def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list
     """Of C drafts of each of B films the one that says what the prior sees.
 
     Its score is the sum of the log-odds (B, 14), or with sides and grades (B, 14 + NUM_ATTRIBUTES), of what
-    the draft asserts, and of the contrary of what it denies; what it leaves open counts nothing, so that a
-    draft gains by every true statement.
+    the draft asserts, and of the contrary of what it denies. What it leaves open counts nothing, and neither
+    do side and grade of a finding that is not seen: they are only known given the finding.
     """
+    num_findings = len(FINDINGS)
+    seen = logits[:, :num_findings].repeat_interleave(NUM_ATTRIBUTES // num_findings, dim=1) > 0
+    seen = torch.cat([torch.ones(len(logits), num_findings), seen], dim=1)[:, : logits.shape[1]]
     scores = []
     for reports in drafts:
         present = (label_reports(list(reports)) == POSITIVE).astype(np.float32)
         told = attribute_labels(reports)  # 1, 0, or -1: left open
         signs = np.concatenate([present, np.where(told < 0, 0.0, 2.0 * told - 1.0)], axis=1)
         signs = torch.from_numpy(signs[:, : logits.shape[1]].astype(np.float32))
-        scores.append((signs * logits).sum(dim=1))
+        scores.append((signs * seen * logits).sum(dim=1))
     best = torch.stack(scores).argmax(dim=0).tolist()
     return [drafts[choice][item] for item, choice in enumerate(best)]
 
@@ -235,11 +234,14 @@ def _most_frequent(train: PairsFolder) -> ReportModel:
     return ReportModel(32, lambda images, decoding, generators: Written([report] * len(images), None))
 
 
-def _retrieval(train: PairsFolder, classifier: Path, cache: Path) -> ReportModel:
-    """The report of the training film that is nearest in the classifier's pooled features, by cosine."""
+def _retrieval(train: PairsFolder, classifier: Path) -> ReportModel:
+    """The report of the training film that is nearest in the classifier's pooled features, by cosine.
+
+    The features are kept in cache/ beside the classifier's run.
+    """
     folder = RunFolder.open(classifier, "classifier").model_dir
     encoder = ImageEncoder.from_pretrained(folder, "--classifier").to(pick_device())
-    known = encode_features(train, encoder, model_hash(folder), cache)
+    known = encode_features(train, encoder, model_hash(folder), classifier.parent / "cache")
     reports = train.table["report"].tolist()
     check = FilmCheck.fit(describe_maps(np.asarray(known)))
     known_maps = torch.from_numpy(np.asarray(known, np.float32))
