@@ -68,6 +68,6 @@ write gpt-2 "$OUT/report_gpt_2"
 write paper "$OUT/prior_paper"
 write ours-latents "$OUT/prior"
 write ours-films "$OUT/prior_films"
-write ours-drafts "$OUT/prior_films" --method sample --num-candidates 6
+write ours-drafts "$OUT/prior_films" --method sample --temperature 0.7 --num-candidates 12
 
 $PYTHON compare_reports.py --real "$DATA" --split test --reports "${TABLES[@]}" --against gpt-2 --out "$OUT/reports/table.md" $DRY
