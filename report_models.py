@@ -13,11 +13,14 @@ import torch
 from diffusers import AutoencoderKL
 
 from data_module.cache import model_hash
+from data_module.demo.wording import NUM_ATTRIBUTES, attribute_labels
 from data_module.film_check import FilmCheck, describe_maps
+from data_module.findings import FINDINGS, POSITIVE
 from data_module.images import FilmError, load_images
 from data_module.pairs import PairsFolder
+from evaluation.labeler import label_reports
 from language_module import DecodingConfig, ImageEncoder, ReportCodec, ReportGPT, encode_features
-from prior_model import ReportPrior
+from prior_model import CODEC, ENCODER, ReportPrior
 from training import RunFolder
 from vision_module import encode_films
 from vision_module.encoding import pick_device
@@ -124,7 +127,7 @@ def open_report_model(config: Any) -> ReportModel:
     """What --model names: a run of train_prior_model.py or train_report_gpt.py, or a floor.
 
     Args:
-        config: model, data, out (retrieval keeps its cache beside it), and language, autoencoder, classifier
+        config: model, data, and language, autoencoder, classifier
             and clip, of which an empty one is the one that the prior was trained with.
 
     Raises:
@@ -133,11 +136,7 @@ def open_report_model(config: Any) -> ReportModel:
     if config.model == MOST_FREQUENT:
         return _most_frequent(_train_part(config))
     if config.model == RETRIEVAL:
-        return _retrieval(
-            _train_part(config),
-            Path(config.classifier or "runs/demo/classifier"),
-            config.out.parent / "cache",
-        )
+        return _retrieval(_train_part(config), Path(config.classifier or "runs/demo/classifier"))
     run = RunFolder.open(Path(config.model), ("prior", "report_gpt"))
     return _codec_and_prior(config, run) if run.kind == "prior" else _report_gpt(run)
 
@@ -151,19 +150,54 @@ def _codec_and_prior(config: Any, run: RunFolder) -> ReportModel:
     device = pick_device()
     prior = ReportPrior.from_pretrained(run.model_dir).eval().to(device)
     paths = {name: Path(getattr(config, name) or run.config[name]) for name in ("language", "autoencoder")}
-    codec = open_codec(paths["language"])
+    language = _own_part(run, CODEC) or RunFolder.open(paths["language"], "bart").model_dir
+    codec = ReportCodec.from_pretrained(language).to(device)
     prior.check_codec(codec.num_embeddings, codec.embedding_dim, codec.fingerprint())
     read, film_size, folder = _prior_input(config, run, prior, paths["autoencoder"])
     check = FilmCheck.load(run.model_dir)
 
     def write(images: torch.Tensor, decoding: DecodingConfig, generators: Generators) -> Written:
         features = read(images.to(device))
-        reports = codec.decode(prior(prior.standardize(features)), decoding, generators)
+        embeddings, logits = prior(prior.standardize(features), return_findings=True)
+        if decoding.num_candidates == 1:
+            reports = codec.decode(embeddings, decoding, generators)
+        elif logits is None:
+            raise ValueError("--num-candidates needs a prior that predicts findings (--num-findings 14)")
+        else:
+            # One after another, so that a report depends on its film's own generator alone.
+            drafts = [codec.decode(embeddings, decoding, generators) for _ in range(decoding.num_candidates)]
+            drafts.append(codec.decode(embeddings))
+            reports = choose_drafts(drafts, logits.float().cpu())
         return Written(reports, _distances(check, features))
 
-    return ReportModel(
-        film_size, write, (RunFolder.open(paths["language"], "bart").model_dir, run.model_dir, folder)
-    )
+    return ReportModel(film_size, write, (language, run.model_dir, folder))
+
+
+def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list[str]:
+    """Of C drafts of each of B films the one that says what the prior sees.
+
+    Its score is the sum of the log-odds (B, 14), or with sides and grades (B, 14 + NUM_ATTRIBUTES), of what
+    the draft asserts, and of the contrary of what it denies. What it leaves open counts nothing, and neither
+    do side and grade of a finding that is not seen: they are only known given the finding.
+    """
+    num_findings = len(FINDINGS)
+    seen = logits[:, :num_findings].repeat_interleave(NUM_ATTRIBUTES // num_findings, dim=1) > 0
+    seen = torch.cat([torch.ones(len(logits), num_findings), seen], dim=1)[:, : logits.shape[1]]
+    scores = []
+    for reports in drafts:
+        present = (label_reports(list(reports)) == POSITIVE).astype(np.float32)
+        told = attribute_labels(reports)  # 1, 0, or -1: left open
+        signs = np.concatenate([present, np.where(told < 0, 0.0, 2.0 * told - 1.0)], axis=1)
+        signs = torch.from_numpy(signs[:, : logits.shape[1]].astype(np.float32))
+        scores.append((signs * seen * logits).sum(dim=1))
+    best = torch.stack(scores).argmax(dim=0).tolist()
+    return [drafts[choice][item] for item, choice in enumerate(best)]
+
+
+def _own_part(run: RunFolder, name: str) -> Path | None:
+    """The encoder or codec that a prior's run trained for itself."""
+    folder = run.model_dir / name
+    return folder if folder.is_dir() else None
 
 
 def _prior_input(
@@ -172,8 +206,10 @@ def _prior_input(
     """Films -> what this prior reads; the films' side; the folder of the model that does it."""
     kind = prior.config.features
     if kind != "latents":
-        folder = RunFolder.open(Path(getattr(config, kind) or run.config[kind]), kind).model_dir
-        encoder = ImageEncoder.from_pretrained(folder, f"--{kind}").to(prior.device)
+        folder = _own_part(run, ENCODER)
+        folder = folder or RunFolder.open(Path(getattr(config, kind) or run.config[kind]), kind).model_dir
+        levels = run.config.get("feature_levels", 1)
+        encoder = ImageEncoder.from_pretrained(folder, f"--{kind}", levels).to(prior.device)
         return encoder, encoder.image_size, folder
     folder = RunFolder.open(autoencoder_run, "autoencoder").model_dir
     autoencoder = AutoencoderKL.from_pretrained(folder).eval().to(prior.device)
@@ -198,26 +234,34 @@ def _most_frequent(train: PairsFolder) -> ReportModel:
     return ReportModel(32, lambda images, decoding, generators: Written([report] * len(images), None))
 
 
-def _retrieval(train: PairsFolder, classifier: Path, cache: Path) -> ReportModel:
-    """The report of the training film that is nearest in the classifier's pooled features, by cosine."""
+def _retrieval(train: PairsFolder, classifier: Path) -> ReportModel:
+    """The report of the training film that is nearest in the classifier's pooled features, by cosine.
+
+    The features are kept in cache/ beside the classifier's run.
+    """
     folder = RunFolder.open(classifier, "classifier").model_dir
     encoder = ImageEncoder.from_pretrained(folder, "--classifier").to(pick_device())
-    known = encode_features(train, encoder, model_hash(folder), cache)
+    known = encode_features(train, encoder, model_hash(folder), classifier.parent / "cache")
     reports = train.table["report"].tolist()
     check = FilmCheck.fit(describe_maps(np.asarray(known)))
-    directions = _directions(torch.from_numpy(np.asarray(known, np.float32)))
+    known_maps = torch.from_numpy(np.asarray(known, np.float32))
+    centre = known_maps.mean(dim=(0, 2, 3))
+    directions = _directions(known_maps, centre)
 
     def write(images: torch.Tensor, decoding: DecodingConfig, generators: Generators) -> Written:
         features = encoder(images.to(encoder.device))
-        nearest = (_directions(features.cpu().float()) @ directions.T).argmax(dim=1)
+        nearest = (_directions(features.cpu().float(), centre) @ directions.T).argmax(dim=1)
         return Written([reports[place] for place in nearest.tolist()], _distances(check, features))
 
     return ReportModel(encoder.image_size, write, (folder,))
 
 
-def _directions(maps: torch.Tensor) -> torch.Tensor:
-    """(N, C, h, w) -> pooled (N, C) of length 1."""
-    return torch.nn.functional.normalize(maps.mean(dim=(2, 3)), dim=1)
+def _directions(maps: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+    """(N, C, h, w) -> pooled (N, C), less `centre` (C,), of length 1.
+
+    Features behind a ReLU share a large mean: with it all cosines are nearly 1, and rounding may decide.
+    """
+    return torch.nn.functional.normalize(maps.mean(dim=(2, 3)) - centre, dim=1)
 
 
 def _distances(check: FilmCheck | None, features: torch.Tensor) -> np.ndarray | None:

@@ -3,26 +3,52 @@
     python train_prior_model.py --data runs/demo/data --autoencoder runs/demo/autoencoder \
         --language runs/demo/bart --out runs/demo/prior
 
-With --features classifier or clip it reads the feature maps of that frozen image encoder instead.
+With --features classifier or clip it reads the feature maps of that frozen image encoder instead; with
+--tune-encoder a copy of the encoder, kept in the run, is trained along with it. With --tune-decoder, so is
+a copy of the codec's decoder.
 """
 
 import copy
 import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from accelerate import PartialState
 
 from data_module.cache import model_hash
+from data_module.demo.wording import NUM_ATTRIBUTES, attribute_labels
 from data_module.film_check import FilmCheck, describe_maps
+from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS
+from data_module.images import to_images
 from data_module.pairs import PairsFolder
+from evaluation.classifier_training import Augmentation
 from language_module import ImageEncoder, ReportCodec, encode_features
-from prior_model import LatentReportSource, PriorLossConfig, ReportPrior, load_vit_weights, prior_losses
-from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script, with_epochs
+from prior_model import (
+    FilmReportSource,
+    FilmToReport,
+    LatentReportSource,
+    PriorLossConfig,
+    ReportPrior,
+    ReportTargets,
+    load_vit_weights,
+)
+from training import (
+    ParameterGroup,
+    RunFolder,
+    TrainConfig,
+    describe_run,
+    fit,
+    parse_config,
+    run_script,
+    with_epochs,
+)
+
+NUM_SAMPLED = 1024  # training films that set the features' scale
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,8 @@ class PriorSize:
     """Channels of the stem before the halving."""
     num_findings: int = len(FINDINGS)
     """14: also predicts the findings, and lets them shift the embeddings; 0 = does not."""
+    num_attributes: int = 0
+    """70: also predicts side and grade of each finding, as the reports tell them; 0 = does not."""
     dropout: float = 0.0
     """Dropout."""
     drop_path: float = 0.0
@@ -63,6 +91,14 @@ class Config:
     """Run folder of the classifier, for --features classifier."""
     clip: Path = Path("runs/demo/clip")
     """Run folder of the domain CLIP, for --features clip."""
+    feature_levels: int = 1
+    """Maps of that encoder's last stages, stacked: above 1, the finer ones show side and extent."""
+    tune_encoder: bool = False
+    """Train a copy of that encoder too, on films changed at random; it is kept in the run."""
+    tune_decoder: bool = False
+    """Train a copy of the codec's decoder too, on the prior's own embeddings; it is kept in the run."""
+    tuned_rate: float = 0.1
+    """Learning rate of both copies, as a factor of --learning-rate."""
     language: Path = Path("runs/demo/bart")
     """Run folder of the report codec."""
     out: Path = Path("runs/demo/prior")
@@ -87,6 +123,7 @@ class Config:
     dry_run: bool = False
     """Print the resolved config, sizes and memory, and stop."""
     size: PriorSize = field(default_factory=PriorSize)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     loss: PriorLossConfig = field(default_factory=PriorLossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -137,58 +174,107 @@ def main(argv: list[str] | None = None) -> None:
         return
     if config.loss.findings_weight and config.size.num_findings != len(FINDINGS):
         raise ValueError(f"--findings-weight needs --num-findings {len(FINDINGS)} (or 0 for both)")
+    if config.size.num_attributes and not (
+        config.loss.findings_weight and config.size.num_attributes == NUM_ATTRIBUTES
+    ):
+        raise ValueError(f"--num-attributes: 0, or {NUM_ATTRIBUTES} with --findings-weight above 0")
     pairs = PairsFolder.open(config.data)
     if not pairs.has_films:
         raise ValueError(f"--data {config.data} has rows with no film: a prior reads films")
     codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)
     codec.requires_grad_(False).to(PartialState().device)
-    mean, std = encode_inputs(config, pairs)
+    if config.tune_decoder:
+        codec.bart.get_decoder().requires_grad_(True)
+    parts = (
+        prepare_films(config, pairs, codec) if config.tune_encoder else prepare_inputs(config, pairs, codec)
+    )
     run = RunFolder.create(config.out, "prior", config, config.overwrite)
     if not torch.accelerator.is_available():
         codec.bart.set_attn_implementation("eager")  # faster backward on a CPU, see train_bart.py
-    torch.manual_seed(config.train.seed)
-    embeddings = (codec.num_embeddings, codec.embedding_dim)
-    prior = build_prior(config.size, mean.shape[1:], embeddings, codec.fingerprint(), config.features)
-    train_rows = np.flatnonzero((pairs.table["split"] == "train").to_numpy())
-    if config.features != "latents":
-        sample = mean[train_rows[:4096]].astype(np.float32)
-        prior.feature_mean.copy_(torch.from_numpy(sample.mean(axis=(0, 2, 3), keepdims=True)[0]))
-        prior.feature_std.copy_(torch.from_numpy(sample.std(axis=(0, 2, 3), keepdims=True)[0] + 1e-3))
-    if config.init_vit:
-        loaded = load_vit_weights(prior.vit, config.init_vit)
-        for what in ("taken", "left_out", "added"):
-            names = getattr(loaded, what)
-            print(f"--init-vit: {what.replace('_', ' ')}: {len(names)} ({', '.join(names[:3])} ...)")
-    noise = {"latent_noise": config.latent_noise, "max_shift": config.max_shift}
-    standardize = copy.deepcopy(prior).standardize  # on the CPU, where batches are made
-    train_data = make_source(pairs, "train", mean, std, codec, standardize=standardize, **noise)
-    validation_data = make_source(pairs, "validation", mean, std, codec, standardize=standardize)
 
-    def objective(model, batch, generator):
-        predicted, logits = model(batch["latents"], return_findings=True)
-        return prior_losses(
-            predicted,
-            batch["report_embeddings"],
-            config.loss,
-            codec.loss,
-            batch["token_ids"],
-            findings=(logits, batch["labels"]),
-        )
-
-    def save(model: ReportPrior, folder: Path) -> None:
+    def save(model: FilmToReport, folder: Path) -> None:
         model.save_pretrained(folder)
-        inputs = (mean[train_rows[at : at + 256]] for at in range(0, len(train_rows), 256))
-        FilmCheck.fit(np.concatenate([describe_maps(part) for part in inputs])).save(folder)
+        FilmCheck.fit(np.concatenate([describe_maps(maps) for maps in parts.read_train()])).save(folder)
 
     fit(
-        prior,
-        objective,
-        train_data,
-        validation_data,
-        with_epochs(config.train, config.num_epochs, len(train_data)),
+        FilmToReport(parts.prior, codec, config.loss, parts.encoder),
+        lambda model, batch, generator: model(batch),
+        parts.train,
+        parts.validation,
+        with_epochs(config.train, config.num_epochs, len(parts.train)),
         run,
         save,
+        groups=[
+            ParameterGroup(f"{name}.", config.tuned_rate)
+            for name, tuned in (("encoder", config.tune_encoder), ("codec", config.tune_decoder))
+            if tuned
+        ],
     )
+
+
+class Parts(NamedTuple):
+    """What is trained, and on what."""
+
+    prior: ReportPrior
+    encoder: ImageEncoder | None
+    train: ReportTargets
+    validation: ReportTargets
+    read_train: Callable[[], Iterator[np.ndarray]]
+    """Maps (N, C, H, W) of the training films, as the encoder is now, part by part."""
+
+
+def prepare_inputs(config: Config, pairs: PairsFolder, codec: ReportCodec) -> Parts:
+    """A prior on what is encoded once: latents, or features of a frozen encoder."""
+    mean, std = encode_inputs(config, pairs)
+    rows = {
+        name: np.flatnonzero((pairs.table["split"] == name).to_numpy()) for name in ("train", "validation")
+    }
+    sample = mean[rows["train"][:NUM_SAMPLED]].astype(np.float32)
+    prior = start_prior(config, torch.from_numpy(sample), codec)
+    settings = {"standardize": copy.deepcopy(prior).standardize}  # on the CPU, where batches are made
+    targets = {name: read_targets(config, pairs.split(name), codec) for name in rows}
+    noise = {"latent_noise": config.latent_noise, "max_shift": config.max_shift}
+    sources = [
+        LatentReportSource(mean, std, rows[name], *targets[name], **settings, **changes)
+        for name, changes in (("train", noise), ("validation", {}))
+    ]
+
+    def read_train() -> Iterator[np.ndarray]:
+        return (mean[rows["train"][at : at + 256]] for at in range(0, len(rows["train"]), 256))
+
+    return Parts(prior, None, *sources, read_train)
+
+
+def prepare_films(config: Config, pairs: PairsFolder, codec: ReportCodec) -> Parts:
+    """A prior, and the image encoder before it, which is trained too."""
+    if config.features == "latents":
+        raise ValueError("--tune-encoder: the latents' encoder is fixed; use --features classifier or clip")
+    encoder = ImageEncoder.from_pretrained(*open_encoder(config))
+    films = {
+        name: FilmStore(pairs.split(name).image_paths, encoder.image_size) for name in ("train", "validation")
+    }
+
+    @torch.no_grad()
+    def read(start: int, stop: int) -> torch.Tensor:
+        images = to_images(films["train"][np.arange(start, min(stop, len(films["train"])))])
+        return encoder(images.to(encoder.device)).float().cpu()
+
+    prior = start_prior(config, read(0, NUM_SAMPLED), codec)
+    sources = [
+        FilmReportSource(films[name], *read_targets(config, pairs.split(name), codec), augment=augment)
+        for name, augment in (("train", config.augmentation), ("validation", None))
+    ]
+
+    def read_train() -> Iterator[np.ndarray]:
+        return (read(at, at + 64).numpy() for at in range(0, len(films["train"]), 64))
+
+    return Parts(prior, encoder, *sources, read_train)
+
+
+def open_encoder(config: Config) -> tuple[Path, str, int]:
+    """Folder, flag and levels of the image encoder."""
+    folder = RunFolder.open(getattr(config, config.features), config.features).model_dir
+    return folder, f"--{config.features}", config.feature_levels
 
 
 def encode_inputs(config: Config, pairs: PairsFolder) -> tuple[np.ndarray, np.ndarray | None]:
@@ -201,10 +287,25 @@ def encode_inputs(config: Config, pairs: PairsFolder) -> tuple[np.ndarray, np.nd
         autoencoder = RunFolder.open(config.autoencoder, "autoencoder")
         latents = encode_latents(pairs, autoencoder.model_dir, cache, batch_size=32)
         return latents["latents_mean"], latents["latents_std"]
-    root = getattr(config, config.features)
-    folder = RunFolder.open(root, config.features).model_dir
-    encoder = ImageEncoder.from_pretrained(folder, f"--{config.features}").to(PartialState().device)
+    folder, *settings = open_encoder(config)
+    encoder = ImageEncoder.from_pretrained(folder, *settings).to(PartialState().device)
     return encode_features(pairs, encoder, model_hash(folder), cache), None
+
+
+def start_prior(config: Config, sample: torch.Tensor, codec: ReportCodec) -> ReportPrior:
+    """The prior that training starts from; `sample` (N, C, H, W) sets its shape and its features' scale."""
+    torch.manual_seed(config.train.seed)
+    embeddings = (codec.num_embeddings, codec.embedding_dim)
+    prior = build_prior(config.size, sample.shape[1:], embeddings, codec.fingerprint(), config.features)
+    if config.features != "latents":
+        prior.feature_mean.copy_(sample.mean(dim=(0, 2, 3))[:, None, None])
+        prior.feature_std.copy_(sample.std(dim=(0, 2, 3))[:, None, None] + 1e-3)
+    if config.init_vit:
+        loaded = load_vit_weights(prior.vit, config.init_vit)
+        for what in ("taken", "left_out", "added"):
+            names = getattr(loaded, what)
+            print(f"--init-vit: {what.replace('_', ' ')}: {len(names)} ({', '.join(names[:3])} ...)")
+    return prior
 
 
 def build_prior(
@@ -226,23 +327,16 @@ def build_prior(
     )
 
 
-def make_source(
-    pairs: PairsFolder,
-    split: str,
-    mean: np.ndarray,
-    std: np.ndarray | None,
-    codec: ReportCodec,
-    **settings: Any,
-) -> LatentReportSource:
-    """One split's latents (or features), with the embeddings and tokens of its reports."""
-    rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
-    part = pairs.split(split)
+def read_targets(
+    config: Config, part: PairsFolder, codec: ReportCodec
+) -> tuple[torch.Tensor, torch.Tensor, int, np.ndarray]:
+    """Arguments of `ReportTargets`: embeddings and tokens of a split's reports, the pad token, the labels."""
     reports, labels = part.table["report"].tolist(), part.labels
+    if config.size.num_attributes:
+        labels = np.concatenate([labels, attribute_labels(reports)], axis=1)
     batches = [reports[start : start + 64] for start in range(0, len(reports), 64)]
     embeddings = torch.cat([codec.encode(batch).cpu() for batch in batches])
-    token_ids, _ = codec.tokenize(reports)
-    pad = codec.tokenizer.pad_token_id
-    return LatentReportSource(mean, std, rows, embeddings, token_ids, pad, labels, **settings)
+    return embeddings, codec.tokenize(reports)[0], codec.tokenizer.pad_token_id, labels
 
 
 if __name__ == "__main__":

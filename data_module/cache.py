@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -201,7 +202,8 @@ class CacheWriter:
         size = sum(int(np.prod(shapes[name])) * values.itemsize for name, values in chunk.items())
         free = shutil.disk_usage(self.partial).free
         print(
-            f"latent cache {self.final}: {', '.join(chunk)}: {size / 1e9:.3f} GB ({free / 1e9:.0f} GB free)"
+            f"latent cache {self.final}: {', '.join(chunk)}: {size / 1e9:.3f} GB ({free / 1e9:.0f} GB free)",
+            file=sys.stderr,  # generate_reports.py --image writes its report, and that alone, to stdout
         )
         if size + _FREE_MARGIN > free:
             raise ValueError(

@@ -27,6 +27,9 @@ class DecodingConfig:
     """Softmax temperature, for method sample."""
     top_p: float = 0.9
     """Smallest set of tokens with this probability is drawn from, for method sample."""
+    num_candidates: int = 1
+    """Reports drawn for a film, for method sample with a prior that predicts findings: the one that agrees
+    best with them is kept, the greedy one being a candidate too."""
     no_repeat_ngram_size: int = 0
     """No token sequence of this length occurs twice in a report; 0 allows all (reports do repeat words)."""
     min_new_tokens: int = 0
@@ -37,6 +40,12 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         for name, wrong, need in (
             ("num_beams", self.num_beams < 1, "at least 1"),
+            ("num_candidates", self.num_candidates < 1, "at least 1"),
+            (
+                "num_candidates",
+                self.num_candidates > 1 and self.method != "sample",
+                "1 without --method sample",
+            ),
             ("temperature", self.temperature <= 0, "above 0"),
             ("top_p", not 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("no_repeat_ngram_size", self.no_repeat_ngram_size < 0, "0 or more"),

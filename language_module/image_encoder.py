@@ -29,11 +29,16 @@ class ImageEncoder(nn.Module):
             torchxrayvision's `DenseNet`.
         image_size: films are brought to this side first.
         mean, std: of pixel values in 0..1, as the network was trained.
+        num_levels: maps of the network's last stages (or blocks of a ViT), stacked at the finest one's
+            places. A ResNet's last map is too coarse for the side and the extent of what is seen.
     """
 
-    def __init__(self, model: nn.Module, image_size: int, mean: float = 0.5, std: float = 0.5) -> None:
+    def __init__(
+        self, model: nn.Module, image_size: int, mean: float = 0.5, std: float = 0.5, num_levels: int = 1
+    ) -> None:
         super().__init__()
         self.model, self.image_size, self.mean, self.std = model, image_size, mean, std
+        self.num_levels = num_levels
         with torch.no_grad():
             training = model.training
             shape = self.eval()(torch.zeros(1, 1, image_size, image_size, device=self.device)).shape
@@ -58,12 +63,19 @@ class ImageEncoder(nn.Module):
         config = getattr(self.model.config, "vision_config", self.model.config)
         num_channels = getattr(config, "num_channels", 3)
         pixel_values = ((images + 1.0) / 2.0 - self.mean) / self.std
-        states = self.model(pixel_values=pixel_values.expand(-1, num_channels, -1, -1)).last_hidden_state
-        if states.ndim == 4:
-            return states
-        side = math.isqrt(states.shape[1])
-        patches = states[:, states.shape[1] - side * side :]  # after the class token, where there is one
-        return patches.transpose(1, 2).unflatten(2, (side, side))
+        output = self.model(
+            pixel_values=pixel_values.expand(-1, num_channels, -1, -1),
+            output_hidden_states=self.num_levels > 1,
+        )
+        if self.num_levels == 1:
+            return _as_map(output.last_hidden_state)
+        if len(output.hidden_states) < self.num_levels:
+            raise ValueError(
+                f"--feature-levels {self.num_levels}: this encoder has {len(output.hidden_states)}"
+            )
+        levels = [*output.hidden_states[-self.num_levels : -1], output.last_hidden_state]
+        maps = [_as_map(states) for states in levels]
+        return torch.cat([functional.interpolate(level, maps[0].shape[2:]) for level in maps], dim=1)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """A model folder of its own, as it was read."""
@@ -80,15 +92,19 @@ class ImageEncoder(nn.Module):
         ViTImageProcessor(size=size, image_mean=[self.mean], image_std=[self.std]).save_pretrained(folder)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, flag: str = "--encoder") -> "ImageEncoder":
+    def from_pretrained(
+        cls, source: str | Path, flag: str = "--encoder", num_levels: int = 1
+    ) -> "ImageEncoder":
         """A transformers ViT, ResNet, CLIP or timm model (folder or hub name), or a saved DenseNet.
 
         The head of a classifier is left out.
 
         Raises:
-            ValueError: it cannot be read, or is no image model.
+            ValueError: it cannot be read, is no image model, or has fewer levels.
         """
         if (Path(source) / DENSENET).is_file():
+            if num_levels > 1:
+                raise ValueError(f"--feature-levels {num_levels}: torchxrayvision's DenseNet gives one")
             return build_densenet(load_file(Path(source) / DENSENET))
         try:
             config = AutoConfig.from_pretrained(source)
@@ -105,7 +121,16 @@ class ImageEncoder(nn.Module):
         if getattr(model, "main_input_name", "") != "pixel_values":
             raise ValueError(f"{flag} {source} holds a {config.model_type} model; an image model is needed")
         size, mean, std = _preprocessing(Path(source), model.config)
-        return cls(model.eval(), size, mean, std)
+        return cls(model.eval(), size, mean, std, num_levels)
+
+
+def _as_map(states: torch.Tensor) -> torch.Tensor:
+    """Tokens (B, [class +] N, C) or maps (B, C, h, w) -> maps."""
+    if states.ndim == 4:
+        return states
+    side = math.isqrt(states.shape[1])
+    patches = states[:, states.shape[1] - side * side :]  # after the class token, where there is one
+    return patches.transpose(1, 2).unflatten(2, (side, side))
 
 
 def build_vit(image_size: int, patch_size: int, dim: int, depth: int, num_heads: int) -> ImageEncoder:
@@ -150,7 +175,9 @@ def encode_features(
     Args:
         identity: of the encoder's weights, such as `data_module.cache.model_hash` of its folder.
     """
-    key = cache_key(pairs.manifest_hash(), {"encoder": identity}, {"kind": "features"})
+    key = cache_key(
+        pairs.manifest_hash(), {"encoder": identity}, {"kind": "features", "num_levels": encoder.num_levels}
+    )
     if not LatentCache.exists(cache_root, key):
         paths = pairs.image_paths
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,16 +68,54 @@ def prior_losses(
     return {"loss": loss, **losses}
 
 
-class LatentReportSource:
+class ReportTargets:
+    """What a prior learns to say of each film; a subclass adds what it reads.
+
+    Args:
+        report_embeddings: (N, K, D) targets.
+        token_ids: (N, T) of the reports, padded with `pad_token_id`.
+        labels: (N, F) certainties of the findings, or None.
+    """
+
+    def __init__(
+        self,
+        report_embeddings: torch.Tensor,
+        token_ids: torch.Tensor,
+        pad_token_id: int,
+        labels: np.ndarray | None = None,
+    ) -> None:
+        self.report_embeddings, self.token_ids = report_embeddings, token_ids
+        self.labels = None if labels is None else torch.from_numpy(labels)
+        self.pad_token_id = pad_token_id
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def read_inputs(self, indices: np.ndarray, generator: torch.Generator) -> torch.Tensor:
+        """What the prior reads of these items."""
+        raise NotImplementedError
+
+    def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """inputs (B, ...), report_embeddings (B, K, D), token_ids (B, T), labels (B, F)."""
+        inputs = self.read_inputs(indices, generator)
+        token_ids = self.token_ids[indices]
+        width = int((token_ids != self.pad_token_id).sum(dim=1).max())
+        batch = {
+            "inputs": inputs,
+            "report_embeddings": self.report_embeddings[indices],
+            "token_ids": token_ids[:, : -(-width // 16) * 16],
+        }
+        return batch if self.labels is None else {**batch, "labels": self.labels[indices]}
+
+
+class LatentReportSource(ReportTargets):
     """Films' posteriors with their reports' embeddings and tokens.
 
     Args:
         latents_mean, latents_std: (N, C, H, W) of the scaled posterior, arrays or memory maps; features of
             an image encoder have no deviation: None.
         rows: rows of the arrays that belong to this split.
-        report_embeddings: (len(rows), K, D) targets.
-        token_ids: (len(rows), T) of the reports, padded with `pad_token_id`.
-        labels: (len(rows), F) certainties of the findings, or None.
+        targets: as of `ReportTargets`, one a row.
         latent_noise: deviation of extra noise on the latents, so that generated ones, which are less
             exact than encoded ones, still read well. 0 also switches the posterior's own sampling off.
         max_shift: films are moved by up to this many latent cells each way, with the edge repeated.
@@ -88,25 +127,17 @@ class LatentReportSource:
         latents_mean: np.ndarray,
         latents_std: np.ndarray | None,
         rows: np.ndarray,
-        report_embeddings: torch.Tensor,
-        token_ids: torch.Tensor,
-        pad_token_id: int,
-        labels: np.ndarray | None = None,
+        *targets: Any,
         latent_noise: float = 0.0,
         max_shift: int = 0,
         standardize: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
+        super().__init__(*targets)
         self.mean, self.std, self.rows = latents_mean, latents_std, np.asarray(rows)
-        self.standardize = standardize
-        self.report_embeddings, self.token_ids = report_embeddings, token_ids
-        self.labels = None if labels is None else torch.from_numpy(labels)
-        self.pad_token_id, self.latent_noise, self.max_shift = pad_token_id, latent_noise, max_shift
+        self.standardize, self.latent_noise, self.max_shift = standardize, latent_noise, max_shift
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """latents (B, C, H, W), report_embeddings (B, K, D), token_ids (B, T), labels (B, F)."""
+    def read_inputs(self, indices: np.ndarray, generator: torch.Generator) -> torch.Tensor:
+        """Latents or features (B, C, H, W)."""
         rows = self.rows[indices]
         latents = torch.from_numpy(self.mean[rows].astype(np.float32))
         if self.standardize:
@@ -115,13 +146,4 @@ class LatentReportSource:
             posterior = () if self.std is None else (torch.from_numpy(self.std[rows].astype(np.float32)),)
             for scale in (*posterior, self.latent_noise):
                 latents = latents + scale * torch.randn(latents.shape, generator=generator)
-        if self.max_shift:
-            latents = shift_films(latents, self.max_shift, generator)
-        token_ids = self.token_ids[indices]
-        width = int((token_ids != self.pad_token_id).sum(dim=1).max())
-        batch = {
-            "latents": latents,
-            "report_embeddings": self.report_embeddings[indices],
-            "token_ids": token_ids[:, : -(-width // 16) * 16],
-        }
-        return batch if self.labels is None else {**batch, "labels": self.labels[indices]}
+        return shift_films(latents, self.max_shift, generator) if self.max_shift else latents

@@ -22,6 +22,8 @@ class ReportPrior(ModelMixin, ConfigMixin):
             without them barely learns to see (Xiao et al., "Early convolutions", NeurIPS 2021).
         num_findings: findings that the stem's features are also asked for (`return_findings`). Their
             probabilities then shift the embeddings, so that a report says what was seen; 0 = none.
+        num_attributes: sides and grades of findings that features and ViT together are asked for; they join
+            the findings in all of the above.
         num_embeddings, embedding_dim: K and D of the codec.
         codec_fingerprint: `ReportCodec.fingerprint()` of the codec it was trained for; empty = unknown.
         features: what it reads: "latents" of the autoencoder, or the feature maps of a frozen image encoder
@@ -40,6 +42,7 @@ class ReportPrior(ModelMixin, ConfigMixin):
         stem_depth: int = 0,
         stem_channels: int = 64,
         num_findings: int = 0,
+        num_attributes: int = 0,
         dropout: float = 0.0,
         drop_path: float = 0.0,
         num_embeddings: int = 1,
@@ -81,8 +84,12 @@ class ReportPrior(ModelMixin, ConfigMixin):
                     "--num-findings needs --stem-depth 1 or more: the stem's features predict them"
                 )
             self.findings_head = nn.Linear(channels, num_findings)
+            if num_attributes:
+                self.attributes_head = nn.Linear(channels + dim, num_attributes)
             self.findings_shift = nn.Sequential(
-                nn.Linear(num_findings, dim), nn.GELU(), nn.Linear(dim, num_embeddings * embedding_dim)
+                nn.Linear(num_findings + num_attributes, dim),
+                nn.GELU(),
+                nn.Linear(dim, num_embeddings * embedding_dim),
             )
 
     def standardize(self, features: torch.Tensor) -> torch.Tensor:
@@ -96,7 +103,7 @@ class ReportPrior(ModelMixin, ConfigMixin):
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor | None]:
         """Latents (B, C, H, W) -> report embeddings (B, K, D), and with `return_findings` a pair.
 
-        Its second is the findings' logits (B, num_findings), None for a prior that has none.
+        Its second is the logits (B, num_findings + num_attributes), None for a prior that has none.
 
         Raises:
             ValueError: latents of another shape than the prior was built for.
@@ -109,10 +116,15 @@ class ReportPrior(ModelMixin, ConfigMixin):
                 f"{', '.join(map(str, wanted))}): it was trained on another autoencoder or film size"
             )
         features = self.stem(latents.to(self.dtype))
-        embeddings = self.head(self.vit.forward_features(features)[:, : config.num_embeddings])
-        logits = None
+        tokens = self.vit.forward_features(features)[:, : config.num_embeddings]
+        embeddings, logits = self.head(tokens), None
         if config.num_findings:
-            logits = self.findings_head(features.mean(dim=(2, 3)))
+            pooled = features.mean(dim=(2, 3))
+            logits = self.findings_head(pooled)
+            if config.num_attributes:
+                # Of the mean over places alone, left and right are hard to tell.
+                seen = torch.cat([pooled, tokens.mean(dim=1)], dim=1)
+                logits = torch.cat([logits, self.attributes_head(seen)], dim=1)
             embeddings = embeddings + self.findings_shift(logits.sigmoid()).view_as(embeddings)
         return (embeddings, logits) if return_findings else embeddings
 

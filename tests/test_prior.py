@@ -131,13 +131,13 @@ def make_source(**noise):
     rows = np.array([1, 3, 5])
     ids = torch.tensor([[0, 5, 2] + [1] * 29, [0, 2] + [1] * 30, [0] + [5] * 20 + [2] + [1] * 10])
     embeddings = torch.arange(3.0).reshape(3, 1, 1).expand(3, 2, 16)
-    return mean, LatentReportSource(mean, std, rows, embeddings, ids, pad_token_id=1, **noise)
+    return mean, LatentReportSource(mean, std, rows, embeddings, ids, 1, **noise)
 
 
 def test_source_takes_its_rows():
     mean, source = make_source()
     batch = source.get_batch(np.array([2, 0]), torch.Generator())
-    assert torch.equal(batch["latents"], torch.from_numpy(mean[[5, 1]]).float())
+    assert torch.equal(batch["inputs"], torch.from_numpy(mean[[5, 1]]).float())
     assert batch["report_embeddings"][:, 0, 0].tolist() == [2.0, 0.0]
     assert batch["token_ids"].shape == (2, 32)
     assert source.get_batch(np.array([0]), torch.Generator())["token_ids"].shape == (1, 16)
@@ -149,7 +149,7 @@ def test_source_noise_is_the_posteriors_and_its_own():
 
     def draw(seed):
         generator = torch.Generator().manual_seed(seed)
-        return source.get_batch(np.zeros(2000, dtype=int), generator)["latents"]
+        return source.get_batch(np.zeros(2000, dtype=int), generator)["inputs"]
 
     noise = draw(0) - torch.from_numpy(mean[1]).float()
     assert noise.std().item() == pytest.approx((0.25**2 + 0.6**2) ** 0.5, rel=0.01)
@@ -160,7 +160,7 @@ def test_source_noise_is_the_posteriors_and_its_own():
 def test_source_shifts_whole_cells():
     mean, source = make_source(max_shift=1)
     film = torch.from_numpy(mean[1]).float()
-    latents = source.get_batch(np.zeros(40, dtype=int), torch.Generator().manual_seed(0))["latents"]
+    latents = source.get_batch(np.zeros(40, dtype=int), torch.Generator().manual_seed(0))["inputs"]
     inner = {tuple(latent[0, 1:-1, 1:-1].flatten().tolist()) for latent in latents}
     wanted = {
         tuple(film[0, 1 + y : 7 + y, 1 + x : 7 + x].flatten().tolist())

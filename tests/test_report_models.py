@@ -16,18 +16,22 @@ import train_report_gpt
 from data_module.demo import write_demo
 from data_module.demo.film import render_film
 from data_module.demo.study import get_study
+from data_module.demo.wording import NUM_ATTRIBUTES
+from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder
+from language_module import ImageEncoder, ReportCodec
 from prior_model import ReportPrior
+from report_models import choose_drafts
 
 TRAIN = ["--num-steps", "2", "--batch-size", "4", "--warmup-steps", "0", "--num-validation-batches", "1"]
 BART = ["--vocab-size", "400", "--d-model", "32", "--encoder-layers", "1", "--decoder-layers", "1"]
 BART += ["--num-heads", "2", "--ffn-dim", "32", "--num-embeddings", "2", "--max-tokens", "32"]
-MODELS = ("prior", "report_gpt", "retrieval", "most-frequent")
+MODELS = ("prior", "tuned", "report_gpt", "retrieval", "most-frequent")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Data, a classifier, a codec, a prior on the classifier's features, and the baseline."""
+    """Data, a classifier, a codec, priors on its features as they are and tuned, and the baseline."""
     root = tmp_path_factory.mktemp("models")
     data = ["--data", f"{root}/data"]
     write_demo(root / "data", num_studies=60, size=32, num_workers=1)
@@ -37,6 +41,9 @@ def root(tmp_path_factory):
     prior = ["--features", "classifier", "--classifier", f"{root}/classifier", "--language", f"{root}/bart"]
     prior += ["--patch-size", "1", "--stem-depth", "0", "--max-shift", "0", "--dim", "32", "--num-heads", "2"]
     train_prior_model.main([*data, *prior, *TRAIN, "--out", f"{root}/prior"])
+    tuned = ["--tune-encoder", "--tune-decoder", "--feature-levels", "2", "--num-attributes", "70"]
+    tuned += ["--decoder-loss-weight", "1"]
+    train_prior_model.main([*data, *prior, *tuned, *TRAIN, "--out", f"{root}/tuned"])
     gpt = ["--encoder", f"{root}/classifier", "--vocab-size", "400", "--dim", "32", "--depth", "1"]
     gpt += ["--num-heads", "2", "--num-prefix", "2", "--mapping-heads", "2", "--max-tokens", "32"]
     train_report_gpt.main([*data, *gpt, *TRAIN, "--out", f"{root}/report_gpt"])
@@ -93,8 +100,7 @@ def test_a_folder_of_films(root, films, tmp_path, model):
     assert all(name in reason for name, reason in zip(skipped["item"], skipped["reason"], strict=True))
     # The same film at 8 and 16 bits gives the same report.
     assert table["report"][0] == table["report"][1]
-    left = {path.name for path in tmp_path.iterdir()} - {"cache"}  # of retrieval
-    assert left == {"reports.csv", "skipped.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"reports.csv", "skipped.csv"}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -118,7 +124,59 @@ def test_floors(root, tmp_path):
     assert pd.read_csv(tmp_path / "own.csv")["report"].tolist() == train["report"].tolist()
 
 
-@pytest.mark.parametrize("model", ["prior", "report_gpt", "retrieval"])
+def test_what_is_tuned_lies_in_the_run(root):
+    """Encoder and decoder have moved, the codec's encoder has not, and the prior speaks to its own codec."""
+    before = ReportCodec.from_pretrained(root / "bart" / "model")
+    after = ReportCodec.from_pretrained(root / "tuned" / "model" / "codec")
+    prior = ReportPrior.from_pretrained(root / "tuned" / "model")
+    prior.check_codec(after.num_embeddings, after.embedding_dim, after.fingerprint())
+    with pytest.raises(ValueError, match="was trained for codec"):
+        prior.check_codec(before.num_embeddings, before.embedding_dim, before.fingerprint())
+    old, new = before.state_dict(), after.state_dict()
+    for part, fixed in (("encoder.layers.", True), ("decoder.layers.", False)):
+        names = [name for name in old if name.startswith(f"bart.model.{part}")]
+        assert names
+        assert all(torch.equal(old[name], new[name]) for name in names) == fixed, part
+    folders = (root / "classifier" / "model", root / "tuned" / "model" / "encoder")
+    encoders = [ImageEncoder.from_pretrained(folder) for folder in folders]
+    film = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(*(encoder(film) for encoder in encoders))
+
+
+def test_levels_are_the_stages_maps(root):
+    """The finest of them as it is, the last one at its places; too many are named."""
+    folder = root / "classifier" / "model"
+    film = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    last = ImageEncoder.from_pretrained(folder)(film)
+    both = ImageEncoder.from_pretrained(folder, num_levels=2)(film)
+    assert last.shape == (1, 16, 4, 4)
+    assert both.shape == (1, 24, 8, 8)
+    assert torch.equal(both[:, 8:], last.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
+    with pytest.raises(ValueError, match="--feature-levels 9"):
+        ImageEncoder.from_pretrained(folder, num_levels=9)
+
+
+def test_the_draft_that_says_what_is_seen_is_chosen():
+    """By findings, by side where findings agree, and a side that is told rightly before none."""
+    names = (
+        "FINDINGS: {} IMPRESSION: {}".format(*[text] * 2)
+        for text in (
+            "The heart is moderately enlarged.",
+            "There is a small left pneumothorax.",
+            "There is a small right pneumothorax.",
+            "There is a pneumothorax.",
+        )
+    )
+    drafts = [[text, text] for text in names]
+    logits = torch.full((2, 14 + NUM_ATTRIBUTES), -0.1)
+    place = FINDINGS.index("Pneumothorax")
+    logits[0, place], logits[1, FINDINGS.index("Cardiomegaly")] = 3.0, 3.0
+    logits[:, 14 + 5 * place], logits[:, 14 + 5 * place + 1] = -4.0, 4.0
+    assert choose_drafts(drafts, logits) == [drafts[2][0], drafts[0][1]]
+    assert choose_drafts(drafts[1:2] + drafts[3:], logits)[0] == drafts[3][0]
+
+
+@pytest.mark.parametrize("model", ["prior", "tuned", "report_gpt", "retrieval"])
 def test_a_photo_is_warned_of_and_films_are_not(root, tmp_path, model, capsys):
     """A photograph of a flower, which comes with scikit-learn, against the demo's own films."""
     from sklearn.datasets import load_sample_image

@@ -1,9 +1,12 @@
 """Side and severity of each finding as a demo report words them, to check generated reports against."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from data_module.demo.study import DEGREES, SIZES
+from data_module.findings import FINDINGS
 from data_module.sentences import split_sentences
 
 # What names a finding in a demo sentence; the first that fits counts, so that "opacities ... are consistent
@@ -33,6 +36,8 @@ _BOTH = re.compile(r"\b(?:bilateral|both|bibasilar|right and left|lung bases)\b"
 _SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 _SEVERITY = re.compile(rf"\b({'|'.join((*SIZES, *DEGREES))})(?:ly)?\b", re.IGNORECASE)
 
+NUM_ATTRIBUTES = 5 * len(FINDINGS)
+
 Attributes = dict[str, dict[str, str]]
 
 
@@ -58,6 +63,25 @@ def read_attributes(report: str) -> Attributes:
         if severity:
             said.setdefault("severity", severity[1].lower())
     return found
+
+
+def attribute_labels(reports: Sequence[str]) -> np.ndarray:
+    """(N, NUM_ATTRIBUTES) float32: for each of the findings in turn left, right, and the three grades.
+
+    1 or 0 where the report calls the finding present and tells its side, or its grade; -1 (left out of a
+    loss) elsewhere.
+    """
+    labels = np.full((len(reports), len(FINDINGS), 5), -1.0, dtype=np.float32)
+    for row, report in zip(labels, reports, strict=True):
+        for finding, said in read_attributes(report).items():
+            values = row[FINDINGS.index(finding)]
+            if side := said.get("side"):
+                values[:2] = side in ("left", "bilateral"), side in ("right", "bilateral")
+            if severity := said.get("severity"):
+                # "moderate" stands in both scales, at the same place.
+                scale = SIZES if severity in SIZES else DEGREES
+                values[2:] = np.arange(3) == scale.index(severity)
+    return labels.reshape(len(reports), NUM_ATTRIBUTES)
 
 
 def count_right(references: Iterable[str], hypotheses: Iterable[str], attribute: str) -> tuple[int, int]:
