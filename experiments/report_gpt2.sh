@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Reports from films, in one table: the paper's codec and prior, ours on latents and on a classifier's features
-# (encoder and decoder trained along; one report greedily, or the best of several drafts), the two-stage GPT-2 baseline ("Automated Radiology Report Generation"), and two
-# floors that published systems often fail to beat: the most frequent report, and the report of the training
-# film that is nearest in the classifier's features.
+# Reports from films, in one table: the paper's codec and prior, ours on latents and on films (a classifier's
+# features, encoder and decoder trained along; one report greedily, or the best of several drafts), the two-stage
+# GPT-2 baseline ("Automated Radiology Report Generation"), and two floors that published systems often fail to
+# beat: the most frequent report, and the report of the training film that is nearest in the classifier's features.
 #
 #   bash experiments/report_gpt2.sh                         # demo scale: phantoms, after experiments/cxr_irgen.sh
 #   SCALE=paper DATA=mimic-pairs bash experiments/report_gpt2.sh   # published sizes and weights
@@ -27,7 +27,7 @@ case $SCALE in
     PAPER_PRIOR="--num-steps 1000 --depth 4 --stem-depth 0 --num-findings 0 --findings-weight 0 --decoder-loss-weight 0 --latent-noise 0 --max-shift 0"
     # Meant to take equal time; by CPU seconds GPT-2 takes 426 s, and ours is still to be timed on a quiet core.
     OURS_CODEC="" OURS_PRIOR=""
-    ON_FILMS="--patch-size 1 --stem-depth 0 --depth 2 --num-steps 1000 --learning-rate 3e-3 --decoder-items 16"
+    ON_FILMS="--patch-size 1 --stem-depth 0 --depth 2 --num-steps 1000 --learning-rate 3e-3 --decoder-items 16 --num-attributes 70"
     STAGE_1="--num-steps 700" STAGE_2="--num-steps 700 --learning-rate 5e-4"
     ;;
   paper)
@@ -42,7 +42,7 @@ case $SCALE in
     ;;
   *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;
 esac
-TUNED="--feature-levels 2 --tune-encoder --tune-decoder --num-attributes 70 --mse-weight 0 --cosine-weight 0"
+TUNED="--feature-levels 2 --tune-encoder --tune-decoder --mse-weight 0 --cosine-weight 0"
 
 $PYTHON train_autoencoder.py --preset $SCALE --data "$DATA" --out "$OUT/autoencoder" $DRY
 $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
