@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from torchmetrics.functional.image import (
     multiscale_structural_similarity_index_measure,
     structural_similarity_index_measure,
@@ -16,6 +18,7 @@ from data_module.images import load_images
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11  # pixels of the Gaussian window, which must fit into the coarsest scale
 MAX_SIDE = 256
+BATCH = 20  # pairs
 
 
 def draw_pairs(
@@ -73,12 +76,18 @@ def compare_pairs(
         return Similarities(np.empty((0, 2), int), np.empty(0))
     used, places = np.unique(np.concatenate([first, second]), return_inverse=True)
     images = load_images([paths[row] for row in used], size)
-    a, b = images[places[: len(first)]], images[places[len(first) :]]
     if groups is None:
-        values = structural_similarity_index_measure(a, b, data_range=2.0, reduction="none")
+        compare = partial(structural_similarity_index_measure, data_range=2.0, reduction="none")
     else:
-        betas = tuple(weight / sum(weights) for weight in weights)
-        values = multiscale_structural_similarity_index_measure(
-            a, b, data_range=2.0, betas=betas, normalize="relu", kernel_size=WINDOW, reduction="none"
+        compare = partial(
+            multiscale_structural_similarity_index_measure,
+            data_range=2.0,
+            betas=tuple(weight / sum(weights) for weight in weights),
+            normalize="relu",
+            kernel_size=WINDOW,
+            reduction="none",
         )
+    # In batches: the windows' sums of all pairs at once would take gigabytes.
+    sides = (torch.from_numpy(side).split(BATCH) for side in (places[: len(first)], places[len(first) :]))
+    values = torch.cat([compare(images[a], images[b]) for a, b in zip(*sides, strict=True)])
     return Similarities(np.stack([first, second], axis=1), values.numpy().astype(np.float64))
