@@ -11,29 +11,32 @@ import matplotlib.pyplot as plt
 from data_module.images import read_pixels
 from data_module.pairs import PairsFolder
 
+WIDTH, HEIGHT, MARGIN = 4.7, 1.75, 0.06  # inches of an item, and around its film
+NUM_LINES = 12  # of text that fit beside a film
+
 
 def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_columns: int = 3) -> None:
     """Draw the first films of a folder, each with its prompt (bold) and report, as a PNG."""
     shown = min(len(pairs), num_rows * num_columns)
-    num_rows = -(-shown // num_columns)
-    figure, axes = plt.subplots(
-        num_rows,
-        2 * num_columns,
-        figsize=(5.2 * num_columns, 2.2 * num_rows),
-        squeeze=False,
-        gridspec_kw={"width_ratios": [1, 1.5] * num_columns},
-    )
-    for axis in axes.flat:
-        axis.axis("off")
+    num_columns = min(num_columns, shown)
+    width, height = WIDTH * num_columns, HEIGHT * -(-shown // num_columns)
+    figure = plt.figure(figsize=(width, height), dpi=110)
+    side = HEIGHT - 2 * MARGIN
     for place in range(shown):
         row = pairs.table.iloc[place]
-        film, text = axes[place // num_columns, 2 * (place % num_columns) :][:2]
+        left = WIDTH * (place % num_columns) + MARGIN
+        top = height - HEIGHT * (place // num_columns) - MARGIN
+        film = figure.add_axes((left / width, (top - side) / height, side / width, side / height))
+        film.axis("off")
         film.imshow(read_pixels(pairs.root / row["file_name"]), cmap="gray", vmin=0, vmax=255)
-        prompt = "" if row.isna()["prompt"] else textwrap.fill(row["prompt"], 52)
-        report = textwrap.fill(str(row["report"]), 62)
-        text.text(0, 1, prompt, va="top", fontsize=6.5, fontweight="bold", transform=text.transAxes)
-        below = 1 - 0.062 * (prompt.count("\n") + 1.8)
-        text.text(0, below, report, va="top", fontsize=5.5, transform=text.transAxes)
-    figure.tight_layout(pad=0.4)
-    figure.savefig(path, dpi=110)
+        prompt = "" if row.isna()["prompt"] else textwrap.fill(row["prompt"], 46, max_lines=5)
+        report = textwrap.fill(str(row["report"]), 58, max_lines=NUM_LINES - prompt.count("\n"))
+        # The report begins where the prompt's lines end.
+        for text, lines_above, style in (
+            (prompt, 0.0, {"fontsize": 7, "fontweight": "bold"}),
+            (report, prompt.count("\n") + 1.6 if prompt else 0.0, {"fontsize": 6.5}),
+        ):
+            x, y = left + side + 2 * MARGIN, top - 0.118 * lines_above
+            figure.text(x / width, y / height, text, va="top", linespacing=1.25, **style)
+    figure.savefig(path)
     plt.close(figure)
