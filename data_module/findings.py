@@ -37,6 +37,7 @@ FIVE_FINDINGS: tuple[str, ...] = (
 )
 
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0  # a finding that is not mentioned is NaN (an empty cell)
+PROMPT_START = "A chest X ray image"
 CERTAINTIES = (POSITIVE, NEGATIVE, UNCERTAIN)
 
 
@@ -57,7 +58,7 @@ def prompt_sentence(labels: Mapping[str, float]) -> str:
     """
     check_labels(labels)
     groups = {code: [name.lower() for name in FINDINGS if labels.get(name) == code] for code in CERTAINTIES}
-    sentence = "A chest X ray image"
+    sentence = PROMPT_START
     if groups[POSITIVE]:
         sentence += f" with {_enumerate(groups[POSITIVE])}"
     if groups[NEGATIVE]:

@@ -22,7 +22,8 @@ CURVE_COLOURS = (SYNTHETIC_COLOUR, "#2b6a99", "#4f8a3c", "#8b5ea8")
 MAX_CURVES = 12  # findings shown
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, apart from pyplot's state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -41,7 +42,7 @@ def plot_auroc(section: Mapping[str, Any]) -> Figure:
     """Bar chart of the AUROC of each finding, synthetic beside real."""
     made, real = section["auroc_per_finding"], section["auroc_per_finding_real"]
     names = [name for name in FINDINGS if name in made or name in real]
-    figure = _figure(7.5, 0.42 * max(len(names), 3) + 1.2)
+    figure = new_figure(7.5, 0.42 * max(len(names), 3) + 1.2)
     axes = figure.add_subplot()
     rows = range(len(names))
     missing = float("nan")
@@ -68,7 +69,7 @@ def draw_auroc(section: Mapping[str, Any], path: Path) -> None:
 def plot_curves(items: Items, findings: Sequence[str]) -> Figure:
     """Precision over recall, and frequency over probability, of each finding, synthetic beside real."""
     shown = list(findings)[:MAX_CURVES]
-    figure = _figure(8.0, 1.9 * -(-len(shown) // 3) * 2 + 0.6)
+    figure = new_figure(8.0, 1.9 * -(-len(shown) // 3) * 2 + 0.6)
     grid = figure.subplots(-(-len(shown) // 3) * 2, 3, squeeze=False)
     for axes in grid.flat:
         axes.set_visible(False)
@@ -100,7 +101,7 @@ def plot_guidance(points: Sequence[Mapping[str, Any]]) -> Figure:
     Args:
         points: see `guidance.read_points`.
     """
-    figure = _figure(8.0, 3.2)
+    figure = new_figure(8.0, 3.2)
     curves = dict.fromkeys(point["curve"] for point in points)
     for axes, (title, key, beside) in zip(figure.subplots(1, len(FIGURES)), FIGURES, strict=True):
         for place, curve in enumerate(curves):
@@ -126,7 +127,7 @@ def plot_guidance(points: Sequence[Mapping[str, Any]]) -> Figure:
 
 def plot_distances(items: Items, section: Mapping[str, Any]) -> Figure:
     """Distances to the nearest training film: synthetic over held-out real, and the threshold."""
-    figure = _figure(8.0, 2.4)
+    figure = new_figure(8.0, 2.4)
     for axes, name in zip(figure.subplots(1, 3), MEASURES, strict=True):
         values = [items[name][items["stratum"] == side] for side in (REAL, SYNTHETIC)]
         bins = np.linspace(0.0, max(float(v.max()) for v in values) + 1e-9, 40)

@@ -1,5 +1,6 @@
 """Several results.json beside each other: runs that differ in their seed alone become mean and interval."""
 
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from data_module.files import write_atomic
+from evaluation.side_by_side import open_systems, plot_side_by_side, shared_prompts
 
 # Headline figures: where they stand in results.json, and the same of real films or pairs, at the same n.
 FIGURES = {
@@ -33,7 +35,7 @@ def summarise(results: Sequence[str | Path], out: Path) -> str:
         results: folders, or NAME=FOLDER.
 
     Returns:
-        The Markdown that is written to `out`.
+        The Markdown that is written to `out`; where the films are still there, a picture lies beside it.
 
     Raises:
         ValueError: a folder without results.json, or two of one name.
@@ -64,6 +66,9 @@ def summarise(results: Sequence[str | Path], out: Path) -> str:
     if differences:
         lines += ["", "Differences, paired by seed, with their 95% t-intervals.", ""]
         lines += _table(differences, shown, {})
+    picture = _draw_films({name: next(iter(runs.values())) for name, runs in groups.items()}, out)
+    if picture:
+        lines += ["", f"![The first films of each, for the same prompts]({picture.name})"]
     text = "\n".join(lines) + "\n"
     write_atomic(out, text)
     return text
@@ -75,6 +80,19 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
         return float(np.mean(values)), float("nan")
     half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
     return float(np.mean(values)), float(half)
+
+
+def _draw_films(results: Mapping[str, Mapping], out: Path) -> Path | None:
+    """The systems' films beside each other, as a PNG beside the table; None with fewer than two to show."""
+    folders = open_systems(results)
+    rows = shared_prompts(list(folders.values()))
+    if len(folders) < 2 or not rows:
+        return None
+    path = out.with_suffix(".png")
+    stream = io.BytesIO()
+    plot_side_by_side(folders, rows).savefig(stream, format="png", dpi=110)
+    write_atomic(path, stream.getvalue())
+    return path
 
 
 def _collect(runs: Mapping[str, Mapping], section: str, name: str) -> dict[str, float]:

@@ -1,16 +1,22 @@
 """Seeds become mean and interval: checked against a hand-worked t-interval."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from data_module.pairs import write_pairs
 from evaluation.__main__ import main
+from evaluation.side_by_side import open_systems, plot_side_by_side, shared_prompts
 from evaluation.summary import interval
 
 
-def write(folder, auroc, fid, **more):
+def write(folder, auroc, fid, inputs=None, **more):
     folder.mkdir(parents=True)
-    (folder / "results.json").write_text(json.dumps({"films": {"auroc_mean": auroc, "fid": fid, **more}}))
+    result = {"films": {"auroc_mean": auroc, "fid": fid, **more}, "inputs": inputs or {}}
+    (folder / "results.json").write_text(json.dumps(result))
 
 
 def test_interval_by_hand():
@@ -62,3 +68,29 @@ def test_one_run_has_its_interval_over_patients_and_real_films_stand_below(tmp_p
     write(tmp_path / "c", 0.9, 10.0, fid_floor=7.0, auroc_mean_real=0.99)
     main(["summary", str(tmp_path / "a"), str(tmp_path / "c"), *out])
     assert "| real | | 0.9900 |  |" in (tmp_path / "table.md").read_text()
+
+
+def test_films_of_the_same_prompts_are_drawn_side_by_side(tmp_path):
+    """Three rows, of which the systems share two; a system whose films are gone has no row."""
+    for name, second in (("a", "Edema."), ("b", "Fracture."), ("gone", "Edema.")):
+        films = tmp_path / "films" / name
+        (films / "images").mkdir(parents=True)
+        rows = []
+        for number, prompt in enumerate(("Normal.", second, "Effusion.")):
+            file = f"images/{number}.png"
+            Image.fromarray(np.full((16, 16), 40 * number, np.uint8)).save(films / file)
+            rows.append(
+                {"file_name": file, "report": "", "prompt": prompt, "patient_id": number, "split": "train"}
+            )
+        write_pairs(films, rows, {}, "card")
+        write(tmp_path / "results" / name, 0.9, 10.0, inputs={"films": {"synthetic": str(films)}})
+    shutil.rmtree(tmp_path / "films" / "gone")
+    results = {name: json.loads((tmp_path / "results" / name / "results.json").read_text()) for name in "ab"}
+    folders = open_systems(results)
+    assert shared_prompts(list(folders.values())) == [0, 2]
+    figure = plot_side_by_side(folders, [0, 2])
+    assert [axis.images[0].get_array().mean() for axis in figure.axes] == [0, 80, 0, 80]
+    out = tmp_path / "table.md"
+    main(["summary", *(str(tmp_path / "results" / name) for name in ("a", "b", "gone")), "--out", str(out)])
+    assert Image.open(tmp_path / "table.png").size[0] > 200
+    assert "(table.png)" in out.read_text()
