@@ -1,5 +1,6 @@
 """The same folder, byte for byte, by workers, shards, kills and Ctrl-C, from the command line."""
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -140,9 +141,15 @@ def test_ctrl_c_leaves_no_process(flags, prepared, tmp_path):
     command = [sys.executable, "prepare_data.py", *flags, "--out", str(out), "--workers", "2"]
     with log.open("wb") as file:
         process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
-    workers = wait_until(lambda: count_parts(out) > 0 and find_children(process.pid))
-    assert len(workers) >= 2
+    # Two workers and multiprocessing's tracker. They are held, else they may be done before the signal is.
+    workers = wait_until(lambda: len(found := find_children(process.pid)) > 2 and found)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
     os.kill(process.pid, signal.SIGINT)
+    time.sleep(0.5)
+    for worker in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGCONT)
     process.wait(WITHIN_S)
     said = log.read_text()
     assert process.returncode == 130, said
