@@ -141,8 +141,10 @@ def test_ctrl_c_leaves_no_process(flags, prepared, tmp_path):
     command = [sys.executable, "prepare_data.py", *flags, "--out", str(out), "--workers", "2"]
     with log.open("wb") as file:
         process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
-    # Two workers and multiprocessing's tracker. They are held, else they may be done before the signal is.
+    # Two workers and multiprocessing's tracker, at work: Pillow is loaded. They are held, else they may be
+    # done before the signal is there.
     workers = wait_until(lambda: len(found := find_children(process.pid)) > 2 and found)
+    wait_until(lambda: sum("_imaging" in Path(f"/proc/{pid}/maps").read_text() for pid in workers) == 2)
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
     os.kill(process.pid, signal.SIGINT)
