@@ -25,9 +25,10 @@ from language_module import DecodingConfig
 from pipelines.config import WriterConfig
 from pipelines.report_rows import Process, read_films, reconstruct
 from pipelines.report_writer import open_codec, open_report_writer
-from runtime import describe_run, parse_config, run_script
 from runtime.batch_log import log_path, process_in_batches
+from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
+from runtime.dry_run import describe_run
 from runtime.files import write_atomic
 from runtime.generators import make_generator
 

@@ -18,8 +18,9 @@ from data_module.sampling_plan import PlanConfig, SamplingPlan
 from data_module.synthetic import OutputConfig, SyntheticFolder
 from pipelines.config import SamplerConfig
 from pipelines.pair_sampler import PairSampler
-from runtime import describe_run, parse_config, run_script
+from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
+from runtime.dry_run import describe_run
 from runtime.files import file_hash
 from runtime.provenance import provenance_record
 from runtime.shards import parse_shard

@@ -20,7 +20,9 @@ from language_module import ReportCodec
 from pipelines.config import PriorSize, PriorTrainingConfig
 from pipelines.prior_training import build_prior, check_settings, prepare_films, prepare_inputs
 from prior_model import FilmToReport, PriorLossConfig
-from runtime import RunFolder, describe_run, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder
 from training import ParameterGroup, TrainConfig, fit, with_epochs
 
 PRESETS = {

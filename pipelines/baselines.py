@@ -11,8 +11,8 @@ from data_module.film_check import FilmCheck, describe_maps
 from data_module.pairs import PairsFolder
 from language_module import DecodingConfig, ImageEncoder, encode_features
 from pipelines.report_writer import Generators, ReportBatch, ReportWriter, check_distances
-from runtime import RunFolder
 from runtime.devices import pick_device
+from runtime.runs import RunFolder
 
 MOST_FREQUENT, RETRIEVAL = "most-frequent", "retrieval"
 

@@ -10,9 +10,9 @@ from data_module.sampling_plan import PlannedPair
 from language_module import ReportCodec
 from pipelines.config import SamplerConfig
 from prior_model import ReportPrior, TextToLatent
-from runtime import model_source
 from runtime.devices import pick_device
 from runtime.generators import make_generator
+from runtime.runs import model_source
 from vision_module import FilmSampler, VisionModel
 from vision_module.prompting import Prompts
 

@@ -19,7 +19,7 @@ from data_module.pairs import PairsFolder
 from language_module import ImageEncoder, ReportCodec, encode_features
 from pipelines.config import PriorSize, PriorTrainingConfig
 from prior_model import FilmReportSource, LatentReportSource, ReportPrior, ReportTargets, load_vit_weights
-from runtime import RunFolder
+from runtime.runs import RunFolder
 
 NUM_SAMPLED = 1024  # training films that set the features' scale
 

@@ -15,8 +15,8 @@ from language_module import DecodingConfig, ImageEncoder, ReportCodec, ReportGPT
 from pipelines.config import WriterConfig
 from pipelines.drafts import choose_drafts
 from prior_model import CODEC, ENCODER, ReportPrior
-from runtime import RunFolder
 from runtime.devices import pick_device
+from runtime.runs import RunFolder
 from vision_module import encode_films
 
 Generators = Sequence[torch.Generator] | None
