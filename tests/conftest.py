@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser):
+    parser.addoption("--renew", action="store_true", help="write the files of tests/golden anew")
+
+
 @dataclass(frozen=True)
 class Chain:
     """Folders of a chain trained for a step or two at tiny sizes."""

@@ -34,6 +34,13 @@ def clip_folder(tmp_path_factory):
     return folder
 
 
+def test_the_same_texts_give_the_same_tokens():
+    """A resumed run makes its tokenizer anew. Words of equal counts: every merge is a tie."""
+    texts = [f"{first}{second} {second}{first}x{first}" for first in "abcdefgh" for second in "ijklmnop"]
+    trained = [train_tokenizer(texts, 500).backend_tokenizer.to_str() for _ in range(4)]
+    assert len(set(trained)) == 1
+
+
 def load_prompts(folder, fusion, text_tokens):
     return Prompts(
         CLIPTextModel.from_pretrained(folder),
