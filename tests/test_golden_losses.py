@@ -41,7 +41,8 @@ SCRIPTS = {
     "train_prior_model": "--autoencoder {root}/train_autoencoder --language {root}/train_bart"
     " --cache {root}/cache --dim 16 --num-heads 2 --stem-channels 8 --dropout 0.1 --decoder-loss-weight 1"
     " --findings-weight 1 --tune-decoder",
-    "train_report_gpt": "--encoder {root}/train_classifier --vocab-size 400 --dim 16 --depth 1 --num-heads 2 --num-prefix 2 --mapping-depth 1"
+    "train_report_gpt": "--encoder {root}/train_classifier"
+    " --vocab-size 400 --dim 16 --depth 1 --num-heads 2 --num-prefix 2 --mapping-depth 1"
     " --mapping-heads 2 --max-tokens 64",
 }
 
