@@ -44,9 +44,10 @@ FREE += ("vision", "language", "prior", "data", "init_from")
 
 PRESETS = {
     "demo": Config(),
-    # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5.
+    # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5, the first 1,000 test rows.
     "paper": Config(
-        models=SamplerConfig(drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5))
+        models=SamplerConfig(drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5)),
+        plan=PlanConfig(prompt_order="table"),
     ),
     # MONAI's chest X-ray bundle: DDIM, 50 steps, guidance 7, films alone.
     "monai": Config(

@@ -21,6 +21,9 @@ class PlanConfig:
     --prompts it need not be there; the films are then drawn from text alone."""
     split: Literal["train", "validation", "test"] = "test"
     """Rows of --data that give the prompts."""
+    prompt_order: Literal["random", "table"] = "random"
+    """Order of these rows: drawn by the seed; or as they stand, so that item i is row i (CXR-IRGen draws the
+    first 1,000 rows of its test folder)."""
     prompt: str = ""
     """One prompt for all items, instead of those of --data."""
     prompts: Path | None = None
@@ -44,8 +47,8 @@ class PlannedPair:
 class SamplingPlan:
     """Items 0, 1, 2, ... of a sampling run.
 
-    Prompts come from a list, or else from the rows of one split of a pairs folder, in an order that depends
-    on the seed only. The reference film has the same findings and is of another patient; it is drawn from
+    Prompts come from a list, or else from the rows of one split of a pairs folder, as they stand or in an
+    order that depends on the seed only. The reference film has the same findings and is of another patient; it is drawn from
     the train split, or is one given film for all.
 
     Attributes:
@@ -88,7 +91,9 @@ class SamplingPlan:
             count = len(self.prompts)
             self.names = [f"{config.data}, split {config.split}, prompt {i + 1}" for i in range(count)]
             self.patients = rows.table["patient_id"].tolist()
-            self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
+            self.order = np.arange(len(rows))
+            if config.prompt_order == "random":
+                self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
         self.films: PairsFolder | None = None
         if pairs is not None and self.reference is None and not config.no_reference:
             self.films = pairs.split("train")
