@@ -46,7 +46,9 @@ PRESETS = {
     "demo": Config(),
     # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5, the first 1,000 test rows.
     "paper": Config(
-        models=SamplerConfig(drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5)),
+        models=SamplerConfig(
+            drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5)
+        ),
         plan=PlanConfig(prompt_order="table"),
     ),
     # MONAI's chest X-ray bundle: DDIM, 50 steps, guidance 7, films alone.
