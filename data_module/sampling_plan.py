@@ -48,8 +48,8 @@ class SamplingPlan:
     """Items 0, 1, 2, ... of a sampling run.
 
     Prompts come from a list, or else from the rows of one split of a pairs folder, as they stand or in an
-    order that depends on the seed only. The reference film has the same findings and is of another patient; it is drawn from
-    the train split, or is one given film for all.
+    order that depends on the seed only. The reference film has the same findings and is of another patient;
+    it is drawn from the train split, or is one given film for all.
 
     Attributes:
         prompts: the distinct prompts; item i takes one of them.
