@@ -104,7 +104,7 @@ def documented_commands():
         block for page in pages for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)
     ]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return sorted({" ".join(shlex.split(line, comments=True)) for line in lines if "python " in line})
+    return sorted({shlex.join(shlex.split(line, comments=True)) for line in lines if "python " in line})
 
 
 def test_every_page_has_commands():
