@@ -9,6 +9,7 @@ from data_module.images import to_pixels
 from data_module.sampling_plan import PlannedPair
 from language_module import ReportCodec
 from pipelines.config import SamplerConfig
+from pipelines.drafts import decode_drafts
 from prior_model import ReportPrior, TextToLatent
 from runtime.devices import pick_device
 from runtime.generators import make_generator
@@ -69,6 +70,6 @@ class PairSampler:
         if self.config.films_only:
             return pixels, None
         with self.films.autocast():
-            embeddings = self.report_prior(latents)
+            embeddings, logits = self.report_prior(latents, return_findings=True)
         draws = [make_generator(self.seed, 3, item, device=self.device) for item in items]
-        return pixels, self.codec.decode(embeddings.float(), self.config.decoding, draws)
+        return pixels, decode_drafts(self.codec, embeddings.float(), logits, self.config.decoding, draws)

@@ -20,7 +20,7 @@ from data_module.findings import FINDINGS
 from data_module.labeler.attributes import NUM_ATTRIBUTES
 from data_module.pairs import PairsFolder
 from language_module import ImageEncoder, ReportCodec
-from pipelines.report_writer import choose_drafts
+from pipelines.drafts import choose_drafts
 from prior_model import ReportPrior
 
 TRAIN = ["--num-steps", "2", "--batch-size", "4", "--warmup-steps", "0", "--num-validation-batches", "1"]
