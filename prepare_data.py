@@ -19,7 +19,7 @@ from typing import Annotated
 
 import tyro
 
-from data_module.demo import write_demo
+from data_module.demo.source import write_demo
 from data_module.labeler import label_reports
 from data_module.pairs import PairsFolder
 from data_module.sources.films import FilmFormat, default_num_workers, estimate_bytes

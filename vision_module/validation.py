@@ -1,7 +1,6 @@
 """Validation metrics of the films that a denoiser draws while it trains: `score` of `training.fit`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
@@ -10,30 +9,13 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from data_module.images import load_pixels, to_images, to_pixels
 from data_module.pairs import PairsFolder
 from runtime.generators import make_generator
-from vision_module.film_sampler import DrawingConfig, FilmSampler
+from vision_module.config import DrawingConfig
+from vision_module.denoiser_config import FilmScoreConfig
+from vision_module.film_sampler import FilmSampler
 from vision_module.pipeline import VisionModel
 
 # Drawn and paired pixels (N, S, S) uint8, and the (N, 14) certainties that were asked for -> metrics.
 Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class FilmScoreConfig:
-    """Films drawn in validation."""
-
-    score_films: int = 0
-    """Films of the validation split to draw anew at every --score-every, for SSIM and PSNR against the film
-    of the same row: offered for parity with CXRGenAI, no measure of text-to-image. 0 draws none."""
-    score_steps: int = 10
-    """Solver steps of these films."""
-    score_guidance: float = 2.0
-    """Their guidance scale."""
-    score_classifier: str = ""
-    """Run of train_classifier.py, for FID and AUROC of these films: the better measures to stop by."""
-
-    def __post_init__(self) -> None:
-        if self.score_classifier and not self.score_films:
-            raise ValueError("--score-classifier scores drawn films: pass --score-films, such as 64")
 
 
 class FilmScorer:
