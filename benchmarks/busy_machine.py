@@ -18,10 +18,10 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from runtime.threads import openmp_settings
 
+ROOT = Path(__file__).resolve().parents[1]
 OPENMP = ("OMP_", "GOMP_", "KMP_")
 BATCH = 16
 NEIGHBOR = "while True: pass"

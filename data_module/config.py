@@ -1,14 +1,24 @@
-"""Settings of folds and of synthetic pairs: what the scripts' flags are made of. Imports nothing heavy."""
+"""Settings of splits and of synthetic pairs: what the scripts' flags are made of. Imports nothing heavy."""
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from runtime.shards import parse_shard
+
+SHARES = (0.8, 0.1, 0.1)  # of patients in train, validation and test, where nobody says otherwise
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Raise ValueError for anything but the shares of train, validation and test."""
+    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
+        given = " ".join(map(str, shares))
+        raise ValueError(f"--split-shares {given}: give three shares (train, validation, test) that sum to 1")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""How many threads compute, and how they wait for each other: set before torch loads, never over the user's own.
+"""How many threads compute and how they wait: set before torch loads, never over what the user has set.
 
-torch's threads meet at a barrier after every kernel. By default they wait there at full speed for milliseconds;
-where another program needs a core, the one thread that all wait for is then the one that does not run.
+torch's threads meet at a barrier after every kernel. By default they wait there at full speed, for so long
+that where another program needs a core, they keep it from the one thread that all of them wait for.
 """
 
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 
 # Each asks for a way of waiting; who has set one of them has chosen.
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-# GNU's OpenMP, which torch's Linux packages bring: turns of the loop before a thread sleeps, 300,000 by default.
+# GNU's OpenMP, which torch's Linux packages bring: turns of a loop before a thread sleeps; 300,000 unset.
 SPIN_COUNT = 1000
-# LLVM's and Intel's, which macOS and conda builds take: milliseconds before a thread sleeps, 200 by default.
+# LLVM's and Intel's, which macOS and conda take: milliseconds before a thread sleeps; 200 unset.
 BLOCK_TIME_MS = 1
 
 
 def settle_threads() -> None:
-    """Set the OpenMP variables of this process and its children; too late, and so left, once torch is loaded."""
+    """Set the OpenMP variables of this process and its children; once torch is loaded it is too late."""
     if "torch" not in sys.modules:
         os.environ.update(openmp_settings(os.environ))
 
