@@ -81,7 +81,6 @@ def train(config: Config) -> None:
     from data_module.film_store import FilmStore
     from data_module.findings import FINDINGS
     from data_module.pairs import PairsFolder
-    from evaluation.statistics.findings import score_auroc, tune_thresholds
     from runtime.runs import RunFolder
     from training.loop import fit
     from vision_module.classifier import (
@@ -103,6 +102,8 @@ def train(config: Config) -> None:
     torch.manual_seed(config.train.seed)
 
     def save(model: torch.nn.Module, folder: Path) -> None:
+        from evaluation.statistics.findings import score_auroc, tune_thresholds  # late: scikit-learn
+
         probabilities = predict_store(model, films)
         scores = score_auroc(validation.labels, probabilities, *policy)
         save_classifier(model, folder, config.image_size, tune_thresholds(validation.labels, probabilities))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 from torch import nn
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from data_module.images import load_pixels, to_images, to_pixels
 from data_module.pairs import PairsFolder
@@ -63,6 +62,9 @@ class FilmScorer:
 
 def paired_scores(pixels: np.ndarray, films: np.ndarray) -> dict[str, float]:
     """SSIM (Wang et al., 2004) and PSNR in dB of drawn against paired films, (N, S, S) uint8 each."""
+    # Late: torchmetrics takes seconds, which a run that draws no films need not pay.
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
     pair = to_images(pixels), to_images(films)
     return {
         "ssim": structural_similarity_index_measure(*pair, data_range=2.0).item(),
