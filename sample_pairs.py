@@ -9,29 +9,23 @@ Item i depends on (seed, i), the models and the flags, and on nothing else: a ki
 stopped, and shards of one run write into one folder.
 """
 
+import json
 import sys
 from dataclasses import dataclass, field
 
-from data_module.cache import model_hash
-from data_module.labeler import label_reports
-from data_module.sampling_plan import PlanConfig, SamplingPlan
-from data_module.synthetic import OutputConfig, SyntheticFolder
+from data_module.config import PlanConfig, SyntheticConfig
 from pipelines.config import SamplerConfig
-from pipelines.pair_sampler import PairSampler
 from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
-from runtime.dry_run import describe_run
 from runtime.files import file_hash
-from runtime.provenance import provenance_record
-from runtime.shards import parse_shard
-from vision_module import DrawingConfig
+from vision_module.config import DrawingConfig
 
 
 @dataclass(frozen=True)
 class Config:
     models: SamplerConfig = field(default_factory=SamplerConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
+    output: SyntheticConfig = field(default_factory=SyntheticConfig)
     seed: int = 0
     """Seed of prompt order, references and noise."""
     dry_run: bool = False
@@ -63,8 +57,20 @@ PRESETS = {
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        describe_run(config, {})
-        return
+        print(json.dumps(to_dict(config), indent=2))
+    else:
+        sample(config)
+
+
+def sample(config: Config) -> None:
+    from data_module.cache import model_hash
+    from data_module.labeler import label_reports
+    from data_module.sampling_plan import SamplingPlan
+    from data_module.synthetic import SyntheticFolder
+    from pipelines.pair_sampler import PairSampler
+    from runtime.provenance import provenance_record
+    from runtime.shards import parse_shard
+
     plan = SamplingPlan(config.plan, config.seed, label_reports)
     sampler = PairSampler(config.models, config.seed)
     prompts = sampler.films.vision.prompts

@@ -2,36 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from data_module.config import PlanConfig
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
-
-
-@dataclass(frozen=True)
-class PlanConfig:
-    """What is to be drawn."""
-
-    data: Path | None = Path("runs/demo/data")
-    """Pairs folder: its --split rows give the prompts, its train rows the reference films. With --prompt or
-    --prompts it need not be there; the films are then drawn from text alone."""
-    split: Literal["train", "validation", "test"] = "test"
-    """Rows of --data that give the prompts."""
-    prompt_order: Literal["random", "table"] = "random"
-    """Order of these rows: drawn by the seed; or as they stand, so that item i is row i (CXR-IRGen draws the
-    first 1,000 rows of its test folder)."""
-    prompt: str = ""
-    """One prompt for all items, instead of those of --data."""
-    prompts: Path | None = None
-    """File of prompts: .txt with one a line, or .csv with a column `prompt`."""
-    reference: Path | None = None
-    """One reference film for all items, instead of one of the same findings for each."""
-    no_reference: bool = False
-    """Text alone: no reference film."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from data_module.findings import FINDINGS, POSITIVE
 from data_module.labeler import label_reports
 from data_module.labeler.attributes import NUM_ATTRIBUTES, attribute_labels
 from data_module.labeler.consistency import find_contradictions
-from language_module import DecodingConfig, ReportCodec
+from language_module.codec import ReportCodec
+from language_module.config import DecodingConfig
 
 CONTRADICTION_COST = 4.0  # log-odds that each kind of contradiction within a draft takes off its score
 

@@ -7,14 +7,16 @@ import torch
 
 from data_module.images import to_pixels
 from data_module.sampling_plan import PlannedPair
-from language_module import ReportCodec
+from language_module.codec import ReportCodec
 from pipelines.config import SamplerConfig
 from pipelines.drafts import decode_drafts
-from prior_model import ReportPrior, TextToLatent
+from prior_model.prior import ReportPrior
+from prior_model.text_to_latent import TextToLatent
 from runtime.devices import pick_device
 from runtime.generators import make_generator
 from runtime.runs import model_source
-from vision_module import FilmSampler, VisionModel
+from vision_module.film_sampler import FilmSampler
+from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 
 

@@ -11,13 +11,17 @@ from diffusers import AutoencoderKL
 
 from data_module.cache import model_hash
 from data_module.film_check import FilmCheck, describe_maps
-from language_module import DecodingConfig, ImageEncoder, ReportCodec, ReportGPT
+from language_module.codec import ReportCodec
+from language_module.config import DecodingConfig
+from language_module.image_encoder import ImageEncoder
+from language_module.report_gpt import ReportGPT
 from pipelines.config import WriterConfig
 from pipelines.drafts import decode_drafts
-from prior_model import CODEC, ENCODER, ReportPrior
+from prior_model.film_prior import CODEC, ENCODER
+from prior_model.prior import ReportPrior
 from runtime.devices import pick_device
 from runtime.runs import RunFolder
-from vision_module import encode_films
+from vision_module.autoencoder import encode_films
 
 Generators = Sequence[torch.Generator] | None
 

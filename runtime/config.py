@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import dacite
+
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A (nested) dataclass as plain JSON values."""
@@ -19,23 +21,31 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(default: Any, values: dict[str, Any], where: str) -> Any:
-    """`default` (a dataclass instance) with the values of a saved config. Unknown keys are an error.
+    """`default` (a dataclass instance) with the values of a saved config.
 
     Args:
         where: the file the values came from, for the message.
+
+    Raises:
+        ValueError: a setting that there is not, or a value of another type.
     """
-    known = {field.name: field for field in dataclasses.fields(default)}
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ValueError(f"{where}: unknown setting(s) {', '.join(unknown)}; known: {', '.join(known)}")
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        current = getattr(default, name)
-        if dataclasses.is_dataclass(current):
-            value = from_dict(current, value, where)
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(value, str) and ("Path" in str(known[name].type)):
-            value = Path(value)
-        changes[name] = value
-    return dataclasses.replace(default, **changes)
+    reading = dacite.Config(strict=True, cast=[tuple], type_hooks={Path: _as_path})
+    try:
+        return dacite.from_dict(type(default), _merge(to_dict(default), values), reading)
+    except dacite.UnexpectedDataError as error:
+        raise ValueError(f"{where}: unknown setting(s) {', '.join(sorted(error.keys))}") from None
+    except dacite.DaciteError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _as_path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) else value
+
+
+def _merge(start: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`start` with the changes, within its parts too."""
+    merged = dict(start)
+    for name, value in changes.items():
+        within = isinstance(value, dict) and isinstance(start.get(name), dict)
+        merged[name] = _merge(start[name], value) if within else value
+    return merged

@@ -20,8 +20,9 @@ from diffusers import (
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from vision_module.adapters import merge_adapters, save_adapters
+from vision_module.config import Fusion, TextTokens
 from vision_module.encoders import load_image_encoder, load_text_encoder
-from vision_module.prompting import Fusion, Prompts, TextTokens
+from vision_module.prompting import Prompts
 from vision_module.uvit import UViT
 
 PROMPTING = "prompting.json"
