@@ -8,8 +8,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from data_module.files import file_hash, publish_folder, write_atomic
-from training.runs import RunFolder
+from runtime.files import file_hash, publish_folder, write_atomic
+from runtime.runs import RunFolder
 from training.state_file import load_state, save_state
 
 STATE, CHECKSUM = "state.safetensors", "sha256"
