@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An OSError of the block names `path`: that of a full disk names no file, and another a temporary one."""
+    """An error of the system within the block names `path`: that of a full disk names no file, and others a
+    temporary one. What another folder's file causes keeps its own name."""
     try:
         yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    except Exception as error:
+        number, name = getattr(error, "errno", None), getattr(error, "filename", None)
+        # safetensors' errors of the system are no OSErrors.
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            number = int(found[1])
+        if number is None or (name and not str(name).startswith(str(path.parent))):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def publish_folder(temporary: Path, target: Path) -> None:
@@ -119,6 +127,30 @@ def read_json(path: Path, fix: str = "") -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ValueError(f"{path} holds a JSON {type(values).__name__}, not an object{fix}")
     return values
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects in a file of one JSON object a line; none where there is no file.
+
+    Lines that are no object are left out: the last one of a killed process, or damaged ones, which are said.
+    """
+    if not path.is_file():
+        return []
+    with naming(path):
+        *lines, _ = path.read_bytes().split(b"\n")
+    found, damaged = [], 0  # what follows the last line break is nothing, or a line that was cut
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            found.append(value)
+        else:
+            damaged += 1
+    if damaged:
+        print(f"warning: {path}: {damaged} damaged line(s) left out", file=sys.stderr)
+    return found
 
 
 def show_bytes(count: float) -> str:

@@ -65,7 +65,8 @@ def load_checkpoint(folder: Path) -> tuple[int, Any]:
     try:
         return _step(folder), load_state(folder / STATE)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"{folder / STATE} cannot be read ({type(error).__name__}): delete {folder}") from None
+        reason = type(error).__name__
+        raise ValueError(f"{folder / STATE} cannot be read ({reason}): delete {folder}") from None
 
 
 def _find_damage(folder: Path) -> str:

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-_TENSOR, _ITEMS = "$tensor", "$items"  # keys of the JSON that stand for a tensor, and for a dict of other keys
+_TENSOR, _ITEMS = "$tensor", "$items"  # in the JSON: a tensor's name; a dict whose keys are no strings
 _KEY = "state"
 
 
