@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
 from data_module.film_check import FilmCheck, describe_maps
 from data_module.findings import FINDINGS
@@ -24,6 +23,7 @@ from language_module import ReportCodec
 from pipelines.prior_training import build_prior, prepare_films, prepare_inputs
 from prior_model import FilmToReport, PriorLossConfig
 from runtime import RunFolder, describe_run, parse_config, run_script
+from runtime.processes import process_state
 from training import ParameterGroup, TrainConfig, fit, with_epochs
 from vision_module.classifier import Augmentation
 
@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> None:
     if not pairs.has_films:
         raise ValueError(f"--data {config.data} has rows with no film: a prior reads films")
     codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)
-    codec.requires_grad_(False).to(PartialState().device)
+    codec.requires_grad_(False).to(process_state().device)
     if config.tune_decoder:
         codec.bart.get_decoder().requires_grad_(True)
     parts = (

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
 from data_module.cache import model_hash
 from data_module.film_store import FilmStore
@@ -18,6 +17,7 @@ from data_module.pairs import PairsFolder
 from language_module import ImageEncoder, ReportCodec, encode_features
 from prior_model import FilmReportSource, LatentReportSource, ReportPrior, ReportTargets, load_vit_weights
 from runtime import RunFolder
+from runtime.processes import process_state
 
 NUM_SAMPLED = 1024  # training films that set the features' scale
 
@@ -96,7 +96,7 @@ def encode_inputs(config: Any, pairs: PairsFolder) -> tuple[np.ndarray, np.ndarr
         latents = encode_latents(pairs, autoencoder.model_dir, cache, batch_size=32)
         return latents["latents_mean"], latents["latents_std"]
     folder, *settings = open_encoder(config)
-    encoder = ImageEncoder.from_pretrained(folder, *settings).to(PartialState().device)
+    encoder = ImageEncoder.from_pretrained(folder, *settings).to(process_state().device)
     return encode_features(pairs, encoder, model_hash(folder), cache), None
 
 

@@ -89,7 +89,7 @@ class RunFolder:
         Of several processes the main one does all that, and the others wait for it.
 
         Raises:
-            ValueError: the folder holds another kind of run or other settings, or another process trains there.
+            ValueError: the folder holds other settings or a run of another kind, or another process trains in it.
             OSError: it cannot be written.
         """
         run = cls(Path(root), kind, to_dict(config))

@@ -1,8 +1,11 @@
 """The training settings that every script shares."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from runtime.processes import process_state
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,28 @@ class TrainConfig:
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
     """Also log there; metrics.jsonl is always written."""
 
+    def __post_init__(self) -> None:
+        least = {"warmup_steps": 0, "validate_every": 0, "score_every": 0, "num_workers": 0}
+        counts = ("num_steps", "batch_size", "gradient_accumulation_steps", "num_validation_batches")
+        least |= dict.fromkeys((*counts, "patience", "checkpoint_every", "keep_checkpoints", "log_every"), 1)
+        least |= dict.fromkeys(("learning_rate", "weight_decay", "min_delta", "seed"), 0)
+        for name, bound in least.items():
+            if not bound <= getattr(self, name) < math.inf:
+                raise ValueError(f"{_flag(name)} must be at least {bound}, not {getattr(self, name)}")
+        if not self.max_grad_norm > 0:
+            raise ValueError(f"--max-grad-norm must be above 0, not {self.max_grad_norm}")
+        for name, value in (("ema_decay", self.ema_decay), *(("betas", beta) for beta in self.betas)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{_flag(name)} must be below 1, and 0 or more, not {value}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
 
 def with_epochs(train: TrainConfig, num_epochs: float, num_items: int) -> TrainConfig:
     """`train` with as many steps as `num_epochs` passes over `num_items` take; as it is where that is 0."""
     if num_epochs <= 0:
         return train
-    from accelerate import PartialState  # late: a command line need not wait for torch
-
-    items_per_step = train.batch_size * train.gradient_accumulation_steps * PartialState().num_processes
+    items_per_step = train.batch_size * train.gradient_accumulation_steps * process_state().num_processes
     return dataclasses.replace(train, num_steps=max(1, round(num_epochs * num_items / items_per_step)))

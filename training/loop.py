@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from runtime.generators import make_generator
-from runtime.processes import on_main
+from runtime.processes import on_main, process_state
 from runtime.runs import RunFolder
 from runtime.signals import signals_noted
 from training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
@@ -78,6 +78,7 @@ class _Trainer:
         score: Score | None,
     ) -> None:
         self.objective, self.config, self.run, self.score = objective, config, run, score
+        process_state()  # before accelerate, which would not join processes without an accelerator
         _forget_settings()
         trackers = None if config.tracker == "none" else config.tracker
         self.accelerator = Accelerator(
@@ -121,7 +122,9 @@ class _Trainer:
                     part.load_state_dict(state[name])
             except (KeyError, ValueError, RuntimeError, TypeError) as error:
                 reason = str(error).splitlines()[0]
-                raise ValueError(f"{folder} does not fit this run ({reason}): --overwrite trains anew") from None
+                raise ValueError(
+                    f"{folder} does not fit this run ({reason}): --overwrite trains anew"
+                ) from None
             if self.ema:
                 self.ema.to(self.accelerator.device)
             self.accelerator.print(f"{self.run.root}: going on from step {self.step}")

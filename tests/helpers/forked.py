@@ -19,7 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PRELOAD = ["torch", "accelerate", "diffusers.training_utils", "transformers", "pandas", "training", "helpers.forked"]
+PRELOAD = [
+    "torch",
+    "accelerate",
+    "diffusers.training_utils",
+    "transformers",
+    "pandas",
+    "training",
+    "helpers.forked",
+]
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def run_all(
     memory: int = 0,
     timeout_s: float = 120.0,
 ) -> list[Ended]:
-    """Calls at once; `kill_at` is for the first, whose end by a signal ends the others, as a launcher does."""
+    """Calls at once; `kill_at` is for the first. Its end by a signal ends the others, as a launcher does."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     with tempfile.TemporaryDirectory() as folder:
@@ -95,11 +103,13 @@ def run_all(
 
 def _read(output: Path, code: int | None) -> Ended:
     count = output.with_suffix(".events")
-    events = int(count.read_text()) if count.is_file() else 0
+    events = int(count.read_text() or 0) if count.is_file() else 0
     return Ended(code, output.read_text(errors="replace") if output.is_file() else "", events)
 
 
-def _child(output: Path, function: Callable, args: tuple, event: int, env: dict[str, str], memory: int) -> None:
+def _child(
+    output: Path, function: Callable, args: tuple, event: int, env: dict[str, str], memory: int
+) -> None:
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
     for stream in (1, 2):
         os.dup2(descriptor, stream)

@@ -117,7 +117,7 @@ def test_a_line_cut_in_the_log_is_repaired(killed, whole):
 
 @pytest.mark.parametrize("preset", ["plain", "stopping"])
 def test_killed_at_every_event(tmp_path, preset):
-    """Before and after each rename and each deletion of a folder: the same bits, no leftover, one line each."""
+    """Before and after each rename and each deletion of a folder: the same bits, and no leftover."""
     flags = ["--preset", preset]
     counted = forked.run(tiny_training.main, ["--out", str(tmp_path / "whole"), *flags])
     assert counted.exitcode == 0, counted.output
