@@ -22,7 +22,7 @@ from evaluation.inputs.rows import match_reports
 from evaluation.reports.overlap import describe_texts, score_text
 from evaluation.reports.section import share_normal
 from evaluation.statistics.findings import score_f1
-from runtime import parse_config, run_script
+from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
 from runtime.files import write_atomic
 

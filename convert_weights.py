@@ -20,7 +20,7 @@ import tyro
 from diffusers import DDPMScheduler, ModelMixin
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from runtime import run_script
+from runtime.cli import run_script
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 from vision_module.weights.files import read_weights

@@ -146,6 +146,6 @@ def describe(config: Config) -> None:
 
 if __name__ == "__main__":
     # Here, since the processes that render the demo import this file too, and need no training engine.
-    from runtime import run_script
+    from runtime.cli import run_script
 
     run_script(main)

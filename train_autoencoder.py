@@ -10,7 +10,9 @@ import torch
 from data_module.film_store import FilmStore
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
-from runtime import RunFolder, describe_run, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder
 from training import TrainConfig, fit
 from vision_module.adversary import PatchDiscriminator
 from vision_module.autoencoder import AutoencoderConfig, build_autoencoder, standardise_latents

@@ -24,7 +24,9 @@ from language_module import (
     truncated_share,
 )
 from language_module.pooling import check_pooling
-from runtime import RunFolder, describe_run, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder
 from training import TrainConfig, fit, with_epochs
 
 

@@ -14,7 +14,9 @@ from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder
 from evaluation.statistics.findings import score_auroc, tune_thresholds
-from runtime import RunFolder, describe_run, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder
 from training import TrainConfig, fit
 from vision_module.classifier import (
     Augmentation,

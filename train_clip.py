@@ -11,7 +11,9 @@ from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS, POSITIVE, UNCERTAIN
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
-from runtime import RunFolder, describe_run, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder
 from training import TrainConfig, fit
 from vision_module.clip import (
     ClipConfig,

@@ -13,7 +13,8 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from evaluation.images.validation import make_judge
-from runtime import model_source, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.runs import model_source
 from training import TrainConfig
 from vision_module.adapters import LoraConfig, check_lora
 from vision_module.denoiser_run import (

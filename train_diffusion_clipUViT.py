@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from evaluation.images.validation import make_judge
-from runtime import parse_config, run_script
+from runtime.cli import parse_config, run_script
 from vision_module.denoiser_run import (
     DEMO_TRAIN,
     PAPER_TRAIN,

@@ -33,7 +33,9 @@ from language_module import (
     load_decoder,
     train_tokenizer,
 )
-from runtime import RunFolder, describe_run, model_source, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder, model_source
 from training import TrainConfig, fit, with_epochs
 
 

@@ -16,7 +16,9 @@ import torch
 
 from data_module.pairs import PairsFolder
 from prior_model import TextLatentSource, TextToLatent, text_to_latent_losses
-from runtime import RunFolder, describe_run, model_source, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder, model_source
 from training import TrainConfig, fit, with_epochs
 from vision_module.clip import NUM_TOKENS
 

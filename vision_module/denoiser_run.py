@@ -10,7 +10,8 @@ from torch import nn
 
 from data_module.pairs import PairsFolder
 from data_module.splits import FoldConfig, fold_pairs
-from runtime import RunFolder, describe_run, model_source
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder, model_source
 from training import TrainConfig, fit
 from vision_module.adapters import LoraConfig, add_adapters
 from vision_module.clip import NUM_TOKENS

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from runtime import RunFolder, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.runs import RunFolder
 from training import TrainConfig, fit
 
 

@@ -16,7 +16,7 @@ from data_module.demo import write_demo
 from data_module.pairs import PairsFolder
 from language_module import ReportCodec
 from prior_model import ReportPrior
-from runtime import RunFolder
+from runtime.runs import RunFolder
 from training import with_epochs
 from training.loop import _Trainer
 

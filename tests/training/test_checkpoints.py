@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import forked, tiny_training
 
-from runtime import RunFolder
+from runtime.runs import RunFolder
 from training.checkpoints import CHECKSUM, STATE, find_checkpoint, load_checkpoint, save_checkpoint
 from training.state_file import load_state, save_state
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from data_module.splits import FoldConfig, split_by_fold, split_by_patient
-from runtime import RunFolder
+from runtime.runs import RunFolder
 from training import TrainConfig, fit
 from training.__main__ import main as training_main
 from training.__main__ import summarise_folds

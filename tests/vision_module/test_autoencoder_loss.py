@@ -14,7 +14,7 @@ from torchmetrics.image import MultiScaleStructuralSimilarityIndexMeasure
 
 import train_autoencoder
 from data_module.images import to_images
-from runtime import RunFolder
+from runtime.runs import RunFolder
 from training import TrainConfig, fit
 from vision_module.adversary import PatchDiscriminator, fooling_loss, judge_frozen, telling_loss
 from vision_module.autoencoder import AutoencoderConfig, build_autoencoder, encode_films

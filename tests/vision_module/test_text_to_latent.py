@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 
 import train_text_to_latent
 from prior_model import TextLatentSource, TextToLatent, text_to_latent_losses
-from runtime import RunFolder
+from runtime.runs import RunFolder
 from training import TrainConfig, fit
 from vision_module import decode_latents
 
