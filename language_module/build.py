@@ -11,6 +11,7 @@ from transformers import (
 )
 
 from language_module.codec import CodecConfig, ReportCodec
+from runtime.weights import load_pretrained
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def load_bart(source: str) -> tuple[BartForConditionalGeneration, PreTrainedToke
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        bart = BartForConditionalGeneration.from_pretrained(source)
+        bart = load_pretrained(BartForConditionalGeneration, source).train()
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

@@ -17,6 +17,7 @@ from pipelines.drafts import choose_drafts
 from prior_model import CODEC, ENCODER, ReportPrior
 from runtime.devices import pick_device
 from runtime.runs import RunFolder
+from runtime.weights import load_pretrained
 from vision_module import encode_films
 
 Generators = Sequence[torch.Generator] | None
@@ -79,7 +80,7 @@ def check_distances(check: FilmCheck | None, features: torch.Tensor) -> np.ndarr
 
 def _codec_and_prior(config: WriterConfig, run: RunFolder) -> ReportWriter:
     device = pick_device()
-    prior = ReportPrior.from_pretrained(run.model_dir).eval().to(device)
+    prior = load_pretrained(ReportPrior, run.model_dir).to(device)
     language = (
         _own_part(run, CODEC)
         or RunFolder.open(Path(config.language or run.config["language"]), "bart").model_dir
@@ -124,7 +125,7 @@ def _prior_input(
         encoder = ImageEncoder.from_pretrained(folder, f"--{kind}", levels).to(prior.device)
         return encoder, encoder.image_size, folder
     folder = RunFolder.open(Path(config.autoencoder or run.config["autoencoder"]), "autoencoder").model_dir
-    autoencoder = AutoencoderKL.from_pretrained(folder).eval().to(prior.device)
+    autoencoder = load_pretrained(AutoencoderKL, folder).to(prior.device)
     film_size = prior.config.latent_size * 2 ** (len(autoencoder.config.block_out_channels) - 1)
     return lambda images: encode_films(autoencoder, images)[0], film_size, folder
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from diffusers import UNet2DConditionModel
 
+from runtime.weights import load_pretrained
+
 # Stable Diffusion 1.x (its published unet/config.json), for --dry-run and measurements without its weights.
 SD1_UNET = {
     "block_out_channels": (320, 640, 1280, 1280),
@@ -38,7 +40,7 @@ def load_unet(source: str, in_channels: int, sample_size: int, context_dim: int)
     Raises:
         ValueError: it takes other latents or another width of text.
     """
-    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet")
+    unet = load_pretrained(UNet2DConditionModel, source, subfolder="unet")
     if unet.config.cross_attention_dim != context_dim:
         raise ValueError(
             f"--init-from {source}: its U-Net takes text of width {unet.config.cross_attention_dim}, "
