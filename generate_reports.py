@@ -27,7 +27,7 @@ from pipelines.report_rows import Process, read_films, reconstruct
 from pipelines.report_writer import open_codec, open_report_writer
 from runtime.batch_log import log_path, process_in_batches
 from runtime.cli import parse_config, run_script
-from runtime.config import to_dict
+from runtime.config import setting, to_dict
 from runtime.dry_run import describe_run
 from runtime.files import write_atomic
 from runtime.generators import make_generator
@@ -46,7 +46,7 @@ class Config:
     """Pairs folder whose films (or reports, with --reconstruct) are read where no image is named."""
     split: str = "test"
     """Its split: train, validation or test."""
-    out: Path = Path("reports.csv")
+    out: Path = setting(Path("reports.csv"), identity=False)
     """Table to write: study_id, file_name, report, warning. Beside it, skipped.csv: what was unreadable."""
     reconstruct: bool = False
     """Encode and decode the reports of --data instead of reading films; needs --language only."""
@@ -56,9 +56,9 @@ class Config:
     """Rows at once. Batches are always full, the last one padded: a row's report depends on no other."""
     seed: int = 0
     """Seed of --method sample; row i draws from (seed, i)."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Write --out anew where it is already there."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config and stop."""
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
 

@@ -12,14 +12,14 @@ stopped, and shards of one run write into one folder.
 import sys
 from dataclasses import dataclass, field
 
-from data_module.cache import model_hash
 from data_module.labeler import label_reports
 from data_module.sampling_plan import PlanConfig, SamplingPlan
 from data_module.synthetic import OutputConfig, SyntheticFolder
 from pipelines.config import SamplerConfig
 from pipelines.pair_sampler import PairSampler
 from runtime.cli import parse_config, run_script
-from runtime.config import to_dict
+from runtime.config import setting, to_dict
+from runtime.contents import model_hash
 from runtime.dry_run import describe_run
 from runtime.files import file_hash
 from runtime.provenance import provenance_record
@@ -34,7 +34,7 @@ class Config:
     output: OutputConfig = field(default_factory=OutputConfig)
     seed: int = 0
     """Seed of prompt order, references and noise."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config and stop."""
 
 

@@ -11,6 +11,7 @@ from data_module.film_store import FilmStore
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
 from runtime.runs import RunFolder
 from training import TrainConfig, fit
@@ -23,16 +24,16 @@ from vision_module.autoencoder_loss import AutoencoderLoss, AutoencoderLossConfi
 class Config:
     data: Path = Path("runs/demo/data")
     """Pairs folder; its train split is trained on."""
-    out: Path = Path("runs/demo/autoencoder")
+    out: Path = setting(Path("runs/demo/autoencoder"), identity=False)
     """Run folder."""
     image_size: int = 64
     """Side of the films in pixels."""
     model: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a run that is in --out and start anew."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
 
 

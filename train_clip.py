@@ -12,6 +12,7 @@ from data_module.findings import FINDINGS, POSITIVE, UNCERTAIN
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
 from runtime.runs import RunFolder
 from training import TrainConfig, fit
@@ -30,7 +31,7 @@ from vision_module.clip import (
 class Config:
     data: Path = Path("runs/demo/data")
     """Pairs folder; its train split is trained on."""
-    out: Path = Path("runs/demo/clip")
+    out: Path = setting(Path("runs/demo/clip"), identity=False)
     """Run folder."""
     image_size: int = 64
     """Side of the films that a CLIP trained from scratch takes."""
@@ -40,9 +41,9 @@ class Config:
     """Weight of reading the findings off the text and film embeddings; 0 is CLIP's loss alone."""
     model: ClipConfig = field(default_factory=ClipConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a run that is in --out and start anew."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from evaluation.images.validation import make_judge
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.runs import model_source
 from training import TrainConfig
 from vision_module.adapters import LoraConfig, check_lora
@@ -30,7 +31,7 @@ from vision_module.unet import SD1_UNET, UNetConfig, build_unet, load_unet
 
 @dataclass(frozen=True)
 class Config(DenoiserConfig):
-    out: Path = Path("runs/demo/sd")
+    out: Path = setting(Path("runs/demo/sd"), identity=False)
     """Run folder."""
     diffusion: DiffusionConfig = field(
         default_factory=lambda: DiffusionConfig(fusion="concat", text_tokens="all")

@@ -7,6 +7,7 @@ from typing import Literal
 
 from evaluation.images.validation import make_judge
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from vision_module.denoiser_run import (
     DEMO_TRAIN,
     PAPER_TRAIN,
@@ -37,7 +38,7 @@ class UViTConfig:
 
 @dataclass(frozen=True)
 class Config(DenoiserConfig):
-    out: Path = Path("runs/demo/uvit")
+    out: Path = setting(Path("runs/demo/uvit"), identity=False)
     """Run folder."""
     model: UViTConfig = field(default_factory=UViTConfig)
 

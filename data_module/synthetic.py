@@ -23,6 +23,7 @@ from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sampling_plan import PlannedPair
 from data_module.sections import split_sections
+from runtime.config import setting
 from runtime.files import write_atomic
 from runtime.shards import parse_shard
 
@@ -33,21 +34,21 @@ PARTS, SETTINGS = ".parts", "settings.json"
 class OutputConfig:
     """Where the pairs go, and how many."""
 
-    out: Path | None = None
+    out: Path | None = setting(None, identity=False)
     """Pairs folder to write. None: runs/demo/pairs, and with --prompt a folder in runs/films that the prompt
     and a hash of all settings name: the same command again finds its film, another one overwrites none."""
-    num_pairs: int = 0
+    num_pairs: int = setting(0, identity=False)
     """Number of pairs; 0 makes one of each prompt."""
-    start: int = 0
+    start: int = setting(0, identity=False)
     """First item; items start ... start + num_pairs - 1 are made."""
-    shard: str = "0/1"
+    shard: str = setting("0/1", identity=False)
     """i/n makes every n-th batch, from the i-th (0 <= i < n); all shards share --out."""
     batch_size: int = 0
     """Items at once; 0 takes 32, or --num-pairs where that is less. Batches are always full; another size
     changes at most rounding."""
     image_format: Literal["png", "jpg"] = "png"
     """Format of the films, 8-bit grey."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a folder that this script made in --out and start anew."""
 
     def __post_init__(self) -> None:
@@ -165,8 +166,8 @@ class SyntheticFolder:
         for item, film in zip(items, pixels, strict=True):
             if film.min() == film.max():
                 raise ValueError(
-                    f"item {item} came out as a film of one grey ({film.min()}): the vision model is damaged, "
-                    "or not trained yet; no such film is written"
+                    f"item {item} came out as a film of one grey ({film.min()}), which is not written: "
+                    "the vision model is damaged, or not trained yet"
                 )
         for place, (item, pair) in enumerate(zip(items, plan, strict=True)):
             name = f"images/{item // 1000:04d}/{item:08d}.{image_format}"

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from data_module.cache import model_hash
 from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS
 from data_module.images import to_images
@@ -18,6 +17,7 @@ from data_module.pairs import PairsFolder
 from language_module import ImageEncoder, ReportCodec, encode_features
 from pipelines.config import PriorSize, PriorTrainingConfig
 from prior_model import FilmReportSource, LatentReportSource, ReportPrior, ReportTargets, load_vit_weights
+from runtime.contents import model_hash
 from runtime.processes import process_state
 from runtime.runs import RunFolder
 

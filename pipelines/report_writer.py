@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from data_module.cache import model_hash
 from data_module.film_check import FilmCheck, describe_maps
 from language_module import DecodingConfig, ImageEncoder, ReportCodec, ReportGPT
 from pipelines.config import WriterConfig
 from pipelines.drafts import choose_drafts
 from prior_model import CODEC, ENCODER, ReportPrior
+from runtime.contents import model_hash
 from runtime.devices import pick_device
 from runtime.runs import RunFolder
 from runtime.weights import load_pretrained

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.config import to_dict
+from runtime.config import flatten, list_changed, list_passing, to_dict
+from runtime.contents import hash_contents
 from runtime.files import (
     is_leftover,
     naming,
@@ -25,26 +26,25 @@ from runtime.processes import on_main
 CONFIG = "config.json"
 _RETRAIN = "run its training command again, with --overwrite"
 
-# Settings that may change between the runs of one folder: they do not change the weights.
-FREE_SETTINGS = (
-    "out",
-    "overwrite",
-    "dry_run",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "log_every",
-    "num_workers",
-    "tracker",
-)
-
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one training run. `kind` says what was trained: "bart", "clip", ..."""
+    """The folder of one training run.
+
+    Attributes:
+        kind: what was trained: "bart", "clip", ...
+        passing: dotted names of the settings that do not decide the weights, in a run that trains.
+    """
 
     root: Path
     kind: str
     config: dict[str, Any]
+    passing: frozenset[str] = frozenset()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the weights."""
+        return flatten(self.config, self.passing)
 
     @property
     def model_dir(self) -> Path:
@@ -89,10 +89,10 @@ class RunFolder:
         Of several processes the main one does all that, and the others wait for it.
 
         Raises:
-            ValueError: the folder holds other settings or a run of another kind, or another process trains in it.
+            ValueError: it holds other settings or another kind of run, or another process trains in it.
             OSError: it cannot be written.
         """
-        run = cls(Path(root), kind, to_dict(config))
+        run = cls(Path(root), kind, to_dict(config), frozenset(list_passing(config)))
         on_main(lambda: run._begin(overwrite))
         return run
 
@@ -103,12 +103,13 @@ class RunFolder:
         if path.is_file() and overwrite:
             self._empty()
         elif path.is_file():
-            saved = read_json(path, "--overwrite trains anew")
-            _same_settings(saved, {"kind": self.kind, "config": self.config}, self.root)
+            _check_same(read_json(path, "--overwrite trains anew"), self, self.identity)
             return
         elif any(entry.name != LOCK for entry in self.root.iterdir()):
             raise ValueError(f"--out {self.root} is not empty and not a run folder: name another folder")
-        write_atomic(path, json.dumps({"kind": self.kind, "config": self.config}, indent=2) + "\n")
+        contents = hash_contents(self.identity)
+        record = {"kind": self.kind, "config": self.config, "contents": contents}
+        write_atomic(path, json.dumps(record, indent=2) + "\n")
 
     def _empty(self) -> None:
         """Delete all but the lock, and config.json, without which a folder would not be ours to delete."""
@@ -172,9 +173,10 @@ def is_finished(config: Any) -> bool:
     root = Path(config.out)
     if not ((root / CONFIG).is_file() and (root / "model").is_dir()):
         return False
-    saved = read_json(root / CONFIG, "--overwrite trains anew").get("config")
-    if not isinstance(saved, dict) or _flat(saved) != _flat(to_dict(config)):
-        return False
+    run = RunFolder(root, "", to_dict(config), frozenset(list_passing(config)))
+    saved = read_json(root / CONFIG, "--overwrite trains anew")
+    if list_changed(flatten(saved.get("config") or {}, run.passing), run.identity):
+        return False  # or a moved folder, which is told when its content is known
     rests = [entry for entry in root.iterdir() if entry.name in ("checkpoints", LOCK) or is_leftover(entry)]
     if rests:  # the run was killed as it tidied up, or is just doing so; its folder may be read-only now
         with contextlib.suppress(OSError, ValueError):
@@ -204,26 +206,22 @@ def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> st
     return str(name)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        elif name not in FREE_SETTINGS:
-            flat[prefix + name] = value
-    return flat
-
-
-def _same_settings(saved: dict[str, Any], wanted: dict[str, Any], root: Path) -> None:
-    if saved.get("kind") != wanted["kind"]:
-        raise ValueError(f"--out {root} holds a {saved.get('kind')} run: name another folder")
+def _check_same(saved: Mapping[str, Any], run: RunFolder, identity: Mapping[str, Any]) -> None:
+    """Raise ValueError for a folder of another kind of run or of other settings."""
+    if saved.get("kind") != run.kind:
+        raise ValueError(f"--out {run.root} holds a {saved.get('kind')} run: name another folder")
     if not isinstance(saved.get("config"), dict):
-        raise ValueError(f"{root / CONFIG} names no settings (damaged): --overwrite trains anew")
-    before, now = _flat(saved["config"]), _flat(wanted["config"])
-    changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-    if changed:
-        name = changed[0]
+        raise ValueError(f"{run.root / CONFIG} names no settings (damaged): --overwrite trains anew")
+    contents, now = saved.get("contents") or {}, hash_contents(identity)
+    before = flatten(saved["config"], run.passing)
+    for name in list_changed(before, identity) + sorted({*contents} & {*now}):
+        old, new = contents.get(name), now.get(name)
+        if old and new and old == new:
+            continue  # moved, or just the same
+        what = f"{name} = {before.get(name)!r}, now {identity.get(name)!r}"
+        if before.get(name) == identity.get(name):
+            what = f"another content of {name} = {before.get(name)!r}"
         raise ValueError(
-            f"--out {root} was made with {name} = {before.get(name)!r}, now {now.get(name)!r}: "
+            f"--out {run.root} was made with {what}: "
             "use the same settings to go on, another --out, or --overwrite to start anew"
         )

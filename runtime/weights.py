@@ -57,7 +57,7 @@ def read_weights(path: Path, expected: str) -> Weights:
 
 
 def read_tensors(path: Path, expected: str) -> Weights:
-    """Name -> tensor of a .safetensors file, whatever its values. Raises ValueError where it cannot be read."""
+    """Name -> tensor of a .safetensors file, whatever its values; ValueError where it cannot be read."""
     _check_file(path, expected)
     with reading(path, f"expected {expected}, found a file that"):
         return load_file(path)

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from runtime.config import setting
 from runtime.processes import process_state
 
 
@@ -52,15 +53,15 @@ class TrainConfig:
     """What counts as better: a gain above this."""
     score_every: int = 0
     """Steps between scores of drawn films, for scripts that draw some (costly); 0 scores at the end only."""
-    checkpoint_every: int = 500
+    checkpoint_every: int = setting(500, identity=False)
     """Steps between checkpoints. A killed run goes on from the last."""
-    keep_checkpoints: int = 1
+    keep_checkpoints: int = setting(1, identity=False)
     """Checkpoints kept on disk."""
-    log_every: int = 20
+    log_every: int = setting(20, identity=False)
     """Steps between lines of metrics.jsonl."""
-    num_workers: int = 0
+    num_workers: int = setting(0, identity=False)
     """Loader processes. 0 is right where the data lies in memory or in the latent cache."""
-    tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    tracker: Literal["none", "tensorboard", "wandb"] = setting("none", identity=False)
     """Also log there; metrics.jsonl is always written."""
 
     def __post_init__(self) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from diffusers import AutoencoderKL
 
-from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts, model_hash
+from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
+from runtime.contents import model_hash
 from runtime.devices import pick_device
 from runtime.weights import load_pretrained
 from vision_module.autoencoder import encode_films

@@ -49,6 +49,7 @@ from data_module.sources.output import (
     source_record,
 )
 from data_module.sources.section_spool import SectionSpool
+from runtime.config import setting
 
 _VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
 
@@ -57,13 +58,13 @@ _VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
 class MimicConfig(OutputConfig):
     """MIMIC-CXR-JPG 2.x (or MIMIC-CXR's DICOM films) with MIMIC-CXR's reports, as they were downloaded."""
 
-    root: Path
+    root: Path = setting(identity=False)
     """Download of the films; its files/ folder may lie deeper, as wget leaves it."""
-    reports: Path
+    reports: Path = setting(identity=False)
     """mimic-cxr-reports.zip, or a folder that holds it or the text files."""
-    tables: Path | None = None
+    tables: Path | None = setting(None, identity=False)
     """Folder of the metadata, split and label tables of MIMIC-CXR-JPG, where --root does not hold them."""
-    patients: Path | None = None
+    patients: Path | None = setting(None, identity=False)
     """MIMIC-IV's hosp/patients.csv.gz, which gives sex and age; else they stay empty."""
     split: Literal["official", "paper"] = "official"
     """official, or paper: PA films, of which folders p10 to p18 train and p19 tests (CXR-IRGen)."""
@@ -74,7 +75,7 @@ class MimicConfig(OutputConfig):
     """Which official labels: 1, 0, -1 and blank are kept as they are."""
     views: tuple[str, ...] = ()
     """PA, AP, L (lateral), "" (unknown) or another ViewPosition. Default: PA AP; for the paper's split PA."""
-    refresh: bool = False
+    refresh: bool = setting(False, identity=False)
     """Look again for films and reports that were missing: for a download that has grown since."""
 
     @property
@@ -188,7 +189,7 @@ def find_tables(config: MimicConfig) -> Tables:
 
 def _settings(config: MimicConfig, tables: Tables) -> dict[str, Any]:
     """What decides the content. The films and loose reports go by the ids in the hashed tables."""
-    settings = content_settings(config, "root", "reports", "tables", "patients")
+    settings = content_settings(config)
     settings["views"] = list(config.wanted_views)
     if config.reports.is_file():
         settings["reports_hash"] = hash_file(config.reports, "--reports")

@@ -40,6 +40,7 @@ from data_module.sources.output import (
     source_record,
 )
 from data_module.splits import split_by_patient
+from runtime.config import setting
 
 COLLECTION = "https://openi.nlm.nih.gov/imgs/collections"
 ARCHIVES = ("NLMCXR_reports.tgz", "NLMCXR_png.tgz")
@@ -50,13 +51,13 @@ _FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 class OpenIConfig(OutputConfig):
     """Open-I (IU X-ray): its reports and, given a folder of them, its films; else a text-only folder."""
 
-    reports: Path | None = None
+    reports: Path | None = setting(None, identity=False)
     """NLMCXR_reports.tgz or a folder of its XML files; by default the one inside torchxrayvision."""
     images: Path | None = None
     """Folder of the films (CXR1_1_IM-0001-3001.png ...), searched with its subfolders."""
-    download: Path | None = None
+    download: Path | None = setting(None, identity=False)
     """Folder to download reports and films into (about 1.3 GB), instead of --reports and --images."""
-    mirror: str = COLLECTION
+    mirror: str = setting(COLLECTION, identity=False)
     """Address that --download takes NLMCXR_reports.tgz and NLMCXR_png.tgz from."""
     views: tuple[str, ...] = ("PA", "AP")
     """Views to keep when films are joined; add L for laterals and "" for films of unknown view."""
@@ -195,7 +196,7 @@ def _join_films(
 
 
 def _settings(config: OpenIConfig, archive: Path, labelled: bool) -> dict[str, Any]:
-    settings = content_settings(config, "reports", "download", "mirror")
+    settings = content_settings(config)
     source = archive.name if archive.is_dir() else hash_file(archive, "--reports")
     return {"kind": "open-i", **settings, "reports": source, "labelled": labelled}
 

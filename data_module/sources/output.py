@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from data_module.pairs import METADATA
 from data_module.sections import TextPreparation
 from data_module.sources.films import FilmFormat, default_num_workers
 from data_module.splits import SHARES, check_shares
+from runtime.config import list_passing, setting
 from runtime.files import file_hash, write_atomic
 from runtime.provenance import provenance_record
 
@@ -23,15 +24,13 @@ PARTS = ".parts"  # outcomes of the finished blocks of films
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
 _RECORD_REST = re.compile(rf"\.{re.escape(SETTINGS)}\.\d+\.tmp")  # of a run killed as it began
-# Settings that change nothing in the result, and so neither belong to it nor keep a run from going on.
-_PASSING = ("out", "strict", "overwrite", "dry_run", "num_workers", "shard", "refresh")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputConfig:
     """What every source of films has in common."""
 
-    out: Path
+    out: Path = setting(identity=False)
     """Pairs folder to write."""
     size: int = 256
     """Pixels a side of the written films."""
@@ -54,17 +53,17 @@ class OutputConfig:
     split_shares: tuple[float, float, float] = SHARES
     """Shares of patients in its train, validation and test rows. CXRGenAI keeps 20% for the test: 0.7 0.1
     0.2, and --folds in training takes turns over the other 80%."""
-    strict: bool = False
+    strict: bool = setting(False, identity=False)
     """Any report or film that cannot be used is an error."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Replace an --out that was made with other settings."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Say what would be made, and stop."""
-    num_workers: Annotated[int, tyro.conf.arg(aliases=("--workers",))] = field(
-        default_factory=default_num_workers
+    num_workers: Annotated[int, tyro.conf.arg(aliases=("--workers",))] = setting(
+        identity=False, default_factory=default_num_workers
     )
     """Processes that decode films; changes nothing in the result."""
-    shard: str = "0/1"
+    shard: str = setting("0/1", identity=False)
     """i/n makes part i of n, on machines that share --out or whose folders `merge` joins afterwards."""
 
     def __post_init__(self) -> None:
@@ -170,13 +169,14 @@ def plain_config(config: Any) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in fields}
 
 
-def content_settings(config: Any, *leave_out: str) -> dict[str, Any]:
-    """The settings that decide a folder's content: none of the passing ones, and of a path the name only,
-    so that a folder is the same on every machine."""
+def content_settings(config: Any) -> dict[str, Any]:
+    """The settings that decide a folder's content, and of a path the name only, so that a folder is the same
+    on every machine."""
+    passing = set(list_passing(config))
     settings = {
         name: value.name if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(config).items()
-        if name not in (*_PASSING, *leave_out)
+        if name not in passing
     }
     if settings.get("split_shares") == SHARES:  # folders from before this setting have these
         del settings["split_shares"]
