@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from data_module.cache import model_hash
 from data_module.film_check import FilmCheck, describe_maps
 from language_module.codec import ReportCodec
 from language_module.config import DecodingConfig
@@ -19,8 +18,10 @@ from pipelines.config import WriterConfig
 from pipelines.drafts import decode_drafts
 from prior_model.film_prior import CODEC, ENCODER
 from prior_model.prior import ReportPrior
+from runtime.contents import model_hash
 from runtime.devices import pick_device
 from runtime.runs import RunFolder
+from runtime.weights import load_pretrained
 from vision_module.autoencoder import encode_films
 
 Generators = Sequence[torch.Generator] | None
@@ -83,7 +84,7 @@ def check_distances(check: FilmCheck | None, features: torch.Tensor) -> np.ndarr
 
 def _codec_and_prior(config: WriterConfig, run: RunFolder) -> ReportWriter:
     device = pick_device()
-    prior = ReportPrior.from_pretrained(run.model_dir).eval().to(device)
+    prior = load_pretrained(ReportPrior, run.model_dir).to(device)
     language = (
         _own_part(run, CODEC)
         or RunFolder.open(Path(config.language or run.config["language"]), "bart").model_dir
@@ -120,7 +121,7 @@ def _prior_input(
         encoder = ImageEncoder.from_pretrained(folder, f"--{kind}", levels).to(prior.device)
         return encoder, encoder.image_size, folder
     folder = RunFolder.open(Path(config.autoencoder or run.config["autoencoder"]), "autoencoder").model_dir
-    autoencoder = AutoencoderKL.from_pretrained(folder).eval().to(prior.device)
+    autoencoder = load_pretrained(AutoencoderKL, folder).to(prior.device)
     film_size = prior.config.latent_size * 2 ** (len(autoencoder.config.block_out_channels) - 1)
     return lambda images: encode_films(autoencoder, images)[0], film_size, folder
 

@@ -4,7 +4,7 @@ import pytest
 
 import sample_pairs
 from data_module.config import PlanConfig
-from data_module.demo import write_demo
+from data_module.demo.source import write_demo
 from data_module.pairs import PairsFolder
 from data_module.sampling_plan import SamplingPlan
 
