@@ -35,8 +35,8 @@ SCRIPTS = {
     "train_diffusion_clipUViT": f"{MODELS} --image-size {SIDE} --embed-dim 16 --depth 3 --num-heads 2"
     " --optimizer muon --min-snr-gamma 5",
     "train_diffusion_clipSD": f"{MODELS} --image-size {SIDE} --block-out-channels 8 16 --num-heads 2"
-    " --fusion concat --text-tokens all --zero-terminal-snr --gradient-accumulation-steps 2",
-    "train_text_to_latent": f"{MODELS} --image-size {SIDE} --hidden-dim 16",
+    " --fusion concat --text-tokens all --zero-terminal-snr",
+    "train_text_to_latent": f"{MODELS} --image-size {SIDE} --hidden-dim 16 --gradient-accumulation-steps 2",
     "train_bart": f"{BART} --segments --optimizer muon",
     "train_prior_model": "--autoencoder {root}/train_autoencoder --language {root}/train_bart"
     " --cache {root}/cache --dim 16 --num-heads 2 --stem-channels 8 --dropout 0.1 --decoder-loss-weight 1"
