@@ -83,7 +83,9 @@ def read_pickle(path: Path, expected: str, allowed: tuple[type, ...] = ()) -> An
 def load_pretrained(
     model_class: type[Model], source: str | Path, optional: str = "", subfolder: str = "", **options: Any
 ) -> Model:
-    """`model_class.from_pretrained(source)` of transformers or diffusers, strict: torch's default float, eval mode.
+    """`model_class.from_pretrained(source)` of transformers or diffusers, strict, in eval mode.
+
+    The weights are of torch's default float, whatever the files hold.
 
     Args:
         source: folder or hub name; files of the variant fp16 are taken where there are no others.

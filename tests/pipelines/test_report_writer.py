@@ -104,6 +104,7 @@ def test_a_folder_of_films(root, films, tmp_path, model):
     assert {path.name for path in tmp_path.iterdir()} == {"reports.csv", "skipped.csv"}
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("model", MODELS)
 def test_a_report_depends_on_its_film_alone(root, films, tmp_path, model, capsys):
     """One film alone, and the same in a batch of others."""
