@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from data_module.batch_log import log_path, process_in_batches
-from data_module.files import write_atomic
 from data_module.pairs import PairsFolder
 from language_module import DecodingConfig
-from training import describe_run, parse_config, run_script
-from training.config import to_dict
-from training.loader import make_generator
+from runtime import describe_run, parse_config, run_script
+from runtime.batch_log import log_path, process_in_batches
+from runtime.config import to_dict
+from runtime.files import write_atomic
+from runtime.generators import make_generator
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     if config.dry_run:
         describe_run(config, {})
         return
-    from report_models import open_process  # --help and --dry-run need not wait for it
+    from pipelines.report_writer import open_process  # --help and --dry-run need not wait for it
 
     if config.batch_size < 1:
         raise ValueError(f"--batch-size {config.batch_size}: must be at least 1")

@@ -17,19 +17,20 @@ import numpy as np
 import torch
 
 from data_module.cache import model_hash
-from data_module.files import file_hash
 from data_module.images import to_pixels
-from data_module.provenance import provenance_record
+from data_module.labeler import label_reports
 from data_module.sampling_plan import PlanConfig, PlannedPair, SamplingPlan
-from data_module.shards import parse_shard
 from data_module.synthetic import OutputConfig, SyntheticFolder
-from evaluation.labeler import label_reports
 from language_module import DecodingConfig, ReportCodec
 from prior_model import ReportPrior, TextToLatent
-from training import describe_run, make_generator, model_source, parse_config, run_script
-from training.config import to_dict
+from runtime import describe_run, model_source, parse_config, run_script
+from runtime.config import to_dict
+from runtime.devices import pick_device
+from runtime.files import file_hash
+from runtime.generators import make_generator
+from runtime.provenance import provenance_record
+from runtime.shards import parse_shard
 from vision_module import DrawingConfig, FilmSampler, VisionModel
-from vision_module.encoding import pick_device
 from vision_module.prompting import Prompts
 
 

@@ -16,24 +16,16 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from data_module.demo.wording import NUM_ATTRIBUTES
 from data_module.film_check import FilmCheck, describe_maps
 from data_module.findings import FINDINGS
+from data_module.labeler.attributes import NUM_ATTRIBUTES
 from data_module.pairs import PairsFolder
-from evaluation.classifier_training import Augmentation
 from language_module import ReportCodec
+from pipelines.prior_training import build_prior, prepare_films, prepare_inputs
 from prior_model import FilmToReport, PriorLossConfig
-from prior_training import build_prior, prepare_films, prepare_inputs
-from training import (
-    ParameterGroup,
-    RunFolder,
-    TrainConfig,
-    describe_run,
-    fit,
-    parse_config,
-    run_script,
-    with_epochs,
-)
+from runtime import RunFolder, describe_run, parse_config, run_script
+from training import ParameterGroup, TrainConfig, fit, with_epochs
+from vision_module.classifier import Augmentation
 
 
 @dataclass(frozen=True)
@@ -152,7 +144,7 @@ def main(argv: list[str] | None = None) -> None:
         describe_run(
             config,
             {"prior": lambda: build_prior(config.size, latents, embeddings, features=config.features)},
-            config.train,
+            bool(config.train.ema_decay),
             trained=("prior",),
             sizes={"latents": f"(B, {latents})", "report_embeddings": f"(B, {embeddings})"},
         )
