@@ -13,6 +13,7 @@ from functools import lru_cache
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.labeler.cues import settle_cues
 from data_module.labeler.events import Event, find_events
+from data_module.labeler.text import split_statements
 from data_module.labeler.vocabulary import ANATOMY_MEANING, OTHER
 
 CACHE_SIZE = 1 << 16  # sentences repeat a lot in reports
@@ -56,7 +57,13 @@ _LIST_PARTS = frozenset(
 
 @lru_cache(maxsize=CACHE_SIZE)
 def read_sentence(sentence: str) -> Statement:
-    """The findings one sentence (from `text.split_sentences`) mentions, each with its certainty."""
+    """The findings one sentence (from `text.split_report`) mentions, each with its certainty."""
+    statements = [_read_statement(statement) for statement in split_statements(sentence)]
+    mentions = tuple(mention for statement in statements for mention in statement.mentions)
+    return Statement(mentions, any(statement.recognised for statement in statements))
+
+
+def _read_statement(sentence: str) -> Statement:
     events = settle_cues(sentence, find_events(sentence))
     _reach_forward(sentence, events)
     _reach_back(events)

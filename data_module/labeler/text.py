@@ -1,6 +1,8 @@
-"""Report text -> clean lower-case sentences: sections, headers, numbered lists, abbreviations."""
+"""Report text -> clean lower-case statements: sections, headers, verdicts, abbreviations."""
 
 import re
+
+from data_module.sentences import plain_characters, split_sentences
 
 # Sections that say why or how the film was taken, not what is on it: their findings are not asserted.
 _IGNORED = (
@@ -12,14 +14,16 @@ _IGNORED = (
     r"|notification|dictated by|signed by"
 )
 _KEPT = (
-    r"findings?|impressions?|conclusions?|opinion|interpretation|summary|addendum|wet read|report"
-    r"|final report|preliminary report|findings (?:and|/) ?impression|findings/impression|recommendations?"
-    r"|chest|result"
+    r"(?:(?:final|preliminary|overall|diagnostic|chest|provisional|radiologist['’]?s?) )?"
+    r"(?:findings?|impressions?|conclusions?|opinion|interpretation|summary|addendum|wet read|report"
+    r"|recommendations?|results?|comments?|chest)(?:\(s\))?"
+    r"(?: ?(?:and|/|&) ?(?:impressions?|interpretation|plan|recommendations?(?:\(s\))?))?"
+    r"(?: (?:chest|\([^()\n]{1,40}\)))?"
 )
 # A header stands at the start of a line or sentence; in capitals anywhere (line breaks get lost).
 _HEADER = re.compile(
-    rf"(?:(?<=^)|(?<=[.\n;:])|(?<=\n ))[ \t]*(?:(?i:({_IGNORED}))|(?i:{_KEPT}))[ \t]*:"
-    rf"|(?<=\s)(?:({_IGNORED.upper()})|(?:{_KEPT.upper()}))[ \t]*:"
+    rf"(?:(?:^|(?<=[.\n;:])|(?<=\n ))[ \t]*|(?<=\s)(?=[A-Z][A-Z /&()'-]{{2,40}}:))"
+    rf"(?i:({_IGNORED})|{_KEPT})[ \t]*:"
 )
 _ABBREVIATIONS = {
     "w/o": "without",
@@ -32,33 +36,58 @@ _ABBREVIATIONS = {
     "vs": "versus",
     "vs.": "versus",
     "can't": "cannot",
-    "can’t": "cannot",
 }
-_ABBREVIATION = re.compile(r"\b(?:(?:[wrh]/o|c/w|s/p|and/or|can['’]t)\b|w/(?= ?[a-z])|vs\b\.?)")
+_ABBREVIATION = re.compile(r"\b(?:(?:[wrh]/o|c/w|s/p|and/or|can't)\b|w/(?= ?[a-z])|vs\b\.?)")
+# "Effusion: none", "effusion (-)", "effusion = absent": what is said of a finding behind a sign.
+_DENIED = (
+    r"(?:no|none|nil|neg|negative|absent|not (?:present|seen|identified|evident|visualized)|none (?:seen|acute)"
+    r"|no evidence(?: of)?|resolved|cleared)"
+)
+_AFFIRMED = r"(?:yes|present|positive|pos|seen)"
+_DOUBTED = r"(?:possible|probable|uncertain|equivocal|questionable|indeterminate|suspected|maybe)"
+
+
+def _verdict(words: str, signs: str) -> str:
+    """Pattern of a verdict: behind a colon or dash up to the end of the clause, or in brackets."""
+    return (
+        rf"(?:\s?[:=]\s?|\s-+\s){words}(?=\s?(?:[.,;\n)]|$))|\s?[:=]\s?{signs}(?=\s?(?:[.,;\n)]|$))"
+        rf"|\s?[(\[]\s?(?:{words}|{signs})\s?[)\]]"
+    )
+
+
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"n['’]t\b", " not"),
+        (r"n't\b", " not"),
+        (r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
+        (_verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
+        (_verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
+        (_verdict(_AFFIRMED, r"\+{1,3}"), " is present"),
         (r"\?(?=\w)", " possible "),  # ?pneumonia
-        (r"\?+(?=\s|$)", " is possible . "),
-        (r"\b(dr|mr|mrs|ms|approx|incl|pt|fx|st|e\.g|i\.e|a\.m|p\.m)\.(?= \w)(?! no\b)", r"\1"),
+        (r"\?+(?=[\s)]|$)", " is possible ; "),
         (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
-        (
-            r"(?::|\s[-–—])\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))",
-            " is absent",
-        ),
-        (r":\s*(?:yes|present|positive)\b(?=\s*(?:[.,;\n]|$))", " is present"),
-        (r":\s*(?:possible|uncertain|equivocal|questionable)\b(?=\s*(?:[.,;\n]|$))", " is possible"),
-        (r"(?:(?<=^)|(?<=[\s.:]))\(?\d{1,2}[.)](?=\s|[a-z])", " . "),  # 1. 2) of a numbered list
-        (r"(?<=[^\W_])[-–—_]+(?=[^\W_])", " "),  # air-space, peri-hilar
-        (r"\s[-–—]+\s|--+|–|—", " ; "),
-        (r"[*•]+", " . "),
-        (r"\n[ \t]*(?:-|\n)", " . "),
-        (r"[\"'’`()\[\]:]", " "),
+        (r"\b(dr|mr|mrs|ms|approx|incl|pts?|fx|st|rt|lt|bilat|mod|e\.g|i\.e|a\.m|p\.m)\.(?= \w)", r"\1"),
+        (r"(?:(?<=^)|(?<=[\s.:]))\(?(?:\d{1,2}|[a-h])[.)](?=\s|[a-z])", " ; "),  # 1. 2) b) of a list
+        (r"(?<=[^\W_])[-–_]+(?=[^\W_])", " "),  # air-space, peri-hilar
+        (r"\s[-–]+\s|^[-–]+\s|--+|–|—", " ; "),
+        (r"[*•]+", " ; "),
+        (r"[\"'`()\[\]:]", " "),
         (r"\s+", " "),
     )
 )
-_SENTENCE = re.compile(r"[.;!?]+")
+_STATEMENT_END = re.compile(r"[.;!?]+")
+_HEART_RATIO = re.compile(
+    r"\b(?:cardio[- ]?thoracic (?:ratio|index)|ct ratio|c/t ratio|ctr)"
+    r"((?:[ :=]+(?:is|of|at|approximately|about|estimated|measures|measuring|less than|below|under|<|greater than"
+    r"|more than|above|over|exceeds|exceeding|>)){0,4})[ :=]{1,3}(\d{1,3}(?:[.,]\d{1,3})?) ?(%?)"
+)
+# "... pneumothorax. It has resolved." speaks of the sentence before.
+_ANAPHOR = re.compile(
+    r"(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot|can|could|may|might)\b)"
+    r"|(?=none (?:is|are|was|were|remains?)\b)",
+    re.IGNORECASE,
+)
+_MAX_STATEMENT = 1000  # characters; what goes on for longer is cut at a blank, so that no rule reads for ever
 
 
 def find_statements(report: str) -> str:
@@ -71,7 +100,7 @@ def find_statements(report: str) -> str:
     kept, start, ignoring = [], 0, False
     for match in _HEADER.finditer(report):
         kept.append(_section(report[start : match.start()], ignoring))
-        start, ignoring = match.end(), any(match.groups())
+        start, ignoring = match.end(), match.group(1) is not None
     kept.append(_section(report[start:], ignoring))
     return "\n".join(kept)
 
@@ -83,10 +112,44 @@ def _section(body: str, ignoring: bool) -> str:
     return paragraphs[1] if len(paragraphs) > 1 else ""
 
 
-def split_sentences(report: str) -> list[str]:
-    """Lower-case sentences of a report, whitespace and punctuation made plain."""
-    text = find_statements(report).lower()
-    text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match.group()], text)
+def split_report(report: str) -> list[str]:
+    """Sentences of a report that assert something, as they stand in it."""
+    sentences: list[str] = []
+    for sentence in split_sentences(find_statements(plain_characters(report))):
+        reference = _ANAPHOR.match(sentence)
+        if reference and sentences:
+            sentences[-1] = f"{sentences[-1].rstrip(' .;')}, {sentence[reference.end() :]}"
+        else:
+            sentences.append(sentence)
+    return sentences
+
+
+def split_statements(sentence: str) -> list[str]:
+    """Lower-case statements of a sentence: abbreviations spelt out, one blank between words, few signs."""
+    text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match.group()], sentence.lower())
+    if "ratio" in text or "ctr" in text or "index" in text:
+        text = _HEART_RATIO.sub(_read_heart_ratio, text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    return [sentence for sentence in (part.strip(" ,") for part in _SENTENCE.split(text)) if sentence]
+    statements = []
+    for part in _STATEMENT_END.split(text):
+        part = part.strip(" ,")
+        while len(part) > _MAX_STATEMENT:
+            cut = part.rfind(" ", 1, _MAX_STATEMENT)
+            cut = cut if cut > 0 else _MAX_STATEMENT
+            statements.append(part[:cut])
+            part = part[cut:].strip(" ,")
+        if part:
+            statements.append(part)
+    return statements
+
+
+def _read_heart_ratio(match: re.Match[str]) -> str:
+    """A measured cardiothoracic ratio as words: above one half the heart is enlarged."""
+    bound, number, percent = match.groups()
+    ratio = float(number.replace(",", "."))
+    ratio = ratio / 100 if percent or ratio > 1 else ratio
+    below = any(word in bound for word in ("less", "below", "under", "<"))
+    above = any(word in bound for word in ("greater", "more", "above", "over", "exceed", ">"))
+    large = not below and (ratio > 0.5 or (above and ratio == 0.5))
+    return "heart is enlarged" if large else "heart size is normal"

@@ -9,8 +9,8 @@ import pytest
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN, prompt_sentence
 from data_module.labeler import label_report, label_reports, label_table
-from data_module.labeler.matcher import compile_phrases, expand
-from data_module.labeler.text import split_sentences
+from data_module.labeler.matcher import PhraseTree, expand
+from data_module.labeler.text import split_report, split_statements
 
 SHORT_NAMES = ("NF", "EC", "CM", "LO", "LL", "ED", "CO", "PN", "AT", "PX", "PE", "PO", "FX", "SD")
 ABBREVIATIONS = dict(zip(SHORT_NAMES, FINDINGS, strict=True))
