@@ -79,11 +79,12 @@ _STATEMENT_END = re.compile(r"[.;!?]+")
 _HEART_RATIO = re.compile(
     r"\b(?:cardio[- ]?thoracic (?:ratio|index)|ct ratio|c/t ratio|ctr)"
     r"((?:[ :=]+(?:is|of|at|approximately|about|estimated|measures|measuring|less than|below|under|<|greater than"
-    r"|more than|above|over|exceeds|exceeding|>)){0,4})[ :=]{1,3}(\d{1,3}(?:[.,]\d{1,3})?) ?(%?)"
+    r"|more than|above|over|exceeds|exceeding|>)){0,4})[ :=]{1,3}(\d{1,3}(?:[.,]\d{1,3})?)(?:/(\d{1,3})|( ?%))?"
 )
 # "... pneumothorax. It has resolved." speaks of the sentence before.
 _ANAPHOR = re.compile(
-    r"(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot|can|could|may|might)\b)"
+    r"(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot)\b(?: \w+){0,3}? (?:resolved|cleared"
+    r"|gone|disappeared|vanished|removed|excluded|ruled out|no longer|not \w+ (?:today|now|on today's))\b)"
     r"|(?=none (?:is|are|was|were|remains?)\b)",
     re.IGNORECASE,
 )
@@ -146,9 +147,10 @@ def split_statements(sentence: str) -> list[str]:
 
 def _read_heart_ratio(match: re.Match[str]) -> str:
     """A measured cardiothoracic ratio as words: above one half the heart is enlarged."""
-    bound, number, percent = match.groups()
+    bound, number, whole, percent = match.groups()
     ratio = float(number.replace(",", "."))
-    ratio = ratio / 100 if percent or ratio > 1 else ratio
+    if whole or percent or ratio > 1:
+        ratio /= max(float(whole or 100), 1.0)
     below = any(word in bound for word in ("less", "below", "under", "<"))
     above = any(word in bound for word in ("greater", "more", "above", "over", "exceed", ">"))
     large = not below and (ratio > 0.5 or (above and ratio == 0.5))

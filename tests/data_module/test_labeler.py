@@ -167,8 +167,9 @@ def test_ignored_sections():
     assert mentioned(label_report(report)) == {"Pleural Effusion": 1, "Fracture": 0}
 
 
-def test_split_sentences():
-    assert split_sentences("A 1.5 cm nodule. No effusion; w/o edema.\n1. Clear.") == [
+def test_split_statements():
+    sentences = split_report("A 1.5 cm nodule. No effusion; w/o edema.\n1. Clear.")
+    assert [statement for sentence in sentences for statement in split_statements(sentence)] == [
         "a 1,5 cm nodule",
         "no effusion",
         "without edema",
@@ -176,18 +177,25 @@ def test_split_sentences():
     ]
 
 
-def test_expand_and_compile():
+def test_expand():
     assert expand("(a|b[c])d[s]") == ["ad", "ads", "bcd", "bcds", "bd", "bds"]
     for broken in ("a[b", "a(b|c", "a]b"):
         with pytest.raises(ValueError):
             expand(broken)
-    assert compile_phrases(["is resolved"]).fullmatch("is ~~~ ~~~~~ resolved")
-    pattern = compile_phrases(["pleural", "pleural effusion", "effusion"])
-    assert pattern.findall("pleural effusion, effusion, pleuraleffusion, pleural") == [
-        "pleural effusion",
-        "effusion",
-        "pleural",
+
+
+def test_phrase_tree():
+    phrases = ("pleural", "pleural effusion", "effusion", "is resolved", ",", "not seen")
+    tree = PhraseTree({phrase: phrase for phrase in phrases}, ("now", "fully"), {"fully": ("not",)})
+
+    def find(text: str) -> list[str]:
+        return [text[start:end] for _, start, end in tree.find(text)]
+
+    assert find("pleural effusion, effusion, pleuraleffusion, pleural") == [
+        *("pleural effusion", ",", "effusion", ",", ",", "pleural"),
     ]
+    assert find("is now fully resolved") == ["is now fully resolved"]
+    assert find("not now seen, not fully seen, is, resolved") == ["not now seen", ",", ",", ","]
 
 
 def write(path: Path, text: str) -> Path:
