@@ -24,6 +24,7 @@ ANATOMY_MEANING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pleura": ((), ("Pleural Effusion",)),
     "bones": ((), ("Fracture",)),
     "elsewhere": ((), ()),
+    "film": ((), ()),
 }
 
 
