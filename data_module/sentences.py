@@ -26,7 +26,9 @@ _ALWAYS_SHORT = re.compile(r"(?:^|[\s(])(?:(?:drs?|mrs?|ms|prof)\.(?:\s?[a-z]\.)
 _SHORT = re.compile(
     r"(?:^|[\s(])(?:approx|incl|pts?|fx|st|rt|lt|bilat|mod|e\.g|i\.e|a\.m|p\.m)\.$", re.IGNORECASE
 )
-_NUMBER_SIGN = re.compile(r"(?:^|[\s(])no\.$", re.IGNORECASE)  # "No. 14 French tube", but "Edema: no. 2. Clear"
+_NUMBER_SIGN = re.compile(
+    r"(?:^|[\s(])no\.$", re.IGNORECASE
+)  # "No. 14 French tube", but "Edema: no. 2. Clear"
 _COUNTED = re.compile(r"\d+(?![\d.)])")
 _LIST_NUMBER = re.compile(r"\W{0,3}(\d{1,2})[.)]")
 _NEXT_NUMBER = re.compile(r"(?:^|\s)(\d{1,2})\.$")

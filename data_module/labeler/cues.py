@@ -40,7 +40,9 @@ _PARTLY = re.compile(
     r"|slow(?:ly)?|begun|beginning|starting|ongoing|further|progressive(?:ly)?|early|subtotal|limited|little"
     r"|variable|so far)\b"
 )
-_PARTLY_AFTER = re.compile(r" (?:\w+ )?(?:partial|incomplete|in part|somewhat|slight|signific|consider|mark|substan|minim)")
+_PARTLY_AFTER = re.compile(
+    r" (?:\w+ )?(?:partial|incomplete|in part|somewhat|slight|signific|consider|mark|substan|minim)"
+)
 _UNDONE = re.compile(
     r"\b(?:not?|nor|neither|never|without|lack|lacking|absence|yet to|fail\w*|unable|hardly|barely|await\w*|pending"
     r"|expect\w*|until|rather than|evidence|nothing|cannot|should|to be)\b"
@@ -79,7 +81,9 @@ _PAST = re.compile(
     r"|(?:on|in|at|by) (?:the |any |an? |her |his |their )?(?:\w+ )?(?:prior|previous|preceding|earlier|last|older|old"
     r"|comparison|initial|yesterday)\b)"
 )
-_PROOF = re.compile(r"\b(?:confirm|assum|establish|guarant|assur|prove|verif|determin|ascertain|certain|granted)")
+_PROOF = re.compile(
+    r"\b(?:confirm|assum|establish|guarant|assur|prove|verif|determin|ascertain|certain|granted)"
+)
 
 
 def settle_cues(sentence: str, events: list[Event]) -> list[Event]:
@@ -217,9 +221,7 @@ def _settle_removal(sentence: str, events: list[Event], i: int) -> None:
 def _denies_a_change(sentence: str, event: Event) -> bool:
     """ "no larger than", "has not progressed", "neither increased nor decreased"."""
     since = sentence.endswith(("has ", "have ", "had ", "been "), 0, event.start)
-    return bool(
-        _COMPARED.match(sentence, event.end) or (since and _EVOLVED.match(sentence, event.end))
-    )
+    return bool(_COMPARED.match(sentence, event.end) or (since and _EVOLVED.match(sentence, event.end)))
 
 
 def _find_outer_not(sentence: str, events: list[Event], i: int) -> bool:

@@ -59,6 +59,7 @@ _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"n't\b", " not"),
+        (r"\s?;\s?(?=none (?:is|are|was|were|remains?)\b)", ", "),
         (r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
         (_verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
         (_verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
