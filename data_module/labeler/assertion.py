@@ -129,7 +129,7 @@ def _reach_back(events: list[Event]) -> None:
     for i, event in enumerate(events):
         if event.kind not in ("NEGATED", "HEDGED"):
             continue
-        crossed_or = joined = reached = False
+        crossed_or = False
         for j in range(i - 1, -1, -1):
             before = events[j]
             if before.kind == "VERB" and j == i - 1:  # "edema is almost resolved"
@@ -137,11 +137,6 @@ def _reach_back(events: list[Event]) -> None:
             if before.kind not in _LIST_PARTS or (before.kind == "COMMA" and not crossed_or and j < i - 1):
                 break
             crossed_or |= before.kind in ("OR", "AND")
-            joined |= before.kind in ("OR", "AND", "COMMA")
-            if before.kind == "FINDING":
-                if reached and not joined:  # "opacity at the base (pneumonia?)"
-                    break
-                reached, joined = True, False
             if before.kind in ("FINDING", "REPORTED") and event.kind == "NEGATED":
                 before.code = NEGATIVE
             elif before.kind == "FINDING" and before.code == POSITIVE:

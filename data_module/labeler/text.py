@@ -64,6 +64,7 @@ _REWRITES = tuple(
         (_verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
         (_verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
         (_verdict(_AFFIRMED, r"\+{1,3}"), " is present"),
+        (r"\(([^()?]{1,80})\?\)", r" ; \1 is possible ; "),  # opacity (pneumonia?)
         (r"\?(?=\w)", " possible "),  # ?pneumonia
         (r"\?+(?=[\s)]|$)", " is possible ; "),
         (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
