@@ -4,7 +4,8 @@ from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.labeler.events import Event
 from data_module.labeler.vocabulary import ANATOMY_MEANING, OTHER
 
-STATES = frozenset({"NORMAL", "ABNORMAL", "DOUBTFUL"})
+STATES = frozenset({"NORMAL", "ABNORMAL", "ALTERED", "DOUBTFUL"})
+_BY_SIZE = frozenset({"heart", "silhouette", "mediastinum"})
 _LINKS = {
     *("", "of the", "of", "in the", "size of the", "appearing", "central", "bilateral", "left", "right"),
 }
@@ -67,6 +68,6 @@ def _mean(region: Event, state: Event) -> list[tuple[int, float]]:
         code = NEGATIVE if state.code == POSITIVE else UNCERTAIN
         return [(FINDINGS.index(name), code) for name in denied]
     code = UNCERTAIN if state.kind == "DOUBTFUL" and state.code == POSITIVE else state.code
-    if not asserted and region.region != "lungs":
+    if (not asserted and region.region != "lungs") or (state.kind == "ALTERED" and region.region in _BY_SIZE):
         return [(OTHER, code)]
     return [(FINDINGS.index(name), code) for name in asserted]

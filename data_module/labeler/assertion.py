@@ -29,6 +29,8 @@ class Statement:
     recognised: bool
 
 
+_PLEURAL = re.compile(r"\b(?:pleura|hemithora|fissur)")
+_EFFUSION = FINDINGS.index("Pleural Effusion")
 _LESION = FINDINGS.index("Lung Lesion")
 _IN_LUNG = frozenset(FINDINGS.index(name) for name in ("Lung Lesion", "Lung Opacity", "Atelectasis", "Edema"))
 _PLACE_OUTSIDE_LUNG = re.compile(
@@ -38,7 +40,7 @@ _PLACE_OUTSIDE_LUNG = re.compile(
 )
 _MAX_PLACE = 20  # characters of adjectives between "behind the" and the finding
 _LIST_PARTS = frozenset(
-    {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "PLACE", "REPORTED"}
+    {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "ALTERED", "PLACE", "REPORTED"}
 )
 
 
@@ -51,7 +53,9 @@ def read_sentence(sentence: str) -> Statement:
 
 
 def _read_statement(sentence: str) -> Statement:
-    events = settle_cues(sentence, find_events(sentence))
+    events = find_events(sentence)
+    _settle_fluid(sentence, events)
+    events = settle_cues(sentence, events)
     _reach_forward(sentence, events)
     _reach_back(events)
     _hedge_alternatives(events)
@@ -80,7 +84,15 @@ def _describes_film(events: list[Event]) -> bool:
             if event.kind in ("NORMAL", "REPORTED")
         )
     organ = any(event.kind == "ANATOMY" and event.region != "film" for event in events)
-    return organ and not kinds.isdisjoint(("STABLE", "ABNORMAL"))
+    return organ and not kinds.isdisjoint(("STABLE", "ABNORMAL", "ALTERED"))
+
+
+def _settle_fluid(sentence: str, events: list[Event]) -> None:
+    """Fluid is an effusion where a statement speaks of the pleura."""
+    for event in events:
+        if event.kind == "FLUID":
+            pleural = any(other.region == "pleura" for other in events) or _PLEURAL.search(sentence)
+            event.kind, event.findings = ("FINDING", (_EFFUSION,)) if pleural else ("", ())
 
 
 def _reach_forward(sentence: str, events: list[Event]) -> None:

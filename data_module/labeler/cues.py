@@ -13,7 +13,7 @@ from data_module.labeler.events import Event
 Settle = Callable[[str, list[Event], int], None]
 
 _BEFORE_RESOLVED = frozenset(
-    {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "VERB"}
+    {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "ALTERED", "VERB"}
 )
 _AROUND_VERB = frozenset({"NEGATE", "NEGATED", "HEDGE", "HEDGED", "DOUBT", "VERB", "HAVE", "SUSPECTED"})
 _DENIALS = frozenset({"NEGATE", "NEGATED"})
@@ -25,6 +25,7 @@ _DOUBTED = re.compile(
 _PERFECT = re.compile(r"\bha(?:s|ve|d) (?:not |never |\w+ly )*$")
 _DEMANDED = re.compile(r"\b(?:to|should|must) be $")
 _MAX_GAP = 12  # characters between a mention and the "resolved" said of it
+_BE = ("is ", "are ", "was ", "were ", "be ", "been ", "continues ", "appears ")
 _NEAR_WORDS = 7  # up to the end of a cue
 _WINDOW = 60  # characters around a cue that can change its sense
 
@@ -70,7 +71,7 @@ _CHANGE_AFTER = re.compile(
     rf"(?: (?!and\b|or\b|with\b)\w+){{0,4}}? {_CHANGE}(?: (?:in|of|to|from|since|with|at|on|for|compared|is|are|was|has)\b|$|,)"
 )
 _COMPARED = re.compile(
-    r" (?:\w+ )?(?:larger|smaller|greater|bigger|worse|better|different|more|less|as (?!possible)\w+ as|increased nor"
+    r" (?:\w+ly |any |much )?(?:larger|smaller|greater|bigger|worse|better|different|more|less|as (?!possible)\w+ as|increased nor"
     r"|decreased nor|improved nor|worsened nor|increasing|decreasing|worsening|progressing|growing|enlarging)\b"
 )
 _EVOLVED = re.compile(
@@ -153,7 +154,7 @@ def _settle_exclusion(sentence: str, events: list[Event], i: int) -> None:
         event.kind = "HEDGED" if doubted or _DEMANDED.search(before) else "NEGATED"
     elif doubted:
         event.kind = "DOUBT" if _has_object(events, i) else "HEDGED"
-    elif sentence[event.start : event.end] in ("exclude", "rule out"):
+    elif sentence[event.start : event.end] in ("exclude", "rule out", "exclusion of", "exclusion"):
         event.kind = "HEDGE"
     else:
         event.kind = "NEGATE"
@@ -197,14 +198,16 @@ def _settle_resolution(sentence: str, events: list[Event], i: int) -> None:
     event = events[i]
     before, cues = _clause_before(sentence, events, i)
     own = event.end - event.start
+    under_way = sentence.startswith(("clearing", "resolving"), event.start) and before[:-own].endswith(_BE)
     if _UNDONE.search(before[:-own]) or sentence.startswith(("not ", "never "), event.start):
         _cancel(event, *(cue for cue in cues if cue.kind in ("NEGATE", "NEGATED", "NEUTRAL", "HEDGE")))
-    elif _PARTLY.search(" ".join(before.split()[-_NEAR_WORDS:])) or _PARTLY_AFTER.match(sentence, event.end):
+    elif under_way or _PARTLY.search(" ".join(before.split()[-_NEAR_WORDS:])) or _PARTLY_AFTER.match(sentence, event.end):
         _cancel(event)
     else:
-        outer = next((j for j in range(i - 1, -1, -1) if events[j].kind == "NEGATE"), None)
-        if event.kind == "NEGATED" and outer is not None and sentence.startswith(" that ", events[outer].end):
-            _cancel(event, events[outer])  # "no evidence that the effusion has resolved"
+        outer = next((cue for cue in reversed(events[:i]) if cue.kind in ("NEGATE", "DOUBT")), None)
+        that = outer and " that" in sentence[outer.start : outer.end + len(" that")]
+        if event.kind == "NEGATED" and that:  # "no evidence that the effusion has resolved"
+            _cancel(event, *([outer] if outer.kind == "NEGATE" else []))
 
 
 def _settle_removal(sentence: str, events: list[Event], i: int) -> None:
@@ -212,10 +215,20 @@ def _settle_removal(sentence: str, events: list[Event], i: int) -> None:
     before, cues = _clause_before(sentence, events, i)
     start = max(0, event.start - _WINDOW)
     comma = max(sentence.rfind(",", start, event.start), sentence.rfind(" and ", start, event.start), start)
-    planned = _PLANNED.search(sentence, comma, event.start) or _PLANNED_AFTER.match(sentence, event.end)
+    planned = _PLANNED.search(sentence, comma, event.end) or _PLANNED_AFTER.match(sentence, event.end)
     moved = _MOVED.match(sentence, event.end) and "withdraw" in sentence[event.start : event.end]
     if planned or moved or _UNDONE.search(before[: event.start - event.end]):
         _cancel(event, *(cue for cue in cues if cue.kind in ("NEGATE", "NEGATED", "HEDGE")))
+        _settle_action(sentence, events, i)
+
+
+def _settle_action(sentence: str, events: list[Event], i: int) -> None:
+    """ "Repositioning of the tube is suggested" doubts no tube."""
+    for cue in events[i + 1 : i + 6]:
+        if cue.kind in ("COMMA", "BREAK", "NEGATE"):
+            return
+        if cue.kind in ("SUSPECTED", "HEDGED", "HEDGE"):
+            _cancel(cue)
 
 
 def _denies_a_change(sentence: str, event: Event) -> bool:
@@ -265,4 +278,5 @@ _SETTLED_BY: dict[str, tuple[Settle, ...]] = {
     "NEGATE": (_settle_negation,),
     "NEGATED": (_settle_negation,),
     "DOUBT": (_settle_doubt,),
+    "ACTION": (_settle_action,),
 }

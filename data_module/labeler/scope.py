@@ -62,7 +62,7 @@ def runs_on(sentence: str, events: list[Event], i: int) -> bool:
     if event.kind == "ANATOMY":
         new = _DETERMINERS.match(gap) or NEW_ASSERTION.match(gap)
         return (
-            new is not None and i + 1 < len(events) and events[i + 1].kind in ("VERB", "NORMAL", "ABNORMAL")
+            new is not None and i + 1 < len(events) and events[i + 1].kind in ("VERB", "NORMAL", "ABNORMAL", "ALTERED")
         )
     return gap != " " and NEW_ASSERTION.match(gap) is not None
 
@@ -74,7 +74,7 @@ def _has_predicate(sentence: str, events: list[Event], i: int) -> bool:
         state = events[i + 1]
         words = sentence[state.start : state.end]
         return state.kind == "NORMAL" or (
-            state.kind == "ABNORMAL" and not words.endswith(("ment", "ence", "ing"))
+            state.kind in ("ABNORMAL", "ALTERED") and not words.endswith(("ment", "ence", "ing"))
         )
     return first.kind == "FINDING" and _PREDICATE.match(sentence, first.end) is not None
 

@@ -55,11 +55,19 @@ def _verdict(words: str, signs: str) -> str:
     )
 
 
+# "... pneumothorax. It has resolved." speaks of what stands before.
+_ANAPHOR_WORDS = (
+    r"(?:(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot)\b(?: \w+){0,3}? (?:resolved"
+    r"|cleared|gone|disappeared|vanished|removed|excluded|ruled out|no longer|not \w+ (?:today|now|on today's))\b)"
+    r"|(?=none (?:is|are|was|were|remains?)\b))"
+)
+_ANAPHOR = re.compile(_ANAPHOR_WORDS, re.IGNORECASE)
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"n't\b", " not"),
-        (r"\s?;\s?(?=none (?:is|are|was|were|remains?)\b)", ", "),
+        (rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
+        (r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
         (r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
         (_verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
         (_verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
@@ -82,13 +90,6 @@ _HEART_RATIO = re.compile(
     r"\b(?:cardio[- ]?thoracic (?:ratio|index)|ct ratio|c/t ratio|ctr)"
     r"((?:[ :=]+(?:is|of|at|approximately|about|estimated|measures|measuring|less than|below|under|<|greater than"
     r"|more than|above|over|exceeds|exceeding|>)){0,4})[ :=]{1,3}(\d{1,3}(?:[.,]\d{1,3})?)(?:/(\d{1,3})|( ?%))?"
-)
-# "... pneumothorax. It has resolved." speaks of the sentence before.
-_ANAPHOR = re.compile(
-    r"(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot)\b(?: \w+){0,3}? (?:resolved|cleared"
-    r"|gone|disappeared|vanished|removed|excluded|ruled out|no longer|not \w+ (?:today|now|on today's))\b)"
-    r"|(?=none (?:is|are|was|were|remains?)\b)",
-    re.IGNORECASE,
 )
 _MAX_STATEMENT = 1000  # characters; what goes on for longer is cut at a blank, so that no rule reads for ever
 
