@@ -29,8 +29,11 @@ class Statement:
     recognised: bool
 
 
+_GONE = re.compile(r"\b(?:no longer|resolved|cleared|gone|disappeared|vanished|removed|drained)\b")
+_LONG_AGO = re.compile(r" (?:last (?:month|year)|in the past|(?:\w+ )?(?:months|years) ago|in (?:19|20)\d\d)\b")
 _PLEURAL = re.compile(r"\b(?:pleura|hemithora|fissur)")
 _EFFUSION = FINDINGS.index("Pleural Effusion")
+_FRACTURE = FINDINGS.index("Fracture")
 _LESION = FINDINGS.index("Lung Lesion")
 _IN_LUNG = frozenset(FINDINGS.index(name) for name in ("Lung Lesion", "Lung Opacity", "Atelectasis", "Edema"))
 _PLACE_OUTSIDE_LUNG = re.compile(
@@ -54,10 +57,10 @@ def read_sentence(sentence: str) -> Statement:
 
 def _read_statement(sentence: str) -> Statement:
     events = find_events(sentence)
-    _settle_fluid(sentence, events)
+    _settle_nouns(sentence, events)
     events = settle_cues(sentence, events)
     _reach_forward(sentence, events)
-    _reach_back(events)
+    _reach_back(sentence, events)
     _hedge_alternatives(events)
     _set_aside_traps(sentence, events)
     anatomy = read_anatomy(sentence, events)
@@ -87,28 +90,42 @@ def _describes_film(events: list[Event]) -> bool:
     return organ and not kinds.isdisjoint(("STABLE", "ABNORMAL", "ALTERED"))
 
 
-def _settle_fluid(sentence: str, events: list[Event]) -> None:
-    """Fluid is an effusion where a statement speaks of the pleura."""
-    for event in events:
+def _settle_nouns(sentence: str, events: list[Event]) -> None:
+    """Fluid is an effusion where a statement speaks of the pleura; "a small one" is what was named before."""
+    named: tuple[int, ...] = ()
+    for i, event in enumerate(events):
         if event.kind == "FLUID":
             pleural = any(other.region == "pleura" for other in events) or _PLEURAL.search(sentence)
             event.kind, event.findings = ("FINDING", (_EFFUSION,)) if pleural else ("", ())
+        elif event.kind == "SEQUELA" and not _names_finding(sentence, events, i):
+            event.kind = ""
+        elif event.kind == "ONE":
+            event.kind, event.findings = ("FINDING", named) if named else ("", ())
+        named = event.findings or named
+
+
+def _names_finding(sentence: str, events: list[Event], i: int) -> bool:
+    """Whether "from prior ..." is followed by a finding, and not by a study."""
+    following = events[i + 1] if i + 1 < len(events) else None
+    return bool(following and following.kind == "FINDING" and following.start - events[i].end < _MAX_PLACE)
 
 
 def _reach_forward(sentence: str, events: list[Event]) -> None:
     """Give every finding and state the certainty of the cues before it whose reach has not ended."""
-    negated = hedged = verb_since = once = listed = reached = False
+    negated = hedged = verb_since = once = listed = reached = unsaid = False
     for i, event in enumerate(events):
         kind = event.kind
-        if kind in ("NEGATE", "HISTORY"):
-            negated, hedged, verb_since, once = True, False, False, kind == "HISTORY"
+        if kind in ("NEGATE", "HISTORY", "SEQUELA"):
+            negated, hedged, verb_since, once = True, False, False, kind != "NEGATE"
             listed = reached = False
         elif kind in ("HEDGE", "DIFFERENTIAL"):
             hedged, listed, reached = True, kind == "DIFFERENTIAL", False
         elif kind == "DOUBT":
             negated, hedged, listed = False, True, False
-        elif kind == "BREAK":
-            negated = hedged = False
+        elif kind == "BREAK" or (kind == "RELATIVE" and reached):
+            negated = hedged = unsaid = False
+        elif kind == "UNSAID":
+            unsaid = True
         elif kind == "VERB":
             verb_since = True
         elif kind in ("COMMA", "AND"):
@@ -133,26 +150,42 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
                 continue
             given = i > 0 and events[i - 1].kind == "PLACE" and event.start - events[i - 1].end < _MAX_PLACE
             event.code = POSITIVE if given else NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
+            if unsaid:
+                event.code = None
+            elif once and negated and event.findings == (_FRACTURE,) and events[i - 1].kind == "SEQUELA":
+                event.code = POSITIVE
             negated, reached = negated and not once, True
 
 
-def _reach_back(events: list[Event]) -> None:
+def _reach_back(sentence: str, events: list[Event]) -> None:
     """Cues behind a mention ("is not seen", "cannot be excluded") change what stands before."""
     for i, event in enumerate(events):
         if event.kind not in ("NEGATED", "HEDGED"):
             continue
         crossed_or = False
-        for j in range(i - 1, -1, -1):
+        last = _skip_relative(sentence, events, i)
+        for j in range(last, -1, -1):
             before = events[j]
-            if before.kind == "VERB" and j == i - 1:  # "edema is almost resolved"
+            if before.kind == "VERB" and j == last:  # "edema is almost resolved"
                 continue
-            if before.kind not in _LIST_PARTS or (before.kind == "COMMA" and not crossed_or and j < i - 1):
+            if before.kind not in _LIST_PARTS or (before.kind == "COMMA" and not crossed_or and j < last):
                 break
             crossed_or |= before.kind in ("OR", "AND")
             if before.kind in ("FINDING", "REPORTED") and event.kind == "NEGATED":
                 before.code = NEGATIVE
             elif before.kind == "FINDING" and before.code == POSITIVE:
                 before.code = UNCERTAIN
+
+
+def _skip_relative(sentence: str, events: list[Event], i: int) -> int:
+    """The last event that cue `i` may reach back to: before "which" for "an effusion, which has resolved"."""
+    if _GONE.search(sentence, events[i].start, events[i].end):
+        for j in range(i - 1, -1, -1):
+            if events[j].kind == "RELATIVE":
+                return j - 1
+            if events[j].kind in ("FINDING", "COMMA", "BREAK", "AND", "OR"):
+                break
+    return i - 1
 
 
 def _hedge_alternatives(events: list[Event]) -> None:
@@ -180,5 +213,7 @@ def _set_aside_traps(sentence: str, events: list[Event]) -> None:
             for other in events:  # a nodule that the sentence explains as a granuloma
                 if other.findings == (_LESION,) and other.code == POSITIVE:
                     other.findings = (OTHER,)
+        elif event.findings and _LONG_AGO.match(sentence, event.end) and event.findings != (_FRACTURE,):
+            event.code = NEGATIVE
         elif not _IN_LUNG.isdisjoint(event.findings) and _PLACE_OUTSIDE_LUNG.match(sentence, event.end):
             event.findings = (OTHER,)

@@ -44,6 +44,12 @@ _PARTLY = re.compile(
 _PARTLY_AFTER = re.compile(
     r" (?:\w+ )?(?:partial|incomplete|in part|somewhat|slight|signific|consider|mark|substan|minim)"
 )
+_UNDONE_AFTER = re.compile(
+    r"[^,]{0,60}\b(?:awaited|expected|pending|anticipated|incomplete|partial|slow|delayed|lacking"
+    r"|not (?:yet )?(?:complete|occurred|seen|evident|apparent|begun))\b"
+    r"|(?: (?:on|at|in) the (?:left|right)(?: \w+)?)?,? (?:but|and|while|yet) (?:\w+ )?(?:not|persist|remain|still"
+    r"|small|unchanged|moderate|large|tiny)\b"
+)
 _UNDONE = re.compile(
     r"\b(?:not?|nor|neither|never|without|lack|lacking|absence|yet to|fail\w*|unable|hardly|barely|await\w*|pending"
     r"|expect\w*|until|rather than|evidence|nothing|cannot|should|to be)\b"
@@ -55,13 +61,14 @@ _PLANNED = re.compile(
 )
 _PLANNED_AFTER = re.compile(
     r"(?: [\w,]+){0,7}? (?:is|are|was|were|may be|should be|can be|could be|has been|being) (?:\w+ )?(?:planned|recommended"
-    r"|suggested|advised|pending|considered|anticipated|scheduled|needed|indicated|possible|requested|required)\b"
+    r"|suggested|advised|pending|considered|anticipated|scheduled|needed|indicated|possible|requested|required|deferred"
+    r"|delayed|postponed|refused|declined)\b"
 )
 _MOVED = re.compile(
     r" (?:of [\w ]{1,40} )?(?:by |approximately |about |another |at least |some )*"
     r"(?:\d|a few|several|one|two|slightly|somewhat|partially|into|to the|back|further)"
 )
-_ABSENCE = re.compile(r"(?:free|clear|cleared|devoid|without|absence|lack|absent|lacking|void)\b")
+_ABSENCE = re.compile(r"(?:free|clear|cleared|devoid|without|absence|lack|absent|lacking|void|spared)\b")
 _PLAIN_NOT = frozenset({"no", "not", "nor", "neither", "never", "none of", "nothing", "without", "no longer"})
 _CHANGE = (
     r"(?:change|increase|decrease|improvement|worsening|progression|regression|reduction|enlargement|growth"
@@ -201,7 +208,7 @@ def _settle_resolution(sentence: str, events: list[Event], i: int) -> None:
     under_way = sentence.startswith(("clearing", "resolving"), event.start) and before[:-own].endswith(_BE)
     if _UNDONE.search(before[:-own]) or sentence.startswith(("not ", "never "), event.start):
         _cancel(event, *(cue for cue in cues if cue.kind in ("NEGATE", "NEGATED", "NEUTRAL", "HEDGE")))
-    elif under_way or _PARTLY.search(" ".join(before.split()[-_NEAR_WORDS:])) or _PARTLY_AFTER.match(sentence, event.end):
+    elif under_way or _UNDONE_AFTER.match(sentence, event.end) or _PARTLY.search(" ".join(before.split()[-_NEAR_WORDS:])) or _PARTLY_AFTER.match(sentence, event.end):
         _cancel(event)
     else:
         outer = next((cue for cue in reversed(events[:i]) if cue.kind in ("NEGATE", "DOUBT")), None)

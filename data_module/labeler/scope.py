@@ -2,6 +2,7 @@
 
 import re
 
+from data_module.findings import FINDINGS
 from data_module.labeler.events import Event
 
 NEW_ASSERTION = re.compile(
@@ -9,7 +10,7 @@ NEW_ASSERTION = re.compile(
     r"|faint|stable|unchanged|persistent|new|increas|worsen|improv|decreas|chronic|old|healed|left|right"
     r"|bilateral|bibasilar|status post|prominent|enlarged|borderline|normal|patchy|streaky|low lung|possibl"
     r"|probabl|likely|question|suspect|may |known|multiple|several|few|scattered|interval|extensive"
-    r"|degenerative|calcified|previously|preexisting|residual|only |just |merely |simply |rather |instead )"
+    r"|degenerative|calcified|previously|preexisting|residual|presence of |only |just |merely |simply |rather |instead )"
 )
 _SEEN = re.compile(
     r" (?:\w+ly |clearly |definitely )?(?:seen|identified|visuali[sz]ed|appreciated"
@@ -22,7 +23,11 @@ _PREDICATE = re.compile(
     r"|as before|remains?|new|again (?:seen|noted|identified)|redemonstrated|healed|old|chronic)\b"
     r"|(?: \w+){0,2} (?:in|at|on|of|within|along|involving) (?:the )?(?:left|right|lingula|lower|upper|middle)\b)"
 )
+_PLACED = re.compile(
+    r"(?: tip)? (?:in (?:place|situ|(?:\w+ )?positions?)|tip|terminat\w+|project\w+|overl\w+|ends?|unchanged|noted|\d)\b"
+)
 _DETERMINERS = re.compile(r" (?:the |there (?:is|are) |there )?$")
+_DEVICES = FINDINGS.index("Support Devices")
 _LOOK_AHEAD = 30  # events; no list is longer
 
 
@@ -64,6 +69,8 @@ def runs_on(sentence: str, events: list[Event], i: int) -> bool:
         return (
             new is not None and i + 1 < len(events) and events[i + 1].kind in ("VERB", "NORMAL", "ABNORMAL", "ALTERED")
         )
+    if event.findings == (_DEVICES,) and _PLACED.match(sentence, event.end):
+        return True
     return gap != " " and NEW_ASSERTION.match(gap) is not None
 
 
@@ -76,6 +83,8 @@ def _has_predicate(sentence: str, events: list[Event], i: int) -> bool:
         return state.kind == "NORMAL" or (
             state.kind in ("ABNORMAL", "ALTERED") and not words.endswith(("ment", "ence", "ing"))
         )
+    if first.findings == (_DEVICES,) and _PLACED.match(sentence, first.end):
+        return True  # "no pneumothorax, chest tube in place"
     return first.kind == "FINDING" and _PREDICATE.match(sentence, first.end) is not None
 
 

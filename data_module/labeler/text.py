@@ -41,7 +41,7 @@ _ABBREVIATION = re.compile(r"\b(?:(?:[wrh]/o|c/w|s/p|and/or|can't)\b|w/(?= ?[a-z
 # "Effusion: none", "effusion (-)", "effusion = absent": what is said of a finding behind a sign.
 _DENIED = (
     r"(?:no|none|nil|neg|negative|absent|not (?:present|seen|identified|evident|visualized)|none (?:seen|acute)"
-    r"|no evidence(?: of)?|resolved|cleared)"
+    r"|no evidence(?: of)?|resolved|cleared|unlikely|improbable)"
 )
 _AFFIRMED = r"(?:yes|present|positive|pos|seen)"
 _DOUBTED = r"(?:possible|probable|uncertain|equivocal|questionable|indeterminate|suspected|maybe)"
@@ -66,6 +66,9 @@ _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"n't\b", " not"),
+        (r"\b(?:(?:has|have|was|were|is|been) )*extubated\b", "endotracheal tube has been removed"),
+        (r"\bextubation\b", "removal of endotracheal tube"),
+        (r"\b([a-z]{4,})-free\b", r"without \1"),
         (rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
         (r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
         (r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
@@ -85,6 +88,8 @@ _REWRITES = tuple(
         (r"\s+", " "),
     )
 )
+_ANSWERED = re.compile(r"\?\s+(no|none|yes|negative|positive)(?=[.,;\n]|$)", re.IGNORECASE)
+_TOPIC = re.compile(r"\W*((?:\w+ ){0,3})(\w+)\s?:\s?(?=(.+))", re.DOTALL)
 _STATEMENT_END = re.compile(r"[.;!?]+")
 _HEART_RATIO = re.compile(
     r"\b(?:cardio[- ]?thoracic (?:ratio|index)|ct ratio|c/t ratio|ctr)"
@@ -119,7 +124,10 @@ def _section(body: str, ignoring: bool) -> str:
 def split_report(report: str) -> list[str]:
     """Sentences of a report that assert something, as they stand in it."""
     sentences: list[str] = []
-    for sentence in split_sentences(find_statements(plain_characters(report))):
+    text = find_statements(plain_characters(report))
+    if "?" in text:
+        text = _ANSWERED.sub(r": \1", text)
+    for sentence in split_sentences(text):
         reference = _ANAPHOR.match(sentence)
         if reference and sentences:
             sentences[-1] = f"{sentences[-1].rstrip(' .;')}, {sentence[reference.end() :]}"
@@ -130,7 +138,12 @@ def split_report(report: str) -> list[str]:
 
 def split_statements(sentence: str) -> list[str]:
     """Lower-case statements of a sentence: abbreviations spelt out, one blank between words, few signs."""
-    text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match.group()], sentence.lower())
+    text = sentence.lower()
+    if ":" in text:
+        topic = _TOPIC.match(text)
+        if topic and topic[2] in topic[3]:  # "Effusion: no significant effusion" says it once
+            text = topic[3]
+    text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match.group()], text)
     if "ratio" in text or "ctr" in text or "index" in text:
         text = _HEART_RATIO.sub(_read_heart_ratio, text)
     for pattern, replacement in _REWRITES:
