@@ -33,6 +33,7 @@ _COUNTED = re.compile(r"\d+(?![\d.)])")
 _LIST_NUMBER = re.compile(r"\W{0,3}(\d{1,2})[.)]")
 _NEXT_NUMBER = re.compile(r"(?:^|\s)(\d{1,2})\.$")
 _LIST_MARK = re.compile(r"[-*\u2022>]\s|\(?\d{1,2}[.)]\s|\(?[a-h][.)]\s", re.IGNORECASE)
+_ANSWER = re.compile(r"[:=] ?\w+$")  # "Effusion: no" ends what "no" else begins
 _LAST_WORD = re.compile(r"[^\W\d_]*$")
 _LONGEST_WORD = 24  # characters that are looked back for a word
 # A line that ends with one of these goes on in the next ...
@@ -119,7 +120,7 @@ def _says_something_new(text: str, start: int, place: int, next_start: int) -> b
     following = text[next_start : next_start + _LONGEST_WORD]
     if not before or before[-1] in ",:(/&-" or not following:
         return False
-    if before[-1] == ";" or _LIST_MARK.match(following):
+    if before[-1] == ";" or _ANSWER.search(before) or _LIST_MARK.match(following):
         return True
     if _LAST_WORD.search(before)[0].lower() in _GOES_ON:
         return False

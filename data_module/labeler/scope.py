@@ -71,7 +71,10 @@ def runs_on(sentence: str, events: list[Event], i: int) -> bool:
         )
     if event.findings == (_DEVICES,) and _PLACED.match(sentence, event.end):
         return True
-    return gap != " " and NEW_ASSERTION.match(gap) is not None
+    if gap == " ":
+        return _has_predicate(sentence, events, i)
+    seen = _SEEN.match(gap)
+    return NEW_ASSERTION.match(gap, seen.end() if seen else 0) is not None
 
 
 def _has_predicate(sentence: str, events: list[Event], i: int) -> bool:
@@ -79,6 +82,8 @@ def _has_predicate(sentence: str, events: list[Event], i: int) -> bool:
     first = events[i]
     if first.kind == "ANATOMY" and i + 1 < len(events):
         state = events[i + 1]
+        if state.kind in ("WITH", "HAVE"):  # "lungs show edema"
+            return True
         words = sentence[state.start : state.end]
         return state.kind == "NORMAL" or (
             state.kind in ("ABNORMAL", "ALTERED") and not words.endswith(("ment", "ence", "ing"))
