@@ -20,8 +20,9 @@ _TAG = re.compile(r"</?[a-z][a-z0-9]{0,9}(?:\s[^<>]{0,99})?/?>", re.IGNORECASE)
 
 # Where a sentence may end: a stop and a blank, a stop that its blank was lost after, or a gap in the text.
 _BOUNDARY = re.compile(
-    r"(?<=[.!?])[\"')\]]*\s+|(?<=[A-Za-z]{3}[.!?])(?=[A-Za-z])|[\n\t]\s*|\s\s+|\s?\|\s?|\s?\u2022\s?"
+    r"[.!?\n\t|\u2022](?:(?<=[.!?])[\"')\]]*(?:\s+|(?=[A-Za-z]))|(?<=[\n\t])\s*|(?<=[|\u2022]))"
 )
+_WIDE_GAP = re.compile(r" {3,}")
 _ALWAYS_SHORT = re.compile(r"(?:^|[\s(])(?:(?:drs?|mrs?|ms|prof)\.(?:\s?[a-z]\.)*|vs\.)$", re.IGNORECASE)
 _SHORT = re.compile(
     r"(?:^|[\s(])(?:approx|incl|pts?|fx|st|rt|lt|bilat|mod|e\.g|i\.e|a\.m|p\.m)\.$", re.IGNORECASE
@@ -35,6 +36,7 @@ _NEXT_NUMBER = re.compile(r"(?:^|\s)(\d{1,2})\.$")
 _LIST_MARK = re.compile(r"[-*\u2022>]\s|\(?\d{1,2}[.)]\s|\(?[a-h][.)]\s", re.IGNORECASE)
 _ANSWER = re.compile(r"[:=] ?\w+$")  # "Effusion: no" ends what "no" else begins
 _LAST_WORD = re.compile(r"[^\W\d_]*$")
+_LONGEST_SHORT = 7  # letters, more than any of these abbreviations
 _LONGEST_WORD = 24  # characters that are looked back for a word
 # A line that ends with one of these goes on in the next ...
 _GOES_ON = frozenset(
@@ -73,6 +75,8 @@ def split_sentences(text: str) -> list[str]:
     or a bar; and where a new line says something new ("No edema", "Small effusion"), which a line that was
     wrapped does not. Semicolons and colons end none.
     """
+    if "   " in text:
+        text = _WIDE_GAP.sub("\t", text)
     sentences: list[str] = []
     start = 0
     for boundary in _BOUNDARY.finditer(text):
@@ -86,19 +90,22 @@ def split_sentences(text: str) -> list[str]:
 
 def _find_end(text: str, start: int, boundary: re.Match[str]) -> tuple[int, int] | None:
     """Where the sentence from `start` on ends and the next one begins; None where it goes on."""
-    gap, place = boundary.group(), boundary.start()
-    if "|" in gap or "\u2022" in gap or gap.count("\n") > 1:
-        return place, boundary.end()
-    if place > start and text[place - 1] in ".!?":
-        return _end_at_stop(text, start, boundary)
-    if "\n" in gap or "\t" in gap or len(gap) > 2:
-        starts_new = _says_something_new(text, start, place, boundary.end())
-        return (place, boundary.end()) if starts_new else None
-    return None
+    place, next_start = boundary.span()
+    sign = text[place]
+    if sign in ".!?":
+        return _end_at_stop(text, start, place + 1, next_start)
+    if sign in "|\u2022" or text.count("\n", place, next_start) > 1:
+        return place, next_start
+    return (place, next_start) if _says_something_new(text, start, place, next_start) else None
 
 
-def _end_at_stop(text: str, start: int, boundary: re.Match[str]) -> tuple[int, int] | None:
-    place, following = boundary.start(), text[boundary.end() : boundary.end() + 9]
+def _end_at_stop(text: str, start: int, place: int, next_start: int) -> tuple[int, int] | None:
+    gap, following = text[place:next_start], text[next_start : next_start + 9]
+    if not gap and (place - start < 4 or not text[place - 4 : place - 1].isalpha()):
+        return None  # 1.5, e.g., but "effusion.Clear"
+    end = next_start - len(gap.lstrip("\"')]"))  # behind a closing quote or bracket
+    if place - start > _LONGEST_SHORT and text[place - 1 - _LONGEST_SHORT : place - 1].isalpha():
+        return end, next_start  # no abbreviation is as long: most sentences
     before = text[max(start, place - _LONGEST_WORD) : place]
     if _ALWAYS_SHORT.search(before) or (_NUMBER_SIGN.search(before) and _COUNTED.match(following)):
         return None
@@ -110,8 +117,7 @@ def _end_at_stop(text: str, start: int, boundary: re.Match[str]) -> tuple[int, i
     if number and own and int(number[1]) == int(own[1]) + 1:  # "1. No edema 2. Clear lungs"
         split = place - len(before) + number.start(1)
         return split, split
-    end = boundary.end() - len(boundary.group().lstrip("\"')]"))
-    return end, boundary.end()
+    return end, next_start
 
 
 def _says_something_new(text: str, start: int, place: int, next_start: int) -> bool:

@@ -51,6 +51,8 @@ _LIST_PARTS = frozenset(
 def read_sentence(sentence: str) -> Statement:
     """The findings one sentence (from `text.split_report`) mentions, each with its certainty."""
     statements = [_read_statement(statement) for statement in split_statements(sentence)]
+    if len(statements) == 1:
+        return statements[0]
     mentions = tuple(mention for statement in statements for mention in statement.mentions)
     return Statement(mentions, any(statement.recognised for statement in statements))
 

@@ -1,6 +1,7 @@
 """Report text -> clean lower-case statements: sections, headers, verdicts, abbreviations."""
 
 import re
+from collections.abc import Iterator
 
 from data_module.sentences import plain_characters, split_sentences
 
@@ -62,41 +63,43 @@ _ANAPHOR_WORDS = (
     r"|(?=none (?:is|are|was|were|remains?)\b))"
 )
 _ANAPHOR = re.compile(_ANAPHOR_WORDS, re.IGNORECASE)
+# What is written anew in turn: a sign or word that the text must hold, the pattern, what takes its place.
 _REWRITES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"n't\b", " not"),
-        (r"\b(?:(?:has|have|was|were|is|been) )*extubated\b", "endotracheal tube has been removed"),
-        (r"\bextubation\b", "removal of endotracheal tube"),
-        (r"\b([a-z]{4,})-free\b", r"without \1"),
-        (rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
-        (r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
-        (r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
-        (_verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
-        (_verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
-        (_verdict(_AFFIRMED, r"\+{1,3}"), " is present"),
-        (r"\(([^()?]{1,80})\?\)", r" ; \1 is possible ; "),  # opacity (pneumonia?)
-        (r"\?(?=\w)", " possible "),  # ?pneumonia
-        (r"\?+(?=[\s)]|$)", " is possible ; "),
-        (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
-        (r"\b(dr|mr|mrs|ms|approx|incl|pts?|fx|st|rt|lt|bilat|mod|e\.g|i\.e|a\.m|p\.m)\.(?= \w)", r"\1"),
-        (r"(?:(?<=^)|(?<=[\s.:]))\(?(?:\d{1,2}|[a-h])[.)](?=\s|[a-z])", " ; "),  # 1. 2) b) of a list
-        (r"(?<=[^\W_])[-–_]+(?=[^\W_])", " "),  # air-space, peri-hilar
-        (r"\s[-–]+\s|^[-–]+\s|--+|–|—", " ; "),
-        (r"[*•]+", " ; "),
-        (r"[\"'`()\[\]:]", " "),
-        (r"\s+", " "),
+    (sign, re.compile(pattern), replacement)
+    for sign, pattern, replacement in (
+        ("'", r"n't\b", " not"),
+        ("extubated", r"\b(?:(?:has|have|was|were|is|been) ){0,3}extubated\b", "endotracheal tube has been removed"),
+        ("extubation", r"\bextubation\b", "removal of endotracheal tube"),
+        ("-free", r"\b([a-z]{4,40})-free\b", r"without \1"),
+        (";", rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
+        ("(", r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
+        ("no.", r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
+        ("", _verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
+        ("", _verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
+        ("", _verdict(_AFFIRMED, r"\+{1,3}"), " is present"),
+        ("?", r"\(([^()?]{1,80})\?\)", r" ; \1 is possible ; "),  # opacity (pneumonia?)
+        ("?", r"\?(?=\w)", " possible "),  # ?pneumonia
+        ("?", r"\?+(?=[\s)]|$)", " is possible ; "),
+        (".", r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
+        (".", r"\b(dr|mr|mrs|ms|approx|incl|pts?|fx|st|rt|lt|bilat|mod|e\.g|i\.e|a\.m|p\.m)\.(?= \w)", r"\1"),
+        ("", r"(?:(?<=^)|(?<=[\s.:]))\(?(?:\d{1,2}|[a-h])[.)](?=\s|[a-z])", " ; "),  # 1. 2) b) of a list
+        ("", r"(?<=[^\W_])[-–_]+(?=[^\W_])", " "),  # air-space, peri-hilar
+        ("", r"\s[-–]+\s|^[-–]+\s|--+|–|—", " ; "),
+        ("", r"[*•]+", " ; "),
+        ("", r"[\"'`()\[\]:]", " "),
+        ("", r"\s+", " "),
     )
 )
+_PLAIN = re.compile(r"[a-z, ]*\.?")  # most sentences: nothing in them is to be written anew
 _ANSWERED = re.compile(r"\?\s+(no|none|yes|negative|positive)(?=[.,;\n]|$)", re.IGNORECASE)
-_TOPIC = re.compile(r"\W*((?:\w+ ){0,3})(\w+)\s?:\s?(?=(.+))", re.DOTALL)
+_TOPIC = re.compile(r"\W*((?:\w+ ){0,3})(\w{4,})\s?:\s?(?=(.+))", re.DOTALL)
 _STATEMENT_END = re.compile(r"[.;!?]+")
 _HEART_RATIO = re.compile(
     r"\b(?:cardio[- ]?thoracic (?:ratio|index)|ct ratio|c/t ratio|ctr)"
     r"((?:[ :=]+(?:is|of|at|approximately|about|estimated|measures|measuring|less than|below|under|<|greater than"
     r"|more than|above|over|exceeds|exceeding|>)){0,4})[ :=]{1,3}(\d{1,3}(?:[.,]\d{1,3})?)(?:/(\d{1,3})|( ?%))?"
 )
-_MAX_STATEMENT = 1000  # characters; what goes on for longer is cut at a blank, so that no rule reads for ever
+_MAX_SENTENCE = 1000  # characters; what goes on for longer is cut at a blank, so that no rule reads for ever
 
 
 def find_statements(report: str) -> str:
@@ -129,16 +132,29 @@ def split_report(report: str) -> list[str]:
         text = _ANSWERED.sub(r": \1", text)
     for sentence in split_sentences(text):
         reference = _ANAPHOR.match(sentence)
-        if reference and sentences:
+        if reference and sentences and len(sentences[-1]) < _MAX_SENTENCE:
             sentences[-1] = f"{sentences[-1].rstrip(' .;')}, {sentence[reference.end() :]}"
         else:
-            sentences.append(sentence)
+            sentences.extend(_cut(sentence))
     return sentences
+
+
+def _cut(sentence: str) -> Iterator[str]:
+    start = 0
+    while len(sentence) - start > _MAX_SENTENCE:
+        end = sentence.rfind(" ", start + 1, start + _MAX_SENTENCE)
+        end = end if end > 0 else start + _MAX_SENTENCE
+        yield sentence[start:end]
+        start = end
+    yield sentence[start:]
 
 
 def split_statements(sentence: str) -> list[str]:
     """Lower-case statements of a sentence: abbreviations spelt out, one blank between words, few signs."""
     text = sentence.lower()
+    if _PLAIN.fullmatch(text) and " vs" not in text and "extubat" not in text:
+        text = text.strip(" ,.")
+        return [text] if text else []
     if ":" in text:
         topic = _TOPIC.match(text)
         if topic and topic[2] in topic[3]:  # "Effusion: no significant effusion" says it once
@@ -146,19 +162,10 @@ def split_statements(sentence: str) -> list[str]:
     text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match.group()], text)
     if "ratio" in text or "ctr" in text or "index" in text:
         text = _HEART_RATIO.sub(_read_heart_ratio, text)
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    statements = []
-    for part in _STATEMENT_END.split(text):
-        part = part.strip(" ,")
-        while len(part) > _MAX_STATEMENT:
-            cut = part.rfind(" ", 1, _MAX_STATEMENT)
-            cut = cut if cut > 0 else _MAX_STATEMENT
-            statements.append(part[:cut])
-            part = part[cut:].strip(" ,")
-        if part:
-            statements.append(part)
-    return statements
+    for sign, pattern, replacement in _REWRITES:
+        if sign in text:
+            text = pattern.sub(replacement, text)
+    return [part for part in (part.strip(" ,") for part in _STATEMENT_END.split(text)) if part]
 
 
 def _read_heart_ratio(match: re.Match[str]) -> str:
