@@ -149,6 +149,11 @@ def _cut(sentence: str) -> Iterator[str]:
     yield sentence[start:]
 
 
+def read_statements(report: str) -> list[str]:
+    """All lower-case statements of a report."""
+    return [statement for sentence in split_report(report) for statement in split_statements(sentence)]
+
+
 def split_statements(sentence: str) -> list[str]:
     """Lower-case statements of a sentence: abbreviations spelt out, one blank between words, few signs."""
     text = sentence.lower()

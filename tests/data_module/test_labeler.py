@@ -10,7 +10,7 @@ import pytest
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN, prompt_sentence
 from data_module.labeler import label_report, label_reports, label_table
 from data_module.labeler.matcher import PhraseTree, expand
-from data_module.labeler.text import split_report, split_statements
+from data_module.labeler.text import read_statements
 
 SHORT_NAMES = ("NF", "EC", "CM", "LO", "LL", "ED", "CO", "PN", "AT", "PX", "PE", "PO", "FX", "SD")
 ABBREVIATIONS = dict(zip(SHORT_NAMES, FINDINGS, strict=True))
@@ -167,9 +167,8 @@ def test_ignored_sections():
     assert mentioned(label_report(report)) == {"Pleural Effusion": 1, "Fracture": 0}
 
 
-def test_split_statements():
-    sentences = split_report("A 1.5 cm nodule. No effusion; w/o edema.\n1. Clear.")
-    assert [statement for sentence in sentences for statement in split_statements(sentence)] == [
+def test_read_statements():
+    assert read_statements("A 1.5 cm nodule. No effusion; w/o edema.\n1. Clear.") == [
         "a 1,5 cm nodule",
         "no effusion",
         "without edema",
