@@ -30,7 +30,9 @@ class Statement:
 
 
 _GONE = re.compile(r"\b(?:no longer|resolved|cleared|gone|disappeared|vanished|removed|drained)\b")
-_LONG_AGO = re.compile(r" (?:last (?:month|year)|in the past|(?:\w+ )?(?:months|years) ago|in (?:19|20)\d\d)\b")
+_LONG_AGO = re.compile(
+    r" (?:last (?:month|year)|in the past|(?:\w+ )?(?:months|years) ago|in (?:19|20)\d\d)\b"
+)
 _PLEURAL = re.compile(r"\b(?:pleura|hemithora|fissur)")
 _EFFUSION = FINDINGS.index("Pleural Effusion")
 _FRACTURE = FINDINGS.index("Fracture")
@@ -43,7 +45,19 @@ _PLACE_OUTSIDE_LUNG = re.compile(
 )
 _MAX_PLACE = 20  # characters of adjectives between "behind the" and the finding
 _LIST_PARTS = frozenset(
-    {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "ALTERED", "PLACE", "REPORTED"}
+    {
+        "FINDING",
+        "OR",
+        "AND",
+        "COMMA",
+        "CALCIFIED",
+        "ANATOMY",
+        "STABLE",
+        "ABNORMAL",
+        "ALTERED",
+        "PLACE",
+        "REPORTED",
+    }
 )
 
 

@@ -19,8 +19,8 @@ _AROUND_VERB = frozenset({"NEGATE", "NEGATED", "HEDGE", "HEDGED", "DOUBT", "VERB
 _DENIALS = frozenset({"NEGATE", "NEGATED"})
 _CLAUSE_ENDS = frozenset({"FINDING", "COMMA", "BREAK", "REPORTED", "OR", "WITH"})
 _DOUBTED = re.compile(
-    r"\b(?:not?|cannot|never|nothing|neither|nor|without|unable|inability|difficult|hard|impossible|insufficient"
-    r"|inadequate|premature|limited|fail\w*)\b"
+    r"\b(?:not?|cannot|never|nothing|neither|nor|without|unable|inability|difficult|hard|impossible"
+    r"|insufficient|inadequate|premature|limited|fail\w*)\b"
 )
 _PERFECT = re.compile(r"\bha(?:s|ve|d) (?:not |never |\w+ly )*$")
 _DEMANDED = re.compile(r"\b(?:to|should|must) be $")
@@ -30,10 +30,9 @@ _NEAR_WORDS = 7  # up to the end of a cue
 _WINDOW = 60  # characters around a cue that can change its sense
 
 _RESOLUTION = re.compile(
-    r"\b(?:resolution|resolving|resolved|clear(?:ing|ance|ed)|disappear(?:ance|ed)|drain(?:age|ed)|evacuat(?:ion|ed)"
-    r"|gone|vanished|re expanded|reexpanded)\b"
+    r"\b(?:resolution|resolving|resolved|clear(?:ing|ance|ed)|disappear(?:ance|ed)|drain(?:age|ed)"
+    r"|evacuat(?:ion|ed)|gone|vanished|re expanded|reexpanded)\b"
 )
-_REMOVAL = re.compile(r"\b(?:remov(?:al|ed)|withdraw(?:al|n)|taken out|extubated)\b")
 _PARTLY = re.compile(
     r"\b(?:partial(?:ly)?|part|incomplete(?:ly)?|near(?:ly)?|almost|virtually|most(?:ly)?|larg(?:e|ely)|mainly"
     r"|predominantly|minimal(?:ly)?|slight(?:ly)?|some(?:what)?|mild(?:ly)?|moderate(?:ly)?|modest(?:ly)?"
@@ -43,51 +42,56 @@ _PARTLY = re.compile(
 )
 _PARTLY_AFTER = re.compile(
     r" (?:\w+ )?(?:partial|incomplete|in part|somewhat|slight|signific|consider|mark|substan|minim)"
-)
-_UNDONE_AFTER = re.compile(
-    r"[^,]{0,60}\b(?:awaited|expected|pending|anticipated|incomplete|partial|slow|delayed|lacking"
-    r"|not (?:yet )?(?:complete|occurred|seen|evident|apparent|begun))\b"
-    r"|(?: (?:on|at|in) the (?:left|right)(?: \w+)?)?,? (?:but|and|while|yet) (?:\w+ )?(?:not|persist|remain|still"
-    r"|small|unchanged|moderate|large|tiny)\b"
+    r"|,? (?:except|apart|aside|save|other than)\b"
 )
 _UNDONE = re.compile(
-    r"\b(?:not?|nor|neither|never|without|lack|lacking|absence|yet to|fail\w*|unable|hardly|barely|await\w*|pending"
-    r"|expect\w*|until|rather than|evidence|nothing|cannot|should|to be)\b"
+    r"\b(?:not?|nor|neither|never|without|lack|lacking|absence|yet to|fail\w*|unable|hardly|barely|await\w*"
+    r"|pending|expect\w*|until|rather than|nothing|cannot|should|to be|to document|to ensure|to confirm)\b"
 )
+_UNDONE_AFTER = re.compile(
+    r"(?: \w+){0,7}? (?:is|are|was|were|remains?|appears?|has|have) (?:\w+ ){0,2}?(?:awaited|expected|pending"
+    r"|anticipated|incomplete|partial|slow|delayed|lacking|not (?:yet )?(?:complete|occurred|seen|evident|begun))\b"
+    r"| (?:on|at|in) the (?:left|right)(?: \w+)?,? (?:but|and|while|yet) (?:\w+ )?(?:not|persist|remain|still)"
+    r"|,? but not\b"
+)
+_REMOVAL = re.compile(r"\b(?:remov(?:al|ed)|withdraw(?:al|n)|taken out)\b")
 _PLANNED = re.compile(
-    r"\b(?:should|could|can|may|might|must|will|would|needs?|to be|ready|recommend\w*|consider\w*|suggest\w*|plan\w*"
-    r"|advis\w*|if|when|once|until|before|prior to|pending|await\w*|anticipat\w*|request\w*|schedul\w*|require\w*"
-    r"|attempt\w*|candidate|amenable|due for|clinically|prepar\w+)\b"
+    r"\b(?:should|could|can|may|might|must|will|would|needs?|to be|ready|recommend\w*|consider\w*|suggest\w*"
+    r"|plan\w*|advis\w*|if|when|once|until|before|prior to|pending|await\w*|anticipat\w*|request\w*|schedul\w*"
+    r"|require\w*|attempt\w*|candidate|amenable|due for|clinically|prepar\w+)\b"
 )
 _PLANNED_AFTER = re.compile(
-    r"(?: [\w,]+){0,7}? (?:is|are|was|were|may be|should be|can be|could be|has been|being) (?:\w+ )?(?:planned|recommended"
-    r"|suggested|advised|pending|considered|anticipated|scheduled|needed|indicated|possible|requested|required|deferred"
-    r"|delayed|postponed|refused|declined)\b"
+    r"(?: [\w,]+){0,7}? (?:is|are|was|were|may be|should be|can be|could be|has been|being) (?:\w+ )?"
+    r"(?:planned|recommended|suggested|advised|pending|considered|anticipated|scheduled|needed|indicated"
+    r"|possible|requested|required|deferred|delayed|postponed|refused|declined)\b"
 )
 _MOVED = re.compile(
-    r" (?:of [\w ]{1,40} )?(?:by |approximately |about |another |at least |some )*"
+    r" (?:of [\w ]{1,40} )?(?:(?:by|approximately|about|another|at least|some) ){0,2}"
     r"(?:\d|a few|several|one|two|slightly|somewhat|partially|into|to the|back|further)"
 )
 _ABSENCE = re.compile(r"(?:free|clear|cleared|devoid|without|absence|lack|absent|lacking|void|spared)\b")
 _PLAIN_NOT = frozenset({"no", "not", "nor", "neither", "never", "none of", "nothing", "without", "no longer"})
-_CHANGE = (
-    r"(?:change|increase|decrease|improvement|worsening|progression|regression|reduction|enlargement|growth"
-    r"|difference|deterioration|resolution|clearing|clearance|expansion|shrinkage|diminution|variation|response)s?"
-)
 _CHANGE_AFTER = re.compile(
-    rf"(?: (?!and\b|or\b|with\b)\w+){{0,4}}? {_CHANGE}(?: (?:in|of|to|from|since|with|at|on|for|compared|is|are|was|has)\b|$|,)"
+    r"(?: (?!and\b|or\b|with\b)\w+){0,4}? (?:change|increase|decrease|improvement|worsening|progression"
+    r"|regression|reduction|enlargement|growth|difference|deterioration|resolution|clearing|clearance"
+    r"|expansion|shrinkage|diminution|variation|response)s?"
+    r"(?: (?:in|of|to|from|since|with|at|on|for|compared|is|are|was|has)\b|$|,)"
 )
 _COMPARED = re.compile(
-    r" (?:\w+ly |any |much )?(?:larger|smaller|greater|bigger|worse|better|different|more|less|as (?!possible)\w+ as|increased nor"
-    r"|decreased nor|improved nor|worsened nor|increasing|decreasing|worsening|progressing|growing|enlarging)\b"
+    r" (?:\w+ly |any |much )?(?:larger|smaller|greater|bigger|worse|better|different|more|less"
+    r"|as (?!possible)\w+ as|(?:increased|decreased|improved|worsened|better|worse) nor)\b"
+)
+_GROWING = re.compile(
+    r" (?:\w+ly )?(?:increas(?:ing|es)|decreas(?:ing|es)|worsen(?:ing|s)|progressing|growing|enlarging)\b"
 )
 _EVOLVED = re.compile(
-    r" (?:\w+ ){0,2}?(?:increas|decreas|improv|worse|progress|regress|enlarg|grow|chang|diminish|shrunk|evolv|respond)\w*"
+    r" (?:\w+ ){0,2}?(?:increas|decreas|improv|worse|progress|regress|enlarg|grow|chang|diminish|shrunk|evolv"
+    r"|respond)\w*"
 )
 _PAST = re.compile(
     r" (?:\w+ ){0,2}?(?:before|previously|earlier|yesterday|last (?:week|month|year|night|time)"
-    r"|(?:on|in|at|by) (?:the |any |an? |her |his |their )?(?:\w+ )?(?:prior|previous|preceding|earlier|last|older|old"
-    r"|comparison|initial|yesterday)\b)"
+    r"|(?:on|in|at|by) (?:the |any |an? |her |his |their )?(?:\w+ )?(?:prior|previous|preceding|earlier|last"
+    r"|older|old|comparison|initial|yesterday)\b)"
 )
 _PROOF = re.compile(
     r"\b(?:confirm|assum|establish|guarant|assur|prove|verif|determin|ascertain|certain|granted)"
@@ -208,7 +212,12 @@ def _settle_resolution(sentence: str, events: list[Event], i: int) -> None:
     under_way = sentence.startswith(("clearing", "resolving"), event.start) and before[:-own].endswith(_BE)
     if _UNDONE.search(before[:-own]) or sentence.startswith(("not ", "never "), event.start):
         _cancel(event, *(cue for cue in cues if cue.kind in ("NEGATE", "NEGATED", "NEUTRAL", "HEDGE")))
-    elif under_way or _UNDONE_AFTER.match(sentence, event.end) or _PARTLY.search(" ".join(before.split()[-_NEAR_WORDS:])) or _PARTLY_AFTER.match(sentence, event.end):
+    elif (
+        under_way
+        or _UNDONE_AFTER.match(sentence, event.end)
+        or _PARTLY.search(" ".join(before.split()[-_NEAR_WORDS:]))
+        or _PARTLY_AFTER.match(sentence, event.end)
+    ):
         _cancel(event)
     else:
         outer = next((cue for cue in reversed(events[:i]) if cue.kind in ("NEGATE", "DOUBT")), None)

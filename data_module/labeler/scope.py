@@ -50,9 +50,7 @@ def starts_assertion(sentence: str, events: list[Event], i: int, verb_since: boo
             list_goes_on = True
     if list_goes_on:
         return False
-    return NEW_ASSERTION.match(sentence, events[i].end) is not None or _has_predicate(
-        sentence, events, i + 1
-    )
+    return NEW_ASSERTION.match(sentence, events[i].end) is not None or _has_predicate(sentence, events, i + 1)
 
 
 def runs_on(sentence: str, events: list[Event], i: int) -> bool:
@@ -67,7 +65,9 @@ def runs_on(sentence: str, events: list[Event], i: int) -> bool:
     if event.kind == "ANATOMY":
         new = _DETERMINERS.match(gap) or NEW_ASSERTION.match(gap)
         return (
-            new is not None and i + 1 < len(events) and events[i + 1].kind in ("VERB", "NORMAL", "ABNORMAL", "ALTERED")
+            new is not None
+            and i + 1 < len(events)
+            and events[i + 1].kind in ("VERB", "NORMAL", "ABNORMAL", "ALTERED")
         )
     if event.findings == (_DEVICES,) and _PLACED.match(sentence, event.end):
         return True

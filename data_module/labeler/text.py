@@ -68,7 +68,11 @@ _REWRITES = tuple(
     (sign, re.compile(pattern), replacement)
     for sign, pattern, replacement in (
         ("'", r"n't\b", " not"),
-        ("extubated", r"\b(?:(?:has|have|was|were|is|been) ){0,3}extubated\b", "endotracheal tube has been removed"),
+        (
+            "extubated",
+            r"\b(?:(?:has|have|was|were|is|been) ){0,3}extubated\b",
+            "endotracheal tube has been removed",
+        ),
         ("extubation", r"\bextubation\b", "removal of endotracheal tube"),
         ("-free", r"\b([a-z]{4,40})-free\b", r"without \1"),
         (";", rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
