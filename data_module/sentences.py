@@ -40,18 +40,42 @@ _LONGEST_SHORT = 7  # letters, more than any of these abbreviations
 _LONGEST_WORD = 24  # characters that are looked back for a word
 # A line that ends with one of these goes on in the next ...
 _GOES_ON = frozenset(
-    "a an the this that these those no not nor or and but with without of in on at to for from by as than into"
-    " over above below near behind within along between per via is are was were be been has have had may might"
-    " can could should would will appears remains there which who if whether versus vs any some either neither"
-    " both new old small large tiny trace mild minimal moderate severe left right bilateral upper middle lower"
-    " focal pleural pulmonary cardiac acute chronic possible probable likely dr".split()
+    (
+        *("a", "an", "the", "this", "that", "these", "those", "no", "not", "nor", "or", "and", "but", "with"),
+        *(
+            "without",
+            "of",
+            "in",
+            "on",
+            "at",
+            "to",
+            "for",
+            "from",
+            "by",
+            "as",
+            "than",
+            "into",
+            "over",
+            "above",
+        ),
+        *("below", "near", "behind", "within", "along", "between", "per", "via", "is", "are", "was", "were"),
+        *("be", "been", "has", "have", "had", "may", "might", "can", "could", "should", "would", "will"),
+        *("appears", "remains", "there", "which", "who", "if", "whether", "versus", "vs", "any", "some"),
+        *("either", "neither", "both", "new", "old", "small", "large", "tiny", "trace", "mild", "minimal"),
+        *("moderate", "severe", "left", "right", "bilateral", "upper", "middle", "lower", "focal", "pleural"),
+        *("pulmonary", "cardiac", "acute", "chronic", "possible", "probable", "likely", "dr"),
+    )
 )
 # ... and one that starts with one of these says something new.
 _STARTS = frozenset(
-    "no there heart lungs lung cardiac cardiomediastinal mediastinal mediastinum small large mild mildly minimal"
-    " moderate moderately severe stable unchanged left right bilateral bibasilar new trace tiny patchy"
-    " persistent normal enlarged endotracheal et ett ng ngt og picc pacemaker status interval increased"
-    " decreased impression findings pneumothorax effusion cardiomegaly without".split()
+    (
+        *("no", "there", "heart", "lungs", "lung", "cardiac", "cardiomediastinal", "mediastinal", "small"),
+        *("mediastinum", "large", "mild", "mildly", "minimal", "moderate", "moderately", "severe", "stable"),
+        *("unchanged", "left", "right", "bilateral", "bibasilar", "new", "trace", "tiny", "patchy", "normal"),
+        *("persistent", "enlarged", "endotracheal", "et", "ett", "ng", "ngt", "og", "picc", "pacemaker"),
+        *("status", "interval", "increased", "decreased", "impression", "findings", "pneumothorax"),
+        *("effusion", "cardiomegaly", "without"),
+    )
 )
 
 

@@ -1,11 +1,14 @@
 """Anatomy and the state that is said of it: "normal heart size", "the heart is enlarged"."""
 
+import re
+
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.labeler.events import Event
 from data_module.labeler.vocabulary import ANATOMY_MEANING, OTHER
 
 STATES = frozenset({"NORMAL", "ABNORMAL", "ALTERED", "DOUBTFUL"})
 _BY_SIZE = frozenset({"heart", "silhouette", "mediastinum"})
+_NOW_CLEAR = re.compile(r",? (?:(?:is|are) )?now \w*? ?(?:clear|normal)")
 _LINKS = {
     *("", "of the", "of", "in the", "size of the", "appearing", "central", "bilateral", "left", "right"),
 }
@@ -36,7 +39,7 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
                 attribute, waiting = event, []
                 continue
             if event.kind == "NORMAL" and event.code == POSITIVE:
-                _deny_before(events, i)
+                _deny_before(sentence, events, i)
             for region in waiting:
                 mentions += _mean(region, event)
             attribute, waiting = None, []
@@ -49,10 +52,13 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
     return mentions
 
 
-def _deny_before(events: list[Event], i: int) -> None:
-    """ "interstitial markings are normal": a normal state with a verb denies the finding before it."""
+def _deny_before(sentence: str, events: list[Event], i: int) -> None:
+    """ "Interstitial markings are normal", "pneumonia, now clear": a normal state denies the finding before it."""
     if i >= 2 and events[i - 1].kind == "VERB" and events[i - 2].kind == "FINDING":
         events[i - 2].code = NEGATIVE
+    before = events[i - 1 - (i >= 2 and events[i - 1].kind == "COMMA")] if i else None
+    if before and before.kind == "FINDING" and _NOW_CLEAR.fullmatch(sentence, before.end, events[i].end):
+        before.code = NEGATIVE
 
 
 def _is_adjacent(sentence: str, event: Event, following: Event) -> bool:

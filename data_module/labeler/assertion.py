@@ -91,9 +91,9 @@ def _read_statement(sentence: str) -> Statement:
 
 
 def _describes_film(events: list[Event]) -> bool:
-    """Whether a statement without a finding says how the film looks: that it or an organ is normal or stable.
+    """Whether a statement without a finding says how the film looks.
 
-    "No acute process" and "stable cardiac silhouette" do; that a film was taken or findings were told does not.
+    "No acute process" and "stable heart" do; that a film was taken or that findings were told does not.
     """
     kinds = {event.kind for event in events}
     if any(event.kind in ("NORMAL", "REPORTED") and event.code is not None for event in events):

@@ -34,9 +34,11 @@ _RESOLUTION = re.compile(
     r"|evacuat(?:ion|ed)|gone|vanished|re expanded|reexpanded)\b"
 )
 _PARTLY = re.compile(
-    r"\b(?:partial(?:ly)?|part|incomplete(?:ly)?|near(?:ly)?|almost|virtually|most(?:ly)?|larg(?:e|ely)|mainly"
+    r"\b(?:partial(?:ly)?|part|incomplete(?:ly)?|near(?:ly)?|almost|virtually|most(?:ly)?|larg(?:e|ely)"
+    r"|mainly"
     r"|predominantly|minimal(?:ly)?|slight(?:ly)?|some(?:what)?|mild(?:ly)?|moderate(?:ly)?|modest(?:ly)?"
-    r"|substantial(?:ly)?|considerabl[ey]|marked(?:ly)?|significant(?:ly)?|continu(?:ed|ing|es)|gradual(?:ly)?"
+    r"|substantial(?:ly)?|considerabl[ey]|marked(?:ly)?|significant(?:ly)?|continu(?:ed|ing|es)"
+    r"|gradual(?:ly)?"
     r"|slow(?:ly)?|begun|beginning|starting|ongoing|further|progressive(?:ly)?|early|subtotal|limited|little"
     r"|variable|so far)\b"
 )
@@ -50,14 +52,17 @@ _UNDONE = re.compile(
 )
 _UNDONE_AFTER = re.compile(
     r"(?: \w+){0,7}? (?:is|are|was|were|remains?|appears?|has|have) (?:\w+ ){0,2}?(?:awaited|expected|pending"
-    r"|anticipated|incomplete|partial|slow|delayed|lacking|not (?:yet )?(?:complete|occurred|seen|evident|begun))\b"
-    r"| (?:on|at|in) the (?:left|right)(?: \w+)?,? (?:but|and|while|yet) (?:\w+ )?(?:not|persist|remain|still)"
+    r"|anticipated|incomplete|partial|slow|delayed|lacking|not (?:yet )?(?:complete|occurred|seen|evident"
+    r"|begun))\b"
+    r"| (?:on|at|in) the (?:left|right)(?: \w+)?,? (?:but|and|while|yet) (?:\w+ )?(?:not|persist|remain"
+    r"|still)"
     r"|,? but not\b"
 )
 _REMOVAL = re.compile(r"\b(?:remov(?:al|ed)|withdraw(?:al|n)|taken out)\b")
 _PLANNED = re.compile(
     r"\b(?:should|could|can|may|might|must|will|would|needs?|to be|ready|recommend\w*|consider\w*|suggest\w*"
-    r"|plan\w*|advis\w*|if|when|once|until|before|prior to|pending|await\w*|anticipat\w*|request\w*|schedul\w*"
+    r"|plan\w*|advis\w*|if|when|once|until|before|prior to|pending|await\w*|anticipat\w*|request\w*"
+    r"|schedul\w*"
     r"|require\w*|attempt\w*|candidate|amenable|due for|clinically|prepar\w+)\b"
 )
 _PLANNED_AFTER = re.compile(
@@ -80,9 +85,6 @@ _CHANGE_AFTER = re.compile(
 _COMPARED = re.compile(
     r" (?:\w+ly |any |much )?(?:larger|smaller|greater|bigger|worse|better|different|more|less"
     r"|as (?!possible)\w+ as|(?:increased|decreased|improved|worsened|better|worse) nor)\b"
-)
-_GROWING = re.compile(
-    r" (?:\w+ly )?(?:increas(?:ing|es)|decreas(?:ing|es)|worsen(?:ing|s)|progressing|growing|enlarging)\b"
 )
 _EVOLVED = re.compile(
     r" (?:\w+ ){0,2}?(?:increas|decreas|improv|worse|progress|regress|enlarg|grow|chang|diminish|shrunk|evolv"
@@ -197,9 +199,7 @@ def _settle_negation(sentence: str, events: list[Event], i: int) -> None:
         _cancel(event)
     elif event.kind == "NEGATE" and _CHANGE_AFTER.match(sentence, event.end):
         _cancel_change(sentence, events, i)
-    elif words in _PLAIN_NOT and _denies_a_change(sentence, event):
-        _cancel(event)
-    elif "longer" not in words and _PAST.match(sentence, event.end) and event.kind == "NEGATED":
+    elif _denies_a_change(sentence, event) or _denies_the_past(sentence, event):
         _cancel(event)
     elif i > 0 and sentence[events[i - 1].start : event.start] in ("not ", "never "):
         _cancel(event, events[i - 1])
@@ -249,8 +249,16 @@ def _settle_action(sentence: str, events: list[Event], i: int) -> None:
 
 def _denies_a_change(sentence: str, event: Event) -> bool:
     """ "no larger than", "has not progressed", "neither increased nor decreased"."""
+    if sentence[event.start : event.end] not in _PLAIN_NOT:
+        return False
     since = sentence.endswith(("has ", "have ", "had ", "been "), 0, event.start)
     return bool(_COMPARED.match(sentence, event.end) or (since and _EVOLVED.match(sentence, event.end)))
+
+
+def _denies_the_past(sentence: str, event: Event) -> bool:
+    """ "New nodule, not seen on the prior film"."""
+    longer = "longer" in sentence[event.start : event.end]
+    return event.kind == "NEGATED" and not longer and _PAST.match(sentence, event.end) is not None
 
 
 def _find_outer_not(sentence: str, events: list[Event], i: int) -> bool:

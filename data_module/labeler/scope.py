@@ -7,24 +7,30 @@ from data_module.labeler.events import Event
 
 NEW_ASSERTION = re.compile(
     r"\s*(?:and |a |an |the |some |also )*(?:mild|minimal|moderate|severe|small|tiny|trace|subtle|slight"
-    r"|faint|stable|unchanged|persistent|new|increas|worsen|improv|decreas|chronic|old|healed|left|right"
-    r"|bilateral|bibasilar|status post|prominent|enlarged|borderline|normal|patchy|streaky|low lung|possibl"
-    r"|probabl|likely|question|suspect|may |known|multiple|several|few|scattered|interval|extensive"
-    r"|degenerative|calcified|previously|preexisting|residual|presence of |only |just |merely |simply |rather |instead )"
+    r"|faint|stable"
+    r"|unchanged|persistent|new|increas|worsen|improv|decreas|chronic|old|healed|left|right|bilateral"
+    r"|bibasilar"
+    r"|status post|prominent|enlarged|borderline|normal|patchy|streaky|low lung|possibl|probabl|likely"
+    r"|question"
+    r"|suspect|may |known|multiple|several|few|scattered|interval|extensive|degenerative|calcified|previously"
+    r"|preexisting|residual|presence of|only |just |merely |simply |rather |instead )"
 )
 _SEEN = re.compile(
     r" (?:\w+ly |clearly |definitely )?(?:seen|identified|visuali[sz]ed|appreciated"
     r"|demonstrated|detected|found|observed|visible|apparent|suspected|shown)"
 )
-# Behind a finding without a verb: what it is like, or where ("effusion small", "consolidation in the left base").
+# Behind a finding without a verb: how it is, or where ("effusion small", "consolidation in the left base").
 _PREDICATE = re.compile(
-    r"(?: [a-z]+ly| again| now| also| still)*(?: (?:small|tiny|trace|minimal|mild|moderate|severe|large|massive|stable"
-    r"|unchanged|similar|persist\w*|increas\w+|decreas\w+|improv\w+|wors\w+|larger|smaller|enlarg\w+|resolving"
-    r"|as before|remains?|new|again (?:seen|noted|identified)|redemonstrated|healed|old|chronic)\b"
-    r"|(?: \w+){0,2} (?:in|at|on|of|within|along|involving) (?:the )?(?:left|right|lingula|lower|upper|middle)\b)"
+    r"(?: [a-z]+ly| again| now| also| still){0,3}(?: (?:small|tiny|trace|minimal|mild|moderate|severe"
+    r"|large|massive"
+    r"|stable|unchanged|similar|persist\w*|increas\w+|decreas\w+|improv\w+|wors\w+|larger|smaller|enlarg\w+"
+    r"|resolving|as before|remains?|new|again (?:seen|noted|identified)|redemonstrated|healed|old|chronic)\b"
+    r"|(?: \w+){0,2} (?:in|at|on|of|within|along|involving) (?:the )?"
+    r"(?:left|right|lingula|lower|upper|middle)\b)"
 )
-_PLACED = re.compile(
-    r"(?: tip)? (?:in (?:place|situ|(?:\w+ )?positions?)|tip|terminat\w+|project\w+|overl\w+|ends?|unchanged|noted|\d)\b"
+_PLACED = re.compile(  # of a device
+    r"(?: tip)? (?:in (?:place|situ|(?:\w+ )?positions?)|tip|terminat\w+|project\w+|overl\w+|ends?|unchanged"
+    r"|noted|\d)\b"
 )
 _DETERMINERS = re.compile(r" (?:the |there (?:is|are) |there )?$")
 _DEVICES = FINDINGS.index("Support Devices")

@@ -41,7 +41,8 @@ _ABBREVIATIONS = {
 _ABBREVIATION = re.compile(r"\b(?:(?:[wrh]/o|c/w|s/p|and/or|can't)\b|w/(?= ?[a-z])|vs\b\.?)")
 # "Effusion: none", "effusion (-)", "effusion = absent": what is said of a finding behind a sign.
 _DENIED = (
-    r"(?:no|none|nil|neg|negative|absent|not (?:present|seen|identified|evident|visualized)|none (?:seen|acute)"
+    r"(?:no|none|nil|neg|negative|absent|not (?:present|seen|identified|evident|visualized)|none (?:seen"
+    r"|acute)"
     r"|no evidence(?: of)?|resolved|cleared|unlikely|improbable)"
 )
 _AFFIRMED = r"(?:yes|present|positive|pos|seen)"
@@ -58,9 +59,9 @@ def _verdict(words: str, signs: str) -> str:
 
 # "... pneumothorax. It has resolved." speaks of what stands before.
 _ANAPHOR_WORDS = (
-    r"(?:(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot)\b(?: \w+){0,3}? (?:resolved"
-    r"|cleared|gone|disappeared|vanished|removed|excluded|ruled out|no longer|not \w+ (?:today|now|on today's))\b)"
-    r"|(?=none (?:is|are|was|were|remains?)\b))"
+    r"(?:(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot)\b(?: \w+){0,3}? "
+    r"(?:resolved|cleared|gone|disappeared|vanished|removed|excluded|ruled out|no longer"
+    r"|not \w+ (?:today|now|on today's))\b)|(?=none (?:is|are|was|were|remains?)\b))"
 )
 _ANAPHOR = re.compile(_ANAPHOR_WORDS, re.IGNORECASE)
 # What is written anew in turn: a sign or word that the text must hold, the pattern, what takes its place.
@@ -99,9 +100,11 @@ _ANSWERED = re.compile(r"\?\s+(no|none|yes|negative|positive)(?=[.,;\n]|$)", re.
 _TOPIC = re.compile(r"\W*((?:\w+ ){0,3})(\w{4,})\s?:\s?(?=(.+))", re.DOTALL)
 _STATEMENT_END = re.compile(r"[.;!?]+")
 _HEART_RATIO = re.compile(
-    r"\b(?:cardio[- ]?thoracic (?:ratio|index)|ct ratio|c/t ratio|ctr)"
-    r"((?:[ :=]+(?:is|of|at|approximately|about|estimated|measures|measuring|less than|below|under|<|greater than"
-    r"|more than|above|over|exceeds|exceeding|>)){0,4})[ :=]{1,3}(\d{1,3}(?:[.,]\d{1,3})?)(?:/(\d{1,3})|( ?%))?"
+    r"\b(?:cardio[- ]?thoracic (?:ratio|index)|ct ratio|c/t ratio|ctr)((?:[ :=]{1,3}(?:is|of|at"
+    r"|approximately|about"
+    r"|estimated|measures|measuring|less than|below|under|<|greater than|more than|above|over|exceeds"
+    r"|exceeding|>)"
+    r"){0,4})[ :=]{1,3}(\d{1,3}(?:[.,]\d{1,3})?)(?:/(\d{1,3})|( ?%))?"
 )
 _MAX_SENTENCE = 1000  # characters; what goes on for longer is cut at a blank, so that no rule reads for ever
 
