@@ -9,6 +9,7 @@ from data_module.labeler.vocabulary import ANATOMY_MEANING, OTHER
 STATES = frozenset({"NORMAL", "ABNORMAL", "ALTERED", "DOUBTFUL"})
 _BY_SIZE = frozenset({"heart", "silhouette", "mediastinum"})
 _NOW_CLEAR = re.compile(r",? (?:(?:is|are) )?now \w*? ?(?:clear|normal)")
+_ARTICLE = 5  # characters, more than "the "
 _LINKS = {
     *("", "of the", "of", "in the", "size of the", "appearing", "central", "bilateral", "left", "right"),
 }
@@ -30,7 +31,8 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
             adjacent = following is not None and _is_adjacent(sentence, event, following)
             opens = not waiting or events[i - 1].kind in ("COMMA", "AND", "WITH", "HAVE", "BREAK")
             if adjacent and following.kind == "FINDING":
-                if event.kind == "NORMAL" and event.code == POSITIVE:
+                clear = event.start < _ARTICLE and sentence.startswith("clear", event.start)
+                if event.kind == "NORMAL" and event.code == POSITIVE and not clear:  # "a clear pneumothorax"
                     following.code = NEGATIVE
                 continue
             if adjacent and following.kind in STATES:

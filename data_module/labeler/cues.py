@@ -158,7 +158,7 @@ def _settle_doubt(sentence: str, events: list[Event], i: int) -> None:
 def _settle_exclusion(sentence: str, events: list[Event], i: int) -> None:
     event = events[i]
     first = i
-    while first > 0 and events[first - 1].kind in _AROUND_VERB:
+    while first > 0 and (events[first - 1].kind in _AROUND_VERB or events[first - 1].region == "film"):
         first -= 1
     before = sentence[events[first - 1].end if first > 0 else 0 : event.start]
     participle = sentence[event.start : event.end] in ("excluded", "ruled out")
@@ -265,8 +265,11 @@ def _find_outer_not(sentence: str, events: list[Event], i: int) -> bool:
     """Cancel "free of", "without", "absence of" together with the "not" or "neither" before it."""
     for outer in reversed(events[:i]):
         if outer.kind in _CLAUSE_ENDS:
-            return False
+            break
         if outer.kind in _DENIALS and sentence[outer.start : outer.end] in _PLAIN_NOT:
+            if sentence.startswith("nor", outer.start):  # "neither the right nor the left"
+                _cancel(outer)
+                continue
             _cancel(outer, events[i])
             return True
     return False

@@ -25,7 +25,7 @@ _FILLERS = (
     *("definitively", "convincingly", "obviously", "overtly", "readily", "confidently", "reliably"),
     *("significantly", "subsequently", "certainly", "clearly", "completely", "fully"),
 )
-_KEPT_AFTER = dict.fromkeys(("clearly", "completely", "fully"), ("not", "be"))
+_KEPT_AFTER = {**dict.fromkeys(("clearly", "completely", "fully"), ("not", "be")), "definite": ("not",)}
 
 
 @cache
