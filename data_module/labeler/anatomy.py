@@ -55,7 +55,7 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
 
 
 def _deny_before(sentence: str, events: list[Event], i: int) -> None:
-    """ "Interstitial markings are normal", "pneumonia, now clear": a normal state denies the finding before it."""
+    """ "Interstitial markings are normal", "pneumonia, now clear": the finding before is denied."""
     if i >= 2 and events[i - 1].kind == "VERB" and events[i - 2].kind == "FINDING":
         events[i - 2].code = NEGATIVE
     before = events[i - 1 - (i >= 2 and events[i - 1].kind == "COMMA")] if i else None

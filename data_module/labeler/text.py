@@ -16,13 +16,20 @@ _IGNORED = (
 )
 _KEPT = (
     r"(?:(?:final|preliminary|overall|diagnostic|chest|provisional|radiologist['’]?s?) )?"
-    r"(?:findings?|impressions?|conclusions?|opinion|interpretation|summary|addendum|wet read|report"
-    r"|recommendations?|results?|comments?|chest)(?:\(s\))?"
+    r"(?:findings?|impressions?|conclusions?|opinion|interpretation|assessment|reading|summary|addendum"
+    r"|wet read|report|recommendations?|results?|comments?|chest)(?:\(s\))?"
     r"(?: ?(?:and|/|&) ?(?:impressions?|interpretation|plan|recommendations?(?:\(s\))?))?"
     r"(?: (?:chest|\([^()\n]{1,40}\)))?"
 )
 # A header stands at the start of a line or sentence; in capitals anywhere (line breaks get lost).
+_CAPITALS = r"(?:[^a-z\n:.]|[:.](?!\s))"
+_FILM_HEADER = (  # "CHEST, TWO VIEWS:", "FRONTAL CHEST RADIOGRAPH AT 5:30 A.M.:" stand before a description
+    rf"(?:^|(?<=\n)|(?<=[.;] )){_CAPITALS}{{0,60}}?"
+    rf"\b(?:CHEST|RADIOGRAPHS?|FILMS?|VIEWS?|X-?RAYS?|CXR|PORTABLE)\b"
+    rf"(?!{_CAPITALS}{{0,40}}(?:REASON|INDICATION|HISTORY|EXAM|COMPARISON|TECHNIQUE)){_CAPITALS}{{0,40}}?:(?=\s)"
+)
 _HEADER = re.compile(
+    rf"{_FILM_HEADER}|"
     rf"(?:(?:^|(?<=[.\n;:])|(?<=\n ))[ \t]*|(?<=\s)(?=[A-Z][A-Z /&()'-]{{2,40}}:))"
     rf"(?i:({_IGNORED})|{_KEPT})[ \t]*:"
 )

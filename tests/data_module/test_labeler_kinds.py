@@ -82,6 +82,27 @@ def test_no_present_finding_reads_as_absent():
     assert missed == []
 
 
+@pytest.mark.parametrize(
+    "heading",
+    [
+        *("FINAL IMPRESSION", "PRELIMINARY IMPRESSION", "OVERALL IMPRESSION", "RADIOLOGIST'S IMPRESSION"),
+        *("IMPRESSION (PRELIMINARY)", "IMPRESSION AND PLAN", "IMPRESSION AND RECOMMENDATION(S)", "RESULT(S)"),
+        *(
+            "FINDINGS AND INTERPRETATION",
+            "FINDINGS (PA AND LATERAL)",
+            "FINDINGS CHEST",
+            "COMMENTS",
+            "Reading",
+        ),
+        *("CONCLUSION/RECOMMENDATION", "CHEST, TWO VIEWS", "FRONTAL CHEST RADIOGRAPH ___ AT 5:30 A.M."),
+    ],
+)
+def test_a_heading_ends_the_indication(heading):
+    for gap in ("\n", "\n\n", " "):
+        report = f"INDICATION: Rule out edema.{gap}{heading}: Small left effusion."
+        assert find_labels(report) == {"PE": "+"}
+
+
 HOSTILE = [
     *("a", "A", "1", "-", "(", "<", "&", "\n", "\t", " ", "?", ":", "•", "_", "no ", "No\n", "a-", "1. "),
     *("no effusion, ", "no effusion ", "effusion, ", "not free of ", "has been ", "history: ", "heart: "),
