@@ -16,11 +16,11 @@ from evaluation.images import section as films
 from evaluation.images.guidance import read_guidance, read_points
 from evaluation.inputs.rows import DEFAULT_REPORTS, match_reports, prompts, row_names, texts
 from evaluation.networks.cache import score_cached
+from evaluation.networks.clip import DomainClip
 from evaluation.output.page import write_page
 from evaluation.output.plots import draw_auroc
 from evaluation.output.table import render_markdown
 from evaluation.pairs import section as pairs
-from evaluation.pairs.clip_scores import DomainClip
 from evaluation.privacy import distances as privacy
 from evaluation.privacy.section import TRAIN, evaluate_privacy
 from evaluation.reports import section as reports

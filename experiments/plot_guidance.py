@@ -14,7 +14,7 @@ from pathlib import Path
 import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from runtime import run_script
+from runtime.cli import run_script
 from runtime.files import write_atomic
 
 

@@ -3,26 +3,35 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
-from data_module.cache import model_hash
 from data_module.film_store import FilmStore
+from data_module.findings import FINDINGS
 from data_module.images import to_images
-from data_module.labeler.attributes import attribute_labels
+from data_module.labeler.attributes import NUM_ATTRIBUTES, attribute_labels
 from data_module.pairs import PairsFolder
-from language_module import ImageEncoder, ReportCodec, encode_features
-from prior_model import FilmReportSource, LatentReportSource, ReportPrior, ReportTargets, load_vit_weights
-from runtime import RunFolder
+from language_module.codec import ReportCodec
+from language_module.image_encoder import ImageEncoder, encode_features
+from pipelines.config import PriorSize, PriorTrainingConfig
+from prior_model.film_prior import FilmReportSource
+from prior_model.objective import LatentReportSource, ReportTargets
+from prior_model.prior import ReportPrior
+from prior_model.vit_weights import load_vit_weights
+from runtime.contents import model_hash
+from runtime.processes import process_state
+from runtime.runs import RunFolder
+from vision_module.classifier import augment_films
+from vision_module.encoding import encode_latents
 
 NUM_SAMPLED = 1024  # training films that set the features' scale
 
 
-class Parts(NamedTuple):
+class PriorTrainingData(NamedTuple):
     """What is trained, and on what."""
 
     prior: ReportPrior
@@ -33,7 +42,18 @@ class Parts(NamedTuple):
     """Maps (N, C, H, W) of the training films, as the encoder is now, part by part."""
 
 
-def prepare_inputs(config: Any, pairs: PairsFolder, codec: ReportCodec) -> Parts:
+def check_settings(config: PriorTrainingConfig) -> None:
+    """ValueError for flags that do not fit each other."""
+    if config.loss.findings_weight and config.size.num_findings != len(FINDINGS):
+        raise ValueError(f"--findings-weight needs --num-findings {len(FINDINGS)} (or 0 for both)")
+    attributes = config.size.num_attributes
+    if attributes and not (config.loss.findings_weight and attributes == NUM_ATTRIBUTES):
+        raise ValueError(f"--num-attributes: 0, or {NUM_ATTRIBUTES} with --findings-weight above 0")
+    if config.tune_encoder and config.features == "latents":
+        raise ValueError("--tune-encoder: the latents' encoder is fixed; use --features classifier or clip")
+
+
+def prepare_inputs(config: PriorTrainingConfig, pairs: PairsFolder, codec: ReportCodec) -> PriorTrainingData:
     """A prior on what is encoded once: latents, or features of a frozen encoder."""
     mean, std = encode_inputs(config, pairs)
     rows = {
@@ -52,10 +72,10 @@ def prepare_inputs(config: Any, pairs: PairsFolder, codec: ReportCodec) -> Parts
     def read_train() -> Iterator[np.ndarray]:
         return (mean[rows["train"][at : at + 256]] for at in range(0, len(rows["train"]), 256))
 
-    return Parts(prior, None, *sources, read_train)
+    return PriorTrainingData(prior, None, *sources, read_train)
 
 
-def prepare_films(config: Any, pairs: PairsFolder, codec: ReportCodec) -> Parts:
+def prepare_films(config: PriorTrainingConfig, pairs: PairsFolder, codec: ReportCodec) -> PriorTrainingData:
     """A prior, and the image encoder before it, which is trained too."""
     encoder = ImageEncoder.from_pretrained(*open_encoder(config))
     films = {
@@ -68,39 +88,37 @@ def prepare_films(config: Any, pairs: PairsFolder, codec: ReportCodec) -> Parts:
         return encoder(images.to(encoder.device)).float().cpu()
 
     prior = start_prior(config, read(0, NUM_SAMPLED), codec)
+    augment = partial(augment_films, augmentation=config.augmentation)
     sources = [
         FilmReportSource(films[name], *read_targets(config, pairs.split(name), codec), augment=augment)
-        for name, augment in (("train", config.augmentation), ("validation", None))
+        for name, augment in (("train", augment), ("validation", None))
     ]
 
     def read_train() -> Iterator[np.ndarray]:
         return (read(at, at + 64).numpy() for at in range(0, len(films["train"]), 64))
 
-    return Parts(prior, encoder, *sources, read_train)
+    return PriorTrainingData(prior, encoder, *sources, read_train)
 
 
-def open_encoder(config: Any) -> tuple[Path, str, int]:
+def open_encoder(config: PriorTrainingConfig) -> tuple[Path, str, int]:
     """Folder, flag and levels of the image encoder."""
     folder = RunFolder.open(getattr(config, config.features), config.features).model_dir
     return folder, f"--{config.features}", config.feature_levels
 
 
-def encode_inputs(config: Any, pairs: PairsFolder) -> tuple[np.ndarray, np.ndarray | None]:
+def encode_inputs(config: PriorTrainingConfig, pairs: PairsFolder) -> tuple[np.ndarray, np.ndarray | None]:
     """What the prior reads of every film, (N, C, H, W), and the latents' deviation; encoded once."""
-    # Imported late: --help and --dry-run need not wait for it.
-    from vision_module import encode_latents
-
     cache = config.cache or config.out.parent / "cache"
     if config.features == "latents":
         autoencoder = RunFolder.open(config.autoencoder, "autoencoder")
         latents = encode_latents(pairs, autoencoder.model_dir, cache, batch_size=32)
         return latents["latents_mean"], latents["latents_std"]
     folder, *settings = open_encoder(config)
-    encoder = ImageEncoder.from_pretrained(folder, *settings).to(PartialState().device)
+    encoder = ImageEncoder.from_pretrained(folder, *settings).to(process_state().device)
     return encode_features(pairs, encoder, model_hash(folder), cache), None
 
 
-def start_prior(config: Any, sample: torch.Tensor, codec: ReportCodec) -> ReportPrior:
+def start_prior(config: PriorTrainingConfig, sample: torch.Tensor, codec: ReportCodec) -> ReportPrior:
     """The prior that training starts from; `sample` (N, C, H, W) sets its shape and its features' scale."""
     torch.manual_seed(config.train.seed)
     embeddings = (codec.num_embeddings, codec.embedding_dim)
@@ -117,7 +135,7 @@ def start_prior(config: Any, sample: torch.Tensor, codec: ReportCodec) -> Report
 
 
 def build_prior(
-    size: Any,
+    size: PriorSize,
     latents: tuple[int, int, int],
     embeddings: tuple[int, int],
     codec_fingerprint: str = "",
@@ -136,7 +154,7 @@ def build_prior(
 
 
 def read_targets(
-    config: Any, part: PairsFolder, codec: ReportCodec
+    config: PriorTrainingConfig, part: PairsFolder, codec: ReportCodec
 ) -> tuple[torch.Tensor, torch.Tensor, int, np.ndarray]:
     """Arguments of `ReportTargets`: embeddings and tokens of a split's reports, the pad token, the labels."""
     reports, labels = part.table["report"].tolist(), part.labels

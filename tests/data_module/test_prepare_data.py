@@ -7,7 +7,7 @@ from PIL import Image
 
 import prepare_data
 from data_module.pairs import PairsFolder
-from runtime import run_script
+from runtime.cli import run_script
 
 
 def make_input(folder):

@@ -15,11 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from runtime import RunFolder, model_source, parse_config
+from runtime.cli import parse_config
 from runtime.config import from_dict, to_dict
 from runtime.generators import make_generator
-from training import TrainConfig, fit
+from runtime.runs import RunFolder, model_source
+from training.config import TrainConfig
 from training.loader import StepDataset
+from training.loop import fit
 from training.optimizer import make_optimizers
 
 
