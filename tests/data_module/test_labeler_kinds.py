@@ -134,7 +134,7 @@ def test_time_is_linear_in_the_text(unit):
         return min(times)
 
     label_report("warm")
-    assert seconds(160_000) < 30 * seconds(20_000) + 0.05
+    assert seconds(80_000) < 30 * seconds(10_000) + 0.05
 
 
 def test_a_word_of_a_megabyte_is_read():
