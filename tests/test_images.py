@@ -10,7 +10,9 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from data_module.decoding import WINDOWS, Decoding, equalize, read_resized, squash
+from data_module.decoding import read_resized
+from data_module.film_types import WINDOWS, Decoding
+from data_module.grey import equalize
 from data_module.images import (
     RESIZERS,
     FilmError,
@@ -18,6 +20,7 @@ from data_module.images import (
     load_images,
     pad,
     read_pixels,
+    squash,
     to_images,
     to_pixels,
 )

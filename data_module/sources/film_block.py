@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_module.decoding import FilmError
+from data_module.film_types import FilmError
 from data_module.sources.films import FilmFormat, convert_film, resolve_inside
 
 

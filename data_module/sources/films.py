@@ -11,8 +11,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from data_module.decoding import COLOURS, RESIZERS, WINDOWS, Decoding, FilmError, read_resized
+from data_module.decoding import read_resized
 from data_module.files import write_atomic
+from data_module.film_types import COLOURS, WINDOWS, Decoding, FilmError
+from data_module.resizing import RESIZERS
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
 JPEG_QUALITY = 95
