@@ -93,7 +93,7 @@ def _check_header(header: FrameHeader, layout: Layout, path: str | Path) -> None
     num_samples = layout.shape[2] if len(layout.shape) == 3 else 1
     if (header.height, header.width, header.num_samples) != (*layout.shape[:2], num_samples):
         raise FilmError(
-            f"{path}: DICOM cannot be decoded (its compressed image is of another size than Rows, Columns and "
+            f"{path}: DICOM cannot be decoded (its compressed image has another size than Rows, Columns and "
             "SamplesPerPixel say)"
         )
 
