@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from data_module.decoding import read_resized
-from data_module.files import write_atomic
 from data_module.film_types import COLOURS, WINDOWS, Decoding, FilmError
 from data_module.grey import is_blank
 from data_module.resizing import RESIZERS
+from runtime.files import write_atomic
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
 JPEG_QUALITY = 95
