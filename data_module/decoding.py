@@ -74,7 +74,8 @@ def _decode(path: str | Path, decoding: Decoding, least: int | None) -> tuple[np
 
 def _decode_image(path: str | Path, decoding: Decoding, least: int | None) -> tuple[np.ndarray, Shape]:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        # Of a file and not of its name: Pillow 13 maps a TIFF with an orientation by the wrong width.
+        with open(path, "rb") as file, Image.open(file, formats=_FORMATS) as image:
             check_num_pixels(path, *image.size)
             if not is_deep(image):
                 return _read_image(image, path, decoding, least)

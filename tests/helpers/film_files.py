@@ -9,6 +9,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+LUT_DATA = tuple(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue"))
+
 
 def make_values(size=64, bits=12):
     """A smooth film of this depth that uses all of it, (size, size) uint16."""
@@ -24,7 +26,7 @@ def to_8_bits(values, bits=12):
 
 def write_dicom(path, stored, photometric="MONOCHROME2", bits=12, syntax=ExplicitVRLittleEndian, **tags):
     """`stored` as 16-bit cells, uncompressed or, where `syntax` is a compressed one, `stored` as a frame's
-    bytes of Rows x Columns among the tags. A tag of None is left out."""
+    bytes of Rows x Columns among the tags. A tag of None is left out; bytes are written as they are."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = pydicom.uid.ComputedRadiographyImageStorage
     meta.MediaStorageSOPInstanceUID = "1.2.3"
@@ -39,13 +41,23 @@ def write_dicom(path, stored, photometric="MONOCHROME2", bits=12, syntax=Explici
     else:
         dataset.Rows, dataset.Columns = stored.shape[-2:]
         dataset.PixelData = stored.astype("<i2" if stored.dtype.kind == "i" else "<u2").tobytes()
+    raw = {}
     for name, value in tags.items():
         if value is None:
             del dataset[name]
+        elif isinstance(value, bytes) and name not in ("PixelData", *LUT_DATA):
+            setattr(dataset, name, "1" * len(value))
+            raw[name] = value
         else:
             setattr(dataset, name, value)
     little, implicit = syntax != ExplicitVRBigEndian, syntax == ImplicitVRLittleEndian
     pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
+    content = bytearray(path.read_bytes())
+    for name, value in raw.items():
+        tag = pydicom.tag.Tag(name)
+        place = content.index(struct.pack("<HH", tag.group, tag.elem)) + 8  # tag, VR, length
+        content[place : place + len(value)] = value
+    path.write_bytes(content)
     return path
 
 
@@ -59,6 +71,11 @@ def write_png(path, values, *chunks):
     color_type = {1: 0, 2: 4, 3: 2, 4: 6}[values.shape[2] if values.ndim == 3 else 1]
     header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    parts = [png_chunk(b"IHDR", header), *chunks, png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b"")]
+    parts = [
+        png_chunk(b"IHDR", header),
+        *chunks,
+        png_chunk(b"IDAT", zlib.compress(rows)),
+        png_chunk(b"IEND", b""),
+    ]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
     return path
