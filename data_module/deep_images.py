@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from data_module import codestreams
-from data_module.film_types import FilmError, check_num_pixels
+from data_module.film_types import MAX_PIXELS, FilmError, check_num_pixels
 from data_module.grey import orient, scale_depth
 
-MAX_BYTES = 2**30  # of a file that is read whole
+MAX_BYTES = 2**28  # of a file that is read whole; a TIFF is not
+_MAX_UNPACKED = 8 * MAX_PIXELS  # bytes: the largest film in four channels of 16 bits
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # none, LZW, deflate (three codes), PackBits, zstandard: their output is bounded by the size of the strip
 _TIFF_COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000, 34926)
@@ -35,10 +36,10 @@ def read_deep(path: str | Path, colour: str) -> np.ndarray | None:
     """
     with open(path, "rb") as file:
         start = file.read(8)
-    if Path(path).stat().st_size > MAX_BYTES:
-        raise FilmError(f"{path}: has more than {MAX_BYTES:,} bytes, which no film has")
     if start[:4] in _TIFF_MAGIC:
         return _read_tiff(path, colour)
+    if Path(path).stat().st_size > MAX_BYTES:
+        raise FilmError(f"{path}: has more than {MAX_BYTES:,} bytes, which no film has")
     content = Path(path).read_bytes()
     if start == b"\x89PNG\r\n\x1a\n":
         values = _decode_png(content, path)
@@ -113,6 +114,8 @@ def _check_page(page: "tifffile.TiffPage", path: str | Path, num_bytes: int) -> 
         raise FilmError(f"{path}: a TIFF of more than 8 bits that is neither grey nor RGB; write it as grey")
     if page.axes not in ("YX", "YXS", "SYX") or page.dtype is None or page.dtype.kind not in "uif":
         raise FilmError(f"{path}: a TIFF of a layout that is not read; write it as one page of grey")
+    if page.nbytes > _MAX_UNPACKED:
+        raise FilmError(f"{path}: has more than {_MAX_UNPACKED:,} bytes unpacked, which no film has")
     if int(page.compression) not in _TIFF_COMPRESSIONS:
         raise FilmError(
             f"{path}: a TIFF of more than 8 bits in a compression that is not read; write it with LZW or none"

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import get_frame
-from pydicom.pixels import convert_color_space, get_decoder
+from pydicom.pixels import get_decoder
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -41,13 +41,27 @@ class Layout:
 
 
 def decode_pixels(dataset: pydicom.Dataset, layout: Layout, path: str | Path) -> np.ndarray:
-    """Stored values (H, W) or, of colour, RGB (H, W, 3); `dataset` is put right for pydicom on the way."""
+    """Stored values (H, W) or, of colour, RGB (H, W, 3), of YBR its luminance Y in the place of each.
+
+    `dataset` is put right for pydicom on the way.
+    """
     dataset.BitsAllocated, dataset.BitsStored = layout.allocated, layout.stored
     dataset.PixelRepresentation = int(layout.signed)
     data = dataset["PixelData"].value
     if dataset["PixelData"].is_undefined_length or data[:4] == b"\xfe\xff\x00\xe0":
-        cells = _decode_frame(dataset, get_frame(data, 0, number_of_frames=1), layout, path)
-        return cells if cells.ndim == 3 else _to_stored(dataset, cells, layout, layout.stored - 1)
+        cells, high = (
+            _decode_frame(dataset, get_frame(data, 0, number_of_frames=1), layout, path),
+            layout.stored - 1,
+        )
+    else:
+        cells, high = _decode_plain(dataset, data, layout, path), layout.high
+    if layout.kind.startswith("YBR_FULL"):
+        return np.broadcast_to(cells[..., :1], cells.shape)
+    return cells if cells.ndim == 3 else _to_stored(dataset, cells, layout, high)
+
+
+def _decode_plain(dataset: pydicom.Dataset, data: bytes, layout: Layout, path: str | Path) -> np.ndarray:
+    """Uncompressed cells, of which there are as many as Rows and Columns say."""
     subsampled = layout.kind == "YBR_FULL_422"
     expected = layout.num_bytes * 2 // 3 if subsampled else layout.num_bytes
     if len(data) < expected:
@@ -55,8 +69,7 @@ def decode_pixels(dataset: pydicom.Dataset, layout: Layout, path: str | Path) ->
     if len(data) >= 2 * max(expected, 2):
         rows, columns = layout.shape[:2]
         raise FilmError(f"{path}: DICOM with more pixels than its {columns} x {rows}")
-    cells = _decode_with_pydicom(dataset, data, layout, _plain_syntax(dataset))
-    return cells if cells.ndim == 3 else _to_stored(dataset, cells, layout, layout.high)
+    return _decode_with_pydicom(dataset, layout, _plain_syntax(dataset))
 
 
 def _plain_syntax(dataset: pydicom.Dataset) -> pydicom.uid.UID:
@@ -81,11 +94,9 @@ def _decode_frame(dataset: pydicom.Dataset, frame: bytes, layout: Layout, path: 
     else:
         _check_header(header, layout, path)
         if header.kind == codestreams.JPEG and header.bits == 8:
-            return _decode_with_pydicom(dataset, frame, layout, JPEGBaseline8Bit)
+            return _decode_with_pydicom(dataset, layout, JPEGBaseline8Bit)
         cells = codestreams.decode(frame, header)
     # JPEG 2000 undoes its own colour transforms; lossless JPEG, JPEG-LS and RLE have none.
-    if cells.ndim == 3 and layout.kind.startswith("YBR_FULL"):
-        return convert_color_space(cells, "YBR_FULL", "RGB")
     return cells
 
 
@@ -98,10 +109,8 @@ def _check_header(header: FrameHeader, layout: Layout, path: str | Path) -> None
         )
 
 
-def _decode_with_pydicom(
-    dataset: pydicom.Dataset, data: bytes, layout: Layout, syntax: pydicom.uid.UID
-) -> np.ndarray:
-    """Uncompressed cells as unsigned, or a frame of 8-bit JPEG by Pillow; YBR becomes RGB."""
+def _decode_with_pydicom(dataset: pydicom.Dataset, layout: Layout, syntax: pydicom.uid.UID) -> np.ndarray:
+    """Uncompressed cells as unsigned, or a frame of 8-bit JPEG by Pillow; colours as they are stored."""
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
@@ -116,7 +125,7 @@ def _decode_with_pydicom(
         dataset.HighBit, plugin = 7, "pillow"
     else:
         dataset.BitsStored, dataset.HighBit, plugin = layout.allocated, layout.allocated - 1, ""
-    cells, _ = get_decoder(syntax).as_array(dataset, decoding_plugin=plugin)
+    cells, _ = get_decoder(syntax).as_array(dataset, raw=True, decoding_plugin=plugin)
     dataset.BitsAllocated, dataset.BitsStored = layout.allocated, layout.stored
     dataset.PixelRepresentation = int(layout.signed)
     return cells

@@ -360,6 +360,28 @@ def test_colour_by_plane_or_by_pixel(tmp_path, planar, bits):
     assert differ(read_pixels(path), GREY * (0.299 + 0.587 / 2 + 0.114 / 4)) <= 2
 
 
+@pytest.mark.parametrize("kind", ["YBR_FULL", "YBR_FULL_422", "RGB"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_grey_films_stored_in_colour(tmp_path, kind, packed):
+    """Luminance and two neutral chroma planes, or three equal colours; as cells and as JPEG."""
+    neutral = np.full_like(GREY, 128)
+    planes = [GREY, GREY, GREY] if kind == "RGB" else [GREY, neutral, neutral]
+    stored = np.stack(planes, axis=-1)
+    tags = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "BitsAllocated": 8, "Rows": 64, "Columns": 64}
+    if packed:
+        space = "RGB" if kind == "RGB" else "YCBCR"
+        frame = imagecodecs.jpeg_encode(stored, level=100, colorspace=space, outcolorspace=space)
+        path = write_dicom(
+            *(tmp_path / "a.dcm", bytes(frame), kind, 8), syntax=pydicom.uid.JPEGBaseline8Bit, **tags
+        )
+    else:
+        if kind == "YBR_FULL_422":  # two Y, then the chroma of both
+            pairs = [GREY[:, ::2], GREY[:, 1::2], neutral[:, ::2], neutral[:, ::2]]
+            stored = np.stack(pairs, axis=-1)
+        path = write_dicom(tmp_path / "a.dcm", VALUES, kind, 8, **tags, PixelData=stored.tobytes())
+    assert differ(read_pixels(path), GREY) <= 3
+
+
 @pytest.mark.parametrize("value", [65535, 0])
 def test_one_hot_or_dead_pixel_does_not_set_the_scale(tmp_path, value):
     stored = VALUES // 8 + 30_000
