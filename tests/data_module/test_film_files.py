@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from helpers.film_files import make_values, png_chunk, to_8_bits, write_dicom
@@ -20,6 +21,7 @@ from data_module.decoding import is_dicom, read_pixels
 from data_module.film_types import FilmError
 from data_module.grey import is_blank
 from evaluation.inputs.plain_folder import open_folder
+from evaluation.inputs.rows import spell_alike
 
 ROOT = Path(__file__).resolve().parents[2]
 GREY = to_8_bits(make_values())
@@ -165,3 +167,9 @@ def test_memory_of_the_deepest_films(tmp_path, kind):
     assert said == [str((height, width))]
     assert num_bytes < 24 * height * width
     print("BYTES A PIXEL", kind, num_bytes / height / width)
+
+
+def test_names_agree_whichever_way_their_slashes_lean():
+    names, others = pd.Series(["a/1.png", "b/1.png"]), pd.Series(["b\\1.png", "a\\1.png"])
+    ours, theirs = spell_alike(names, others)
+    assert ours.tolist() == theirs.tolist()[::-1] == ["a/1.png", "b/1.png"]
