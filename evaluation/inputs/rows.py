@@ -86,7 +86,7 @@ def read_captions(path: Path, key: str = "") -> pd.DataFrame:
 
 
 def spell_alike(names: pd.Series, others: pd.Series) -> tuple[pd.Series, pd.Series] | None:
-    """Both columns of names as they agree: by path (with / or \\), else by file name, else without its suffix.
+    """Both columns of names as they agree: by path (with / or \\), else by file name, or without its suffix.
 
     None where no name agrees. A spelling in which a name of one column means two of the other does not count.
     """

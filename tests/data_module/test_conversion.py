@@ -131,6 +131,8 @@ def test_open_i_goes_on_past_links_and_pipes(tmp_path):
     (tmp_path / "reports" / "1.xml").write_text(
         f'<eCitation><uId id="CXR1"/><Abstract>{text}</Abstract>{parents}</eCitation>'
     )
+    (tmp_path / "reports" / "2.xml").symlink_to("nowhere.xml")
+    os.mkfifo(tmp_path / "reports" / "3.xml")
     (tmp_path / "images").mkdir()
     Image.fromarray(GREY).save(tmp_path / "images" / f"{films[0]}.png")
     (tmp_path / "images" / f"{films[1]}.png").symlink_to("nowhere.png")
@@ -148,5 +150,7 @@ def test_open_i_goes_on_past_links_and_pipes(tmp_path):
     )
     assert len(pairs) == 1
     skipped = (tmp_path / "out" / "skipped.csv").read_text()
+    assert "2.xml,no such file" in skipped
+    assert "3.xml,is a named pipe" in skipped
     assert f"{films[1]},no such file" in skipped
     assert f'{films[2]},"is a named pipe, not a film"' in skipped

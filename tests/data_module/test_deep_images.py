@@ -7,7 +7,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from helpers.film_files import make_values, png_chunk, to_8_bits, write_png
+from helpers.film_files import differ, make_values, png_chunk, to_8_bits, write_png
 from PIL import Image
 
 from data_module.decoding import read_resized
@@ -18,11 +18,6 @@ VALUES = make_values()
 GREY = to_8_bits(VALUES)
 OPAQUE = np.full_like(VALUES, 65535)
 FLOATS = (VALUES / 4095).astype(np.float32)
-
-
-def differ(pixels, expected):
-    assert pixels.shape == expected.shape
-    return int(np.abs(pixels.astype(int) - expected).max())
 
 
 @pytest.mark.parametrize("full", [4095, 65535])

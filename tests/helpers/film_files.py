@@ -24,6 +24,12 @@ def to_8_bits(values, bits=12):
     return np.round(values * (255.0 / (2**bits - 1))).astype(np.uint8)
 
 
+def differ(pixels, expected):
+    """The largest difference in grey levels of two films of one shape."""
+    assert pixels.shape == expected.shape
+    return int(np.abs(pixels.astype(int) - expected).max())
+
+
 def write_dicom(path, stored, photometric="MONOCHROME2", bits=12, syntax=ExplicitVRLittleEndian, **tags):
     """`stored` as 16-bit cells, uncompressed or, where `syntax` is a compressed one, `stored` as a frame's
     bytes of Rows x Columns among the tags. A tag of None is left out; bytes are written as they are."""
