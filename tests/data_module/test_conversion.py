@@ -8,11 +8,11 @@ from helpers.film_files import make_values, to_8_bits, write_dicom
 from PIL import Image
 
 from data_module.film_types import FilmError
+from data_module.sources.config import OpenIConfig, OutputConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
 from data_module.sources.films import FilmFormat, is_whole, resolve_inside
-from data_module.sources.open_i import OpenIConfig, prepare_open_i
-from data_module.sources.output import OutputConfig
+from data_module.sources.open_i import prepare_open_i
 
 GREY = to_8_bits(make_values(32))
 NUM_FILMS = 70  # two blocks
