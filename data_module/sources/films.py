@@ -1,6 +1,7 @@
 """One film of any source -> an 8-bit grey PNG or JPEG file of one size; names and sizes of such files."""
 
 import io
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
