@@ -41,8 +41,8 @@ class AutoencoderLossConfig:
     perceptual_weight: float = 0.0
     """Weight of the distance in the features of --perceptual."""
     perceptual: str = ""
-    """Run of train_classifier.py, a convolutional transformers classifier, or squeeze:FILE, alex:FILE or
-    vgg:FILE, LPIPS on torchvision's ImageNet weights."""
+    """Run of train_classifier.py, a convolutional transformers classifier, timm:NAME:FILE (a timm network,
+    weights from a file), or squeeze:FILE, alex:FILE or vgg:FILE, LPIPS on torchvision's ImageNet weights."""
     adversarial_weight: float = 0.0
     """Weight of a patch discriminator's judgement."""
     adversarial_from: int = 0

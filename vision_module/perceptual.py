@@ -1,7 +1,8 @@
 """The perceptual distance of films: how far apart they lie in the features of a frozen network.
 
 Nothing is downloaded. The features are those of a classifier run of ours, of any convolutional transformers
-classifier, or of LPIPS' own ImageNet networks from a local torchvision weights file.
+classifier, of any timm network with weights from a local file, or of LPIPS' own ImageNet networks from a
+local torchvision weights file.
 """
 
 import pickle
@@ -14,8 +15,10 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from data_module.timm_weights import PREFIX, open_timm
 from training import model_source
 
+NUM_TIMM_LEVELS = 4  # down to 1/16 of the side; what is coarser says little of lines and edges
 # LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.
 LPIPS_NETWORKS = {
     "squeeze": ("squeezenet1_1", (1, 4, 7, 9, 10, 11, 12)),
@@ -107,16 +110,37 @@ class LpipsFeatures(nn.Module):
         return maps
 
 
+class TimmFeatures(nn.Module):
+    """The first levels of a timm network, which its `pretrained_cfg` says the normalisation of."""
+
+    def __init__(self, network: nn.Module, num_levels: int = NUM_TIMM_LEVELS) -> None:
+        super().__init__()
+        self.network, self.levels = network, list(range(num_levels))
+        for name in ("mean", "std"):
+            values = torch.tensor(network.pretrained_cfg[name]).view(1, -1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Images (B, 1, S, S) in [-1, 1] -> feature maps."""
+        pixel_values = ((images + 1.0) / 2.0 - self.mean) / self.std
+        return self.network.forward_intermediates(
+            pixel_values, indices=self.levels, stop_early=True, intermediates_only=True
+        )
+
+
 def load_perceptual(source: str) -> PerceptualLoss:
     """The perceptual distance that `--perceptual` names.
 
     Args:
         source: a run of train_classifier.py, a folder or hub name of a convolutional transformers
-            classifier, or squeeze:FILE, alex:FILE, vgg:FILE with torchvision's ImageNet weights.
+            classifier, timm:NAME:FILE (any timm network, weights from a file), or squeeze:FILE, alex:FILE,
+            vgg:FILE with torchvision's ImageNet weights.
 
     Raises:
         ValueError: no such file or model, weights of another network, or features that are not maps.
     """
+    if source.startswith(PREFIX):
+        return PerceptualLoss(TimmFeatures(open_timm(source, "--perceptual")))
     name, _, file = source.partition(":")
     if name in LPIPS_NETWORKS and file:
         return PerceptualLoss(_load_lpips(name, Path(file)), _lpips_weights(name))
