@@ -12,6 +12,7 @@ from data_module.pairs import PairsFolder
 from data_module.splits import FoldConfig, fold_pairs
 from training import RunFolder, TrainConfig, describe_run, fit, model_source
 from vision_module.adapters import LoraConfig, add_adapters
+from vision_module.alignment import AlignedDenoiser, AlignmentConfig, encode_targets
 from vision_module.clip import NUM_TOKENS
 from vision_module.denoiser_data import make_sources
 from vision_module.diffusion import DiffusionConfig, PromptedDenoiser, make_objective, make_scheduler
@@ -55,6 +56,7 @@ class DenoiserConfig:
     folds: FoldConfig = field(default_factory=FoldConfig)
     scores: FilmScoreConfig = field(default_factory=FilmScoreConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     dry_run_latents: tuple[int, int, int] = (4, 16, 16)
     """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""
@@ -131,11 +133,14 @@ def train_denoiser(
     run = RunFolder.create(config.out, kind, config, config.overwrite)
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)
+    targets = None
+    if config.alignment.repa:
+        targets = encode_targets(pairs, config.alignment, cache, config.image_size)
     pairs = fold_pairs(pairs, config.folds)  # after the encoding, whose latents serve every fold
     source = f"{clip_dir}+{reference_dir}"
     trained_text = lora.lora and lora.lora_text_encoder
     sources = make_sources(
-        pairs, latents, prompts, source, config.texts, cache, config.num_sentences, trained_text
+        pairs, latents, prompts, source, config.texts, cache, config.num_sentences, trained_text, targets
     )
 
     torch.manual_seed(config.train.seed)
@@ -150,7 +155,12 @@ def train_denoiser(
     if config.num_sentences or trained_text:
         model, null_text = PromptedDenoiser(denoiser, prompts), prompts.tokenize([""])
 
+    if targets is not None:
+        width = denoiser.config.get("embed_dim") or denoiser.config.block_out_channels[-1]
+        model = AlignedDenoiser(model, denoiser, width, targets.maps.shape[1])
+
     def make_vision(model: nn.Module) -> VisionModel:
+        model = model.model if isinstance(model, AlignedDenoiser) else model
         trained = model.denoiser if isinstance(model, PromptedDenoiser) else model
         return VisionModel(AutoencoderKL.from_pretrained(autoencoder_dir).eval(), trained, prompts, scheduler)
 
@@ -161,7 +171,7 @@ def train_denoiser(
         else:
             vision.save_pretrained(folder)
 
-    objective = make_objective(diffusion, null_text)
+    objective = make_objective(diffusion, null_text, config.alignment.repa_weight)
     score = None
     if config.scores.score_films:
         score = FilmScorer(make_vision, pairs.split("validation"), config.scores, judge)

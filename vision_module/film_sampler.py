@@ -19,7 +19,7 @@ class DrawingConfig:
     """How films are drawn from the noise."""
 
     solver: str = "dpm-solver++"
-    """dpm-solver++, ddim, pndm, unipc or euler."""
+    """dpm-solver++, ddim, pndm, unipc or euler; with a flow model dpm-solver++, unipc, euler or heun."""
     num_inference_steps: int = 15
     """Steps of the solver."""
     guidance_scale: float = 3.0

@@ -15,6 +15,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from data_module.cache import model_hash
+from data_module.files import file_hash
 from data_module.timm_weights import PREFIX, open_timm
 from training import model_source
 
@@ -111,11 +113,11 @@ class LpipsFeatures(nn.Module):
 
 
 class TimmFeatures(nn.Module):
-    """The first levels of a timm network, which its `pretrained_cfg` says the normalisation of."""
+    """The levels of a timm network (or the first of them), whose `pretrained_cfg` says the normalisation."""
 
-    def __init__(self, network: nn.Module, num_levels: int = NUM_TIMM_LEVELS) -> None:
+    def __init__(self, network: nn.Module, num_levels: int | None = None) -> None:
         super().__init__()
-        self.network, self.levels = network, list(range(num_levels))
+        self.network, self.levels = network, num_levels and list(range(num_levels))
         for name in ("mean", "std"):
             values = torch.tensor(network.pretrained_cfg[name]).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
@@ -140,19 +142,36 @@ def load_perceptual(source: str) -> PerceptualLoss:
         ValueError: no such file or model, weights of another network, or features that are not maps.
     """
     if source.startswith(PREFIX):
-        return PerceptualLoss(TimmFeatures(open_timm(source, "--perceptual")))
+        return PerceptualLoss(TimmFeatures(open_timm(source, "--perceptual"), NUM_TIMM_LEVELS))
     name, _, file = source.partition(":")
     if name in LPIPS_NETWORKS and file:
         return PerceptualLoss(_load_lpips(name, Path(file)), _lpips_weights(name))
+    return PerceptualLoss(open_features(source, "--perceptual")[0])
+
+
+def open_features(source: str, flag: str) -> tuple[nn.Module, str]:
+    """A frozen network from images (B, 1, S, S) to its levels' feature maps, and its identity by content.
+
+    Args:
+        source: a run of train_classifier.py, a folder or hub name of a convolutional transformers
+            classifier, or timm:NAME:FILE.
+
+    Raises:
+        ValueError: no such file or model, weights of another network, or features that are not maps.
+    """
+    if source.startswith(PREFIX):
+        features = TimmFeatures(open_timm(source, flag))
+        return features, file_hash(Path(source.split(":", 2)[2]).expanduser())[:16]
+    folder = model_source(source, "classifier", flag)
     try:
-        features = ClassifierFeatures(model_source(source, "classifier", "--perceptual"))
+        features = ClassifierFeatures(folder)
     except OSError as error:
-        raise ValueError(f"--perceptual {source}: not an image classifier ({error})") from error
+        raise ValueError(f"{flag} {source}: not an image classifier ({error})") from error
     with torch.no_grad():
         maps = features.eval()(torch.zeros(1, 1, 64, 64))
     if any(part.ndim != 4 for part in maps):
-        raise ValueError(f"--perceptual {source}: its features are no maps; a convolutional one is needed")
-    return PerceptualLoss(features)
+        raise ValueError(f"{flag} {source}: its features are no maps; a convolutional one is needed")
+    return features, model_hash(folder) if Path(folder).is_dir() else str(folder)
 
 
 def _load_lpips(name: str, file: Path) -> LpipsFeatures:

@@ -14,12 +14,14 @@ from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
     DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from vision_module.adapters import merge_adapters, save_adapters
+from vision_module.diffusion import Schedule
 from vision_module.encoders import load_image_encoder, load_text_encoder
 from vision_module.prompting import Fusion, Prompts, TextTokens
 from vision_module.uvit import UViT
@@ -39,7 +41,7 @@ class UViTPipeline(DiffusionPipeline):
         text_encoder: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         unet: UViT,
-        scheduler: DDPMScheduler,
+        scheduler: Schedule,
         feature_extractor: CLIPImageProcessor | None = None,
         image_encoder: PreTrainedModel | None = None,
     ) -> None:
@@ -72,7 +74,7 @@ class VisionModel:
     autoencoder: AutoencoderKL
     denoiser: UViT | UNet2DConditionModel
     prompts: Prompts
-    scheduler: DDPMScheduler
+    scheduler: Schedule
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the pipeline folder (safetensors) and prompting.json, adapters merged into the weights."""
@@ -130,7 +132,7 @@ class VisionModel:
             AutoencoderKL.from_pretrained(folder / "vae").eval(),
             denoiser_class.from_pretrained(folder / "unet").eval(),
             load_prompts(str(folder), str(folder), **prompting),
-            DDPMScheduler.from_pretrained(folder / "scheduler"),
+            load_schedule(folder / "scheduler"),
         )
 
     @classmethod
@@ -146,7 +148,7 @@ class VisionModel:
             AutoencoderKL.from_pretrained(sources.autoencoder).eval(),
             UNet2DConditionModel.from_pretrained(sources.unet, subfolder="unet"),
             load_prompts(sources.clip, sources.reference_encoder, **prompting),
-            DDPMScheduler.from_pretrained(folder / "scheduler"),
+            load_schedule(folder / "scheduler"),
         )
         pipeline = StableDiffusionPipeline(
             vae=model.autoencoder,
@@ -178,6 +180,13 @@ class VisionModel:
     def image_size(self) -> int:
         """Side of the films in pixels."""
         return self.latent_shape[1] * 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
+
+
+def load_schedule(folder: Path) -> Schedule:
+    """The training schedule of a model folder: with betas, or of straight paths."""
+    name = json.loads((folder / "scheduler_config.json").read_text())["_class_name"]
+    flow = name == FlowMatchEulerDiscreteScheduler.__name__
+    return (FlowMatchEulerDiscreteScheduler if flow else DDPMScheduler).from_pretrained(folder)
 
 
 def load_prompts(
