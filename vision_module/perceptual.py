@@ -16,9 +16,9 @@ from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from data_module.cache import model_hash
-from data_module.files import file_hash
-from data_module.timm_weights import PREFIX, open_timm
-from training import model_source
+from runtime.files import file_hash
+from runtime.runs import model_source
+from runtime.timm_weights import PREFIX, open_timm
 
 NUM_TIMM_LEVELS = 4  # down to 1/16 of the side; what is coarser says little of lines and edges
 # LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.
