@@ -96,9 +96,13 @@ def left_timesteps(solver, strength: float) -> tuple[torch.Tensor, int]:
     # PNDM takes its second step twice (it warms up on it). Others may have steps that round to one timestep.
     warms_up = isinstance(solver, PNDMScheduler)
     levels = torch.unique_consecutive(solver.timesteps) if warms_up else solver.timesteps
+    if twice := isinstance(solver, FlowMatchHeunDiscreteScheduler):  # each but the first stands there twice
+        levels = solver.timesteps[::2]
     count = int(round(len(levels) * strength, 6))
     if not count:
         raise ValueError(f"--strength {strength} of {len(levels)} steps leaves no step: raise either")
+    if twice:
+        return solver.timesteps[1 - 2 * count :], len(solver.timesteps) - (2 * count - 1)
     timesteps = levels[-count:]
     if warms_up:
         timesteps = torch.cat([timesteps[:2], timesteps[1:]])
@@ -116,8 +120,9 @@ def start_from(
     timesteps, skipped = left_timesteps(solver, strength)
     if hasattr(solver, "set_begin_index"):
         solver.set_begin_index(skipped)
-    if hasattr(solver, "scale_noise"):  # the flow solvers' name for it
-        return solver.scale_noise(latents, timesteps[0], noise), timesteps
+    if isinstance(solver, FlowMatchEulerDiscreteScheduler | FlowMatchHeunDiscreteScheduler):
+        level = timesteps[0].item() / solver.config.num_train_timesteps  # straight paths: no table is needed
+        return (1.0 - level) * latents + level * noise, timesteps
     return solver.add_noise(latents, noise, timesteps[:1].expand(len(latents))), timesteps
 
 

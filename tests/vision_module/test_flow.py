@@ -16,7 +16,7 @@ from vision_module.diffusion import (
     make_scheduler,
 )
 from vision_module.pipeline import load_schedule
-from vision_module.sampling import FLOW_SOLVERS, denoise, make_solver
+from vision_module.sampling import FLOW_SOLVERS, denoise, left_timesteps, make_solver
 
 MEAN, STD = 0.7, 0.4
 FLOW = DiffusionConfig(prediction_type="flow", drop_prompt=0.0, drop_reference=0.0)
@@ -49,17 +49,20 @@ def test_every_solver_samples_the_normal_distribution(solver, num_steps):
     assert (latents - (MEAN + STD * noise)).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("strength", [0.3, 0.8])
 @pytest.mark.parametrize("solver", FLOW_SOLVERS)
-def test_image_to_image_starts_between_film_and_noise(solver):
-    """At strength 0.5 half the way is left: the start is half film, half noise, and comes back."""
-    film = MEAN + STD * torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    noise = torch.randn(film.shape, generator=torch.Generator().manual_seed(0))
-    context = torch.zeros(64, 1, 4)
-    steps = make_solver(solver, make_scheduler(FLOW), 20)
-    latents = denoise(ExactVelocity(), steps, noise, context, context, 1.0, start=film, strength=0.5)
-    assert latents.std().item() == pytest.approx(STD, abs=0.03)
-    near, far = ((latents - other).square().mean() for other in (film, MEAN + STD * noise))
-    assert near < far
+def test_image_to_image_starts_between_film_and_noise(solver, strength):
+    """The start lies on the straight path from film to noise; the exact map takes it to a film of its own."""
+    unit = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(unit.shape, generator=torch.Generator().manual_seed(0))
+    context, film = torch.zeros(64, 1, 4), MEAN + STD * unit
+    steps = make_solver(solver, make_scheduler(FLOW), 100 if solver == "euler" else 20)
+    latents = denoise(ExactVelocity(), steps, noise, context, context, 1.0, start=film, strength=strength)
+    t = left_timesteps(steps, strength)[0][0].item() / NUM_TIMESTEPS
+    assert t == pytest.approx(strength, abs=0.06)
+    scale = ((1 - t) ** 2 * STD**2 + t**2) ** 0.5
+    expected = MEAN + STD * ((1 - t) * STD * unit + t * noise) / scale
+    assert (latents - expected).abs().max() < 0.05
 
 
 @pytest.mark.parametrize("time_sampling", ["uniform", "logit-normal"])
