@@ -38,7 +38,7 @@ def find_words(reports: Sequence[str]) -> set[str]:
 def score_r2gen(
     references: Sequence[str], hypotheses: Sequence[str], known_words: set[str]
 ) -> dict[str, float]:
-    """bleu_1..bleu_4 (corpus level) and rouge_l (mean) of N reports; those without real findings are left out.
+    """bleu_1..bleu_4 (corpus level) and rouge_l (mean) of N reports; without real findings none.
 
     Raises:
         ValueError: no reference has a findings section.
