@@ -19,6 +19,9 @@ class AutoencoderConfig:
     init_from: str = ""
     """Run of train_autoencoder.py, or folder or hub name of an AutoencoderKL, to fine-tune; empty trains
     from scratch. Its shape and its scaling factor are kept, so a denoiser trained on it still fits."""
+    decoder_only: bool = False
+    """Train the decoder alone, so that latents, and denoisers trained on them, stay as they are: for sharper
+    films by a stronger adversary afterwards. Needs --init-from."""
     latent_channels: int = 4
     """Channels of the latents."""
     block_out_channels: tuple[int, ...] = (16, 32, 64)
@@ -40,13 +43,19 @@ def build_autoencoder(config: AutoencoderConfig, image_size: int) -> Autoencoder
     """A new one-channel `AutoencoderKL`, or the one that `init_from` names, for films of `image_size`.
 
     Raises:
-        ValueError: a size that the levels cannot halve, or nothing to fine-tune there.
+        ValueError: a size that the levels cannot halve, nothing to fine-tune there, or `decoder_only` without
+            anything to fine-tune.
     """
+    if config.decoder_only and not config.init_from:
+        raise ValueError("--decoder-only trains on the latents of a given encoder: pass --init-from")
     if config.init_from:
         autoencoder = AutoencoderKL.from_pretrained(
             model_source(config.init_from, "autoencoder", "--init-from")
         )
         _check_size(image_size, len(autoencoder.config.block_out_channels))
+        if config.decoder_only:
+            autoencoder.encoder.requires_grad_(False)
+            autoencoder.quant_conv.requires_grad_(False)
         # What encodes by the model's own size would else use the size of its first training.
         autoencoder.register_to_config(sample_size=image_size)
         return autoencoder
