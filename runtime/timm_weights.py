@@ -1,13 +1,10 @@
 """timm's networks with weights from a local file: what `timm:NAME:FILE` means to any flag."""
 
-import pickle
 from pathlib import Path
 
-import timm
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
+
+from runtime.weights import read_weights
 
 PREFIX = "timm:"
 
@@ -22,6 +19,8 @@ def open_timm(source: str, flag: str) -> nn.Module:
     Raises:
         ValueError: an unknown network, no such file, or weights of another network.
     """
+    import timm  # takes seconds
+
     name, _, file = source.removeprefix(PREFIX).partition(":")
     path = Path(file).expanduser()
     if not file or not path.is_file():
@@ -29,7 +28,7 @@ def open_timm(source: str, flag: str) -> nn.Module:
     if not timm.is_model(name):
         raise ValueError(f"{flag} {source}: timm knows no network {name!r}")
     network = timm.create_model(name, pretrained=False)
-    wanted, found = network.state_dict(), _read(path, f"{flag} {source}")
+    wanted, found = network.state_dict(), read_weights(path, f"weights of {name} for {flag}")
     if wanted.keys() != found.keys():
         kinds = [[(key.rsplit(".", 1)[-1], value.shape) for key, value in w.items()] for w in (wanted, found)]
         if kinds[0] != kinds[1]:
@@ -40,15 +39,3 @@ def open_timm(source: str, flag: str) -> nn.Module:
     except RuntimeError:
         raise ValueError(f"{flag} {source}: {path.name} holds weights of other shapes") from None
     return network.requires_grad_(False).eval()
-
-
-def _read(path: Path, said: str) -> dict[str, torch.Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{said}: cannot be read as weights ({type(error).__name__})") from error
-    if not isinstance(weights, dict) or not all(torch.is_tensor(value) for value in weights.values()):
-        raise ValueError(f"{said}: holds something other than weights")
-    return weights

@@ -16,25 +16,9 @@ from torch.nn import functional
 from data_module.cache import CacheWriter, LatentCache, cache_key
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
+from vision_module.config import AlignmentConfig
 from vision_module.encoding import pick_device
 from vision_module.perceptual import open_features
-
-
-@dataclass(frozen=True)
-class AlignmentConfig:
-    """Alignment of the denoiser with a frozen encoder."""
-
-    repa: str = ""
-    """Encoder of the films, as --perceptual takes it: run of train_classifier.py, or timm:NAME:FILE. Empty
-    trains without alignment."""
-    repa_weight: float = 0.5
-    """Weight of the alignment's loss."""
-    repa_level: int = -1
-    """Level of the encoder whose maps are aligned with; -1 is its last, which knows most of what is shown."""
-    repa_scale: int = 2
-    """Films are enlarged so many times for the encoder, whose maps would else be coarser than the tokens."""
-    repa_side: int = 8
-    """Places of the maps on each side; tokens are averaged to them where there are more."""
 
 
 class AlignedOutput(NamedTuple):

@@ -5,7 +5,6 @@ classifier, of any timm network with weights from a local file, or of LPIPS' own
 local torchvision weights file.
 """
 
-import pickle
 from importlib import resources
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from data_module.cache import model_hash
 from runtime.files import file_hash
 from runtime.runs import model_source
 from runtime.timm_weights import PREFIX, open_timm
+from runtime.weights import load_pretrained, read_weights, reading
 
 NUM_TIMM_LEVELS = 4  # down to 1/16 of the side; what is coarser says little of lines and edges
 # LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.
@@ -72,8 +72,9 @@ class ClassifierFeatures(nn.Module):
 
     def __init__(self, folder: str) -> None:
         super().__init__()
-        self.classifier = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
-        processor = AutoImageProcessor.from_pretrained(folder)
+        self.classifier = load_pretrained(AutoModelForImageClassification, folder, use_safetensors=True)
+        with reading(folder, "its image processor"):
+            processor = AutoImageProcessor.from_pretrained(folder)
         shape = (1, -1, 1, 1)
         self.register_buffer("mean", torch.tensor(processor.image_mean).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(processor.image_std).view(shape), persistent=False)
@@ -177,12 +178,10 @@ def open_features(source: str, flag: str) -> tuple[nn.Module, str]:
 def _load_lpips(name: str, file: Path) -> LpipsFeatures:
     """An LPIPS network with the weights of a torchvision file."""
     model, _ = LPIPS_NETWORKS[name]
-    if not file.is_file():
-        raise ValueError(f"--perceptual {name}:{file}: no such file; give torchvision's {model} weights")
     try:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(f"--perceptual {name}:{file} is not a torch weights file ({error})") from error
+        weights = read_weights(file, f"torchvision's {model} weights")
+    except ValueError as error:
+        raise ValueError(f"--perceptual {name}:{error}") from None
     network = LpipsFeatures(name)
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in weights.items() if key.startswith("features.")}
@@ -200,5 +199,5 @@ def _lpips_weights(name: str) -> list[torch.Tensor]:
     """LPIPS' learned channel weights (version 0.1), which torchmetrics carries."""
     file = resources.files("torchmetrics.functional.image") / "lpips_models" / f"{name}.pth"
     with resources.as_file(file) as path:
-        heads = torch.load(path, map_location="cpu", weights_only=True)
+        heads = read_weights(path, "LPIPS' weights")
     return [heads[f"lin{layer}.model.1.weight"].flatten() for layer in range(len(heads))]

@@ -71,13 +71,13 @@ def test_wrong_sources_are_named(source, tmp_path):
         (f"timm:no_such_net:{path}", "knows no network"),
         (f"timm:{NAME}:{other}", "another network"),
         (f"timm:{NAME}:{tmp_path / 'shuffled.pth'}", "another network"),
-        (f"timm:{NAME}:{tmp_path / 'text.pth'}", "cannot be read as weights"),
-        (f"timm:{NAME}:{tmp_path / 'checkpoint.pth'}", "something other than weights"),
+        (f"timm:{NAME}:{tmp_path / 'text.pth'}", "cannot be read"),
+        (f"timm:{NAME}:{tmp_path / 'checkpoint.pth'}", "a dict with the keys epoch"),
     ):
         with pytest.raises(ValueError) as error:
             open_timm(wrong, "--perceptual")
         assert named in str(error.value)
-        assert str(error.value).startswith("--perceptual timm:")
+        assert "--perceptual" in str(error.value)
 
 
 def test_extractor_gives_what_the_head_reads(network, source):

@@ -15,7 +15,7 @@ from vision_module.diffusion import (
     make_objective,
     make_scheduler,
 )
-from vision_module.pipeline import load_schedule
+from vision_module.pipeline import load_scheduler
 from vision_module.sampling import FLOW_SOLVERS, denoise, left_timesteps, make_solver
 
 MEAN, STD = 0.7, 0.4
@@ -128,8 +128,8 @@ def test_settings_without_meaning_are_refused():
 def test_the_schedule_comes_back_as_it_was_saved(tmp_path):
     for config, wanted in ((FLOW, "FlowMatchEulerDiscreteScheduler"), (DiffusionConfig(), "DDPMScheduler")):
         folder = tmp_path / wanted
-        make_scheduler(config).save_pretrained(folder)
-        assert type(load_schedule(folder)).__name__ == wanted
+        make_scheduler(config).save_pretrained(folder / "scheduler")
+        assert type(load_scheduler(folder)).__name__ == wanted
     saved = json.loads(
         (tmp_path / FlowMatchEulerDiscreteScheduler.__name__ / "scheduler_config.json").read_text()
     )
