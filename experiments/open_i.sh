@@ -29,12 +29,13 @@ steps() { awk "BEGIN { n = int($1 * $STEPS); print n < 2 ? 2 : n }"; }
 
 $PYTHON prepare_data.py open-i --images "$IMAGES" --split r2gen --split-file "$SPLIT_FILE" --views PA AP "" --size "$SIZE" --out "$DATA" $DRY
 
-# Films: an autoencoder with ImageNet features in its loss, a text and film encoder, a U-ViT by flow matching
+# Films: an autoencoder with ImageNet features in its loss, whose decoder then learns against an adversary, a text and film encoder, a U-ViT by flow matching
 # whose middle tokens are drawn to ImageNet features. No flips: the heart has a side.
 $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" --image-size "$SIZE" --latent-channels 8 --block-out-channels 16 32 64 96 --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.01 --adversarial-from "$(steps 900)" --discriminator-channels 16 --batch-size 4 --learning-rate 1.5e-3 --ema-decay 0.998 --num-steps "$(steps 2400)" $DRY
+$PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder_sharp" --init-from "$OUT/autoencoder" --decoder-only --image-size "$SIZE" --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.1 --discriminator-channels 32 --batch-size 4 --learning-rate 5e-4 --ema-decay 0.995 --num-steps "$(steps 800)" $DRY
 $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" --num-steps "$(steps 400)" $DRY
 $PYTHON train_classifier.py --data "$DATA" --out "$OUT/classifier" --image-size "$SIZE" --init-from "$NET0" --batch-size 24 --learning-rate 7e-4 --ema-decay 0.99 --num-steps "$(steps 700)" $DRY
-$PYTHON train_diffusion_clipUViT.py --data "$DATA" --autoencoder "$OUT/autoencoder" --clip "$OUT/clip" --out "$OUT/uvit" --image-size "$SIZE" --prediction-type flow --time-sampling logit-normal --repa "$NET0" --embed-dim 384 --depth 13 --num-heads 6 --ema-decay 0.998 --num-steps "$(steps 3000)" $DRY
+$PYTHON train_diffusion_clipUViT.py --data "$DATA" --autoencoder "$OUT/autoencoder_sharp" --clip "$OUT/clip" --out "$OUT/uvit" --image-size "$SIZE" --prediction-type flow --time-sampling logit-normal --repa "$NET0" --embed-dim 384 --depth 13 --num-heads 6 --ema-decay 0.998 --num-steps "$(steps 3000)" $DRY
 
 # Reports: the codec, and a prior on the classifier's feature maps with encoder and decoder trained along.
 $PYTHON train_bart.py --preset open-i --data "$DATA" --out "$OUT/bart" --num-embeddings 8 --num-steps "$(steps 800)" $DRY
