@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from data_module.cache import model_hash
+from runtime.contents import model_hash
 from runtime.files import file_hash
 from runtime.runs import model_source
 from runtime.timm_weights import PREFIX, open_timm
