@@ -130,7 +130,6 @@ def test_the_schedule_comes_back_as_it_was_saved(tmp_path):
         folder = tmp_path / wanted
         make_scheduler(config).save_pretrained(folder / "scheduler")
         assert type(load_scheduler(folder)).__name__ == wanted
-    saved = json.loads(
-        (tmp_path / FlowMatchEulerDiscreteScheduler.__name__ / "scheduler_config.json").read_text()
-    )
+    folder = tmp_path / FlowMatchEulerDiscreteScheduler.__name__ / "scheduler"
+    saved = json.loads((folder / "scheduler_config.json").read_text())
     assert saved["num_train_timesteps"] == NUM_TIMESTEPS
