@@ -130,15 +130,26 @@ class OpenIConfig(OutputConfig):
     """Open-I (IU X-ray): its reports and, given a folder of them, its films; else a text-only folder."""
 
     reports: Path | None = setting(None, identity=False)
-    """NLMCXR_reports.tgz or a folder of its XML files; by default the one inside torchxrayvision."""
+    """NLMCXR_reports.tgz or a folder of its XML files, Kaggle's indiana_reports.csv, or R2Gen's
+    annotation.json (findings alone); by default the archive inside torchxrayvision."""
     images: Path | None = None
-    """Folder of the films (CXR1_1_IM-0001-3001.png ...), searched with its subfolders."""
+    """Folder of the films (CXR1_1_IM-0001-3001.png, Kaggle's 1_IM-0001-3001.dcm.png, or R2Gen's
+    CXR1_1_IM-0001/0.png), searched with its subfolders."""
+    projections: Path | None = None
+    """Kaggle's indiana_projections.csv, which says of every film whether it is frontal; without it 253
+    frontal films are of unknown view."""
     download: Path | None = setting(None, identity=False)
     """Folder to download reports and films into (about 1.3 GB), instead of --reports and --images."""
     mirror: str = setting(COLLECTION, identity=False)
     """Address that --download takes NLMCXR_reports.tgz and NLMCXR_png.tgz from."""
     views: tuple[str, ...] = ("PA", "AP")
-    """Views to keep when films are joined; add L for laterals and "" for films of unknown view."""
+    """Views to keep when films are joined; add L for laterals and "" for films of unknown view. A film that
+    is frontal, but not known to be PA or AP, is kept where both are."""
+    split: Literal["text", "r2gen"] = "text"
+    """By distinct text, or as R2Gen split, which most papers on IU X-ray follow; needs --split-file."""
+    split_file: Path | None = None
+    """R2Gen's annotation.json, or a table with the columns uid and r2gen_split. Studies it does not name are
+    left out; those it names without a split are trained on."""
     labels: Literal["both", "mesh", "text"] = "both"
     """The 14 findings by the experts' MeSH headings, by the rule labeler, or headings before labeler."""
 

@@ -1,10 +1,9 @@
-import io
 import json
-import tarfile
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.open_i_archive import make_archive, report_xml
 from PIL import Image
 
 from data_module.findings import FINDINGS
@@ -465,26 +464,6 @@ def test_built_reports_say_what_the_labels_say():
     for label in BUILT_IN:
         report = build_report(LabelMap().code([label]), [label.lower()], row_id=label)
         assert report is None or "a a" not in " ".join(report)
-
-
-def report_xml(uid, findings="", impression="", films=(), majors=("normal",)):
-    parents = "".join(f'<parentImage id="{film}"/>' for film in films)
-    mesh = "".join(f"<major>{major}</major>" for major in majors)
-    sections = {"INDICATION": "Cough", "FINDINGS": findings, "IMPRESSION": impression}
-    texts = "".join(
-        f'<AbstractText Label="{label}">{text}</AbstractText>' for label, text in sections.items()
-    )
-    body = f'<uId id="{uid}"/><Abstract>{texts}</Abstract><MeSH>{mesh}</MeSH>{parents}'
-    return f'<?xml version="1.0" encoding="utf-8"?><eCitation>{body}</eCitation>'.encode()
-
-
-def make_archive(path, files):
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
 
 
 FILES = {
