@@ -17,3 +17,16 @@ def file_hash(path: str | Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_at_most(path: str | Path, limit: int) -> bytes:
+    """The content of a plain file, of which at most one byte more than `limit` is read.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is a pipe, socket or device, which may never end.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "a pipe, socket or device"
+        raise OSError(f"{what}, not a file")
+    with open(path, "rb") as file:
+        return file.read(limit + 1)

@@ -19,8 +19,8 @@ from pathlib import Path
 import pandas as pd
 
 from data_module.decoding import FilmError
-from data_module.pairs import quote_columns
 from data_module.sources.films import resolve_inside
+from data_module.tables import quote_columns
 
 MAX_REPORT_BYTES = 2**20  # a real report is a few kB
 MAX_TABLE_BYTES = 2**29  # the largest table, unpacked, is about 80 MB

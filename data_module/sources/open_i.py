@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data_module.findings import FINDINGS, Labeler, prompt_sentence
+from data_module.findings import FINDINGS, Labeler, prompt_sentence, settle_no_finding
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import Sections, join_sections, prepare_sections
 from data_module.sources.conversion import convert_films
 from data_module.sources.download import download
 from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
-from data_module.sources.label_map import merge_codes, settle_no_finding
+from data_module.sources.label_map import merge_codes
 from data_module.sources.open_i_mesh import map_headings
 from data_module.sources.open_i_reports import (
     OpenIReport,

@@ -1,0 +1,306 @@
+"""Tables that strangers wrote, read in one way: CSV of any separator and encoding -> a DataFrame of text.
+
+No message holds a cell: a table without a header, or with its columns shifted, has texts anywhere.
+"""
+
+import codecs
+import csv
+import io
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+
+import pandas as pd
+
+from data_module.files import read_at_most
+from data_module.findings import FINDINGS
+
+MAX_TABLE_BYTES = 2**29  # unpacked; the largest table of MIMIC has about 80 MB
+csv.field_size_limit(2**27)  # characters of a cell; csv's own limit is less than a long report
+_SEPARATORS = ",;\t|"
+_SAMPLE = 200  # rows by which the separator is found
+_BOMS = (  # UTF-32 before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_OTHER_FILES = (
+    (b"PK\x03\x04", "a spreadsheet or zip archive"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x89PNG", "a PNG film"),
+    (b"\xff\xd8\xff", "a JPEG film"),
+    (b"%PDF", "a PDF file"),
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+)
+_USUAL_NAMES = {
+    *("image", "images", "image path", "file", "file name", "filename", "film", "path", "img", "png", "jpg"),
+    *("patient", "patient id", "subject", "subject id", "study", "study id", "dicom id", "id", "uid"),
+    *("report", "reports", "text", "note", "notes", "findings", "finding", "impression", "prompt", "caption"),
+    *("findings section", "impression section", "label", "labels", "certainty", "view", "viewposition"),
+    *("sex", "gender", "age", "split", "reference", "seed", "source", "item", "reason", "mesh"),
+    *(finding.lower() for finding in FINDINGS),
+}
+_DATA_CELL = re.compile(
+    r".*\.(png|jpe?g|dcm|dicom|tiff?|bmp|txt)|-?\d[\d.,:/-]*", re.IGNORECASE
+)  # and no name
+
+
+def normalise_name(name: str) -> str:
+    """Names of columns and labels are compared without case, underscores, hyphens and doubled spaces."""
+    return " ".join(re.split(r"[\s_-]+", name.strip().lower())).strip()
+
+
+def read_table(
+    path: Path, where: str, columns: Sequence[str] | None = None, pad: bool = False
+) -> pd.DataFrame:
+    """A CSV table (also .tsv, ";" or "|" between cells, packed by gzip) as text, one row a record.
+
+    Separator and encoding are found by looking; standard error says so where they are not the usual ones.
+
+    Args:
+        where: what messages call the file, such as "--table films.csv".
+        columns: keep these only, where the table has them.
+        pad: rows that are too short end with empty cells; else they are an error.
+
+    Raises:
+        ValueError: not a text table, damaged, no rows of one width, or two columns of one name.
+    """
+    text = read_text(path, where)
+    return parse_table(text, where, path.suffix.lower(), columns, pad)
+
+
+def read_text(path: Path, where: str) -> str:
+    """A text file: UTF-8, UTF-16, UTF-32 or Windows-1252, without its byte order mark, perhaps gzipped."""
+    try:
+        content = read_at_most(path, MAX_TABLE_BYTES)
+    except FileNotFoundError:
+        raise ValueError(f"{where}: no such file") from None
+    except OSError as error:
+        raise ValueError(f"{where}: cannot be read ({error.strerror or error})") from None
+    if content.startswith(b"\x1f\x8b"):
+        content = _unpack(content, where)
+    if len(content) > MAX_TABLE_BYTES:
+        raise ValueError(f"{where}: more than {MAX_TABLE_BYTES:,} bytes, which no table here has")
+    return _decode(content, where)
+
+
+def _unpack(content: bytes, where: str) -> bytes:
+    unpacker, out = zlib.decompressobj(wbits=31), b""
+    try:
+        out = unpacker.decompress(content, MAX_TABLE_BYTES + 1)
+    except zlib.error:
+        raise ValueError(f"{where}: damaged; get it again (`wget -c` completes a download)") from None
+    if not unpacker.eof and len(out) <= MAX_TABLE_BYTES:
+        raise ValueError(f"{where}: half downloaded or cut; get it again (`wget -c` completes a download)")
+    return out
+
+
+def _decode(content: bytes, where: str) -> str:
+    start = content[:64].lstrip().lower()
+    for magic, what in _OTHER_FILES:
+        if start.startswith(magic.lower()):
+            raise ValueError(f"{where}: is {what}, not a CSV table; save the table as CSV (UTF-8)")
+    mark, encoding = next(((m, e) for m, e in _BOMS if content.startswith(m)), (b"", ""))
+    if not mark:
+        encoding = _guess_utf16(content[:1024]) or "utf-8"
+    try:
+        text = content[len(mark) :].decode(encoding)
+    except UnicodeDecodeError:
+        if encoding != "utf-8":
+            raise ValueError(f"{where}: damaged or cut {encoding.upper()} text; save it as UTF-8") from None
+        text, encoding = _decode_windows(content, where), "Windows-1252"
+    if encoding != "utf-8":
+        print(f"note: {where}: read as {encoding} text", file=sys.stderr)
+    return text
+
+
+def _guess_utf16(start: bytes) -> str:
+    """The kind of UTF-16 where no mark says it: every other byte of its Latin letters is zero."""
+    for encoding, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
+        if len(zeros) > 3 and zeros.count(0) > 0.6 * len(zeros) and b"\0\0" not in start:
+            return encoding
+    return ""
+
+
+def _decode_windows(content: bytes, where: str) -> str:
+    loose = content.decode("utf-8", "surrogateescape")
+    broken = re.search("[\udc80-\udcff]", loose)
+    if re.search("[^\x00-\x7f\udc80-\udcff]", loose):  # other letters are UTF-8
+        line = loose.count("\n", 0, broken.start()) + 1
+        raise ValueError(f"{where}: damaged UTF-8 text in line {line}; get the file again")
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{where}: is not UTF-8, UTF-16 or Windows-1252 text; save the table as CSV (UTF-8)"
+        ) from None
+
+
+def parse_table(
+    text: str, where: str, suffix: str = ".csv", columns: Sequence[str] | None = None, pad: bool = False
+) -> pd.DataFrame:
+    """The text of a table -> its rows; see `read_table`."""
+    separator, rest = find_separator(text, suffix)
+    records = _iterate_records(rest, separator, where)
+    header = next((record for record in records if not _is_blank(record)), None)
+    if header is None:
+        raise ValueError(f"{where}: is empty; a table begins with a line of column names")
+    names, places = _check_header(header, where)
+    if separator != ("\t" if suffix in (".tsv", ".tab") else ",") and len(names) > 1:
+        print(f"note: {where}: cells are separated by {separator!r}", file=sys.stderr)
+    if columns is not None:
+        places = [place for place in places if names[place] in columns]
+    pick = itemgetter(*places) if len(places) > 1 else lambda cells: tuple(cells[place] for place in places)
+    rows = [pick(cells) for cells in _iterate_rows(records, names, separator, where, pad)]
+    if len(names) == 1:  # there a blank line is an empty cell, but not at the end
+        while rows and rows[-1] == ("",):
+            rows.pop()
+    return pd.DataFrame(rows, columns=[names[place] for place in places], dtype="str")
+
+
+def check_rows(text: str, where: str) -> None:
+    """Raise ValueError where the text of a comma-separated table is damaged, as `read_table` does."""
+    records = iter(_iterate_records(text, ",", where))
+    header = next((record for record in records if not _is_blank(record)), None)
+    if header is None:
+        raise ValueError(f"{where}: is empty; a table begins with a line of column names")
+    names, _ = _check_header(header, where)
+    for _ in _iterate_rows(records, names, ",", where, pad=False):
+        pass
+
+
+def find_separator(text: str, suffix: str = ".csv") -> tuple[str, str]:
+    """What separates cells, and the text without Excel's first line "sep=;".
+
+    It is what gives all rows one number of cells; else what the header has most of.
+    """
+    announced = re.match(r'"?sep=(.)"?\r?\n', text, re.IGNORECASE)
+    if announced:
+        return announced[1], text[announced.end() :]
+    candidates = "\t,;|" if suffix in (".tsv", ".tab") else _SEPARATORS
+    widths = {}
+    for separator in candidates:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        try:
+            widths[separator] = [len(record) for record in islice(reader, _SAMPLE) if record] or [0]
+        except csv.Error:
+            widths[separator] = [0]
+    for separator in candidates:
+        if widths[separator][0] > 1 and len(set(widths[separator])) == 1:
+            return separator, text
+    most = max(candidates, key=lambda separator: widths[separator][0])  # the first of equals
+    return most, text
+
+
+def _iterate_records(text: str, separator: str, where: str) -> Iterable[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(
+            f"{where}: cannot be read as a CSV table (line {reader.line_num}: {error})"
+        ) from None
+
+
+def _iterate_rows(
+    records: Iterable[list[str]], names: Sequence[str], separator: str, where: str, pad: bool
+) -> Iterable[list[str]]:
+    """Rows as wide as the header. The first row below it is row 2, as in a spreadsheet."""
+    width, number = len(names), 1
+    for cells in records:
+        if _is_blank(cells):
+            if width == 1:
+                number += 1
+                yield [""]
+            continue
+        number += 1
+        if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
+            cells = cells[:width]
+        if len(cells) > width or (len(cells) < width and not pad):
+            fix = f'a text that holds "{separator}" or a line break needs quotes around it'
+            count = f"row {number} has {len(cells)} cells, the header {width}"
+            raise ValueError(f"{where}: cannot be read as a CSV table ({count}; {fix})")
+        yield cells + [""] * (width - len(cells))
+
+
+def _is_blank(cells: Sequence[str]) -> bool:
+    return len(cells) <= 1 and not any(cell.strip() for cell in cells)
+
+
+def _check_header(header: Sequence[str], where: str) -> tuple[list[str], list[int]]:
+    """Names without spaces around them, and the places of those that are not empty."""
+    names = [name.strip() for name in header]
+    places = [place for place, name in enumerate(names) if name]
+    twice = [names[place] for place in places if names.count(names[place]) > 1]
+    if twice:
+        names_it = (
+            f"the column {twice[0]!r} twice" if _may_show(names, twice[0]) else "two columns of one name"
+        )
+        raise ValueError(f"{where}: has {names_it}; rename or remove one")
+    return names, places
+
+
+def find_column(table: pd.DataFrame, wanted: Iterable[str], where: str) -> str | None:
+    """The table's column of one of these names, the first that is there, in any spelling.
+
+    Raises:
+        ValueError: two columns differ only in their spelling.
+    """
+    spelled: dict[str, list[str]] = {}
+    for name in table.columns:
+        spelled.setdefault(normalise_name(name), []).append(name)
+    for name in wanted:
+        found = spelled.get(normalise_name(name), [])
+        if name in found:
+            return name
+        if len(found) > 1:
+            raise ValueError(f"{where}: {len(found)} columns are a {name!r}; rename or remove all but one")
+        if found:
+            return found[0]
+    return None
+
+
+def has_usual_name(names: Iterable[str]) -> bool:
+    """Whether one of the names is one that columns often have: the line is a header then."""
+    return any(normalise_name(str(name)) in _USUAL_NAMES for name in names)
+
+
+def quote_cell(value: object) -> str:
+    """A cell for an error message: a number or a word in small letters, and nothing that may be a name."""
+    text = str(value)
+    return repr(value) if re.fullmatch(r"-?[\d.]{1,12}|[a-z]{1,12}", text) else hide(text)
+
+
+def hide(text: str) -> str:
+    """What a message says in the place of a text."""
+    return f"a text of {len(text)} characters"
+
+
+def quote_name(cell: object) -> str:
+    """A file name or id for an error message; anything with spaces may be a patient's text in its place."""
+    text = str(cell)
+    return repr(text) if re.fullmatch(r"[^\s,;]{1,100}", text) else hide(text)
+
+
+def quote_columns(table: pd.DataFrame) -> str:
+    """Column names for an error message. Without a header they are cells of the first row, which may hold
+    anything: none is shown then, and never one that reads as a text."""
+    names = [str(name) for name in table.columns]
+    if any(_DATA_CELL.fullmatch(name) for name in names):
+        return "no header: its first row looks like data"
+    if not has_usual_name(names):
+        return f"{len(names)} columns, none of them of a usual name: does its first row hold names?"
+    shown = [name if _may_show(names, name) else hide(name) for name in names[:50]]
+    return ", ".join(shown)
+
+
+def _may_show(names: Sequence[str], name: str) -> bool:
+    return has_usual_name(names) and len(name) <= 40 and len(name.split()) <= 3 and not name.endswith(".")
