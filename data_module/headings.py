@@ -47,9 +47,10 @@ _FILM = _words(
     "semiupright semierect decubitus bedside"
 )
 _BODY = _words(
-    "lung pleura pleural heart cardiac cardiomediastinal cardiomediastinum mediastinal mediastinum hilum hila "
-    "hilar bone bony osseous skeleton skeletal tissue abdomen abdominal diaphragm airway trachea aorta aortic "
-    "rib spine device line tube hardware vascularity vasculature vessel silhouette space other catheter"
+    "lung pleura pleural heart cardiac cardiomediastinal cardiomediastinum mediastinal mediastinum hilum "
+    "hila hilar bone bony osseous skeleton skeletal tissue abdomen abdominal diaphragm airway trachea aorta "
+    "aortic rib spine device line tube hardware vascularity vasculature vessel silhouette space "
+    "other catheter"
 )
 # Words that change nothing beside these.
 _MODIFIERS = _words(
@@ -203,7 +204,7 @@ def _kind_of(words: Set[str]) -> Kind | None:
         return "findings"
     if words & _IMPRESSION:
         return "impression"
-    if words & {"read", "reading"} or words & _WEAK_FINDINGS and not words & (_OTHER | _OFFICE):
+    if words & {"read", "reading"} or (words & _WEAK_FINDINGS and not words & (_OTHER | _OFFICE)):
         if words & _EVENT and words & {"description", "comment"}:
             return "other"
         return "title" if "report" in words and words - {"report"} <= _MODIFIERS | _FILM else "findings"

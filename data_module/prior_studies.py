@@ -20,7 +20,7 @@ _STUDY = (
 )
 _PRIOR = (
     r"(?:the\s+|a\s+|an\s+)?(?:multiple\s+|several\s+)?(?:most\s+recent\s+|immediate\s+)?"
-    rf"(?:priors?|previous|preceding|earlier|last)(?:\s+{_STUDY}\b|(?=\s*(?:[.,;)]|$)))"
+    rf"(?:priors?|previous|preceding|earlier|last|comparison|baseline|outside)(?:\s+{_STUDY}\b|(?=\s*(?:[.,;)]|$)))"
 )
 _DATED = rf"(?:the\s+)?{_STUDY}\s+(?:from|of|dated|on|performed)\b"
 # Where and when the earlier study was made; what follows is about today's.
@@ -31,7 +31,7 @@ _WHEN = (
     rf"|earlier|today|yesterday|ago|before|prior|at|am|pm|a\.m\.?|p\.m\.?|{_BLANK}|\d[\d/:-]*(?:\.\d+)?)"
 )
 _WHENCE = (
-    r"(?:,?\s+(?:(?:and|or|from|of|dated|performed|obtained|taken|made|done|on|at|in)\s+){0,2}"
+    r"(?:,?\s+(?:(?:and|or|to|from|of|dated|performed|obtained|taken|made|done|on|at|in)\s+){0,2}"
     rf"(?:the\s+|an?\s+)?{_WHEN}(?![\w-])){{0,6}}"
 )
 # "compared to the prior study of ___", "since the previous film".
@@ -58,12 +58,19 @@ _PREDICATE = re.compile(
     r"|\s{0,3}\b(?:(?:is|are|remains?)\s+)?in\s+(?:unchanged|stable|similar|the\s+same)\s+(?:position|location)s?\b",
     re.IGNORECASE,
 )
-_ARRIVAL = r"(?:increases?|decreases?|improvements?|worsening|progression|enlargement|development|placement|insertion|change)"
+_ARRIVAL = (
+    r"(?:increases?|decreases?|improvements?|worsening|progression|enlargement|development|placement"
+    r"|insertion|change)"
+)
 _COMPARISON = re.compile(rf",?\s{{0,3}}\b{_COMPARED}", re.IGNORECASE)
-_SEEN = r"(?:seen|noted|described|identified|visuali[sz]ed|demonstrated|reported|present|visible|evident|appreciated)"
+_SEEN = (
+    r"(?:seen|noted|described|identified|visuali[sz]ed|demonstrated|reported|present|visible|evident"
+    r"|appreciated)"
+)
 _PHRASES = re.compile(
-    rf"\b(?:there\s+(?:is|has\s+been)\s+)?{_DEGREE}(?:interval|slight|further)\s+{_ARRIVAL}\s+(?:in|of)"
-    r"(?:\s+the)?(?:\s+size\s+of)?\b"
+    rf"\b(?:there(?:\s+is|\s+has\s+been|'s\s+been)\s+)?{_DEGREE}(?:interval|slight|further)\s+{_ARRIVAL}"
+    r"\s+(?:in|of)(?:\s+the)?(?:\s+size\s+of)?\b"
+    r"(?!\s+(?:size|(?:the\s+)?(?:cardi|heart|mediastin|pulmonary\s+vasc|lung)))"  # which are on every film
     rf"|,?\s{{0,3}}\b(?:which\s+)?(?:(?:was|were)\s+)?not\s+(?:{_SEEN}\s+(?:previously|before|(?:on|in)\s+{_PRIOR})"
     rf"|previously\s+{_SEEN})"
     r"|,?\s{0,3}\bin\s+the\s+interval\b"
@@ -71,7 +78,8 @@ _PHRASES = re.compile(
     rf"(?:change|increase|decrease|worsening|improvement|progression)\b(?:\s+in\s+{_ASPECT})?"
     rf"|,?\s{{0,3}}\b(?:similar|compared)\s+(?:to|with)\s+{_PRIOR}"
     rf"|\bpreviously\s+{_SEEN}\b"
-    rf"|\b(?:{_DEGREE})(?:unchanged|stable|persistent|persisting)\b(?:\s+(?:from|since|compared)\b[^,.;]*)?"
+    rf"|\b(?:{_DEGREE})(?:unchanged|stable|persistent|persisting)\b"
+    rf"(?:\s+(?:from|since|compared\s+(?:to|with))\s+(?:the\s+)?(?:\w+\s+){{0,3}}{_STUDY}\b{_WHENCE})?"
     r"|\b(?:re-?demonstrated|re-?demonstration\s+of|once\s+again|again|as\s+before|as\s+on\s+prior|interval(?:ly)?)\b"
     r"|\bnew(?:ly)?\s+(?:or|and)\s+(?:increas|worsen|enlarg|progress)\w+"
     r"|\bnew(?:ly)?\b(?!\s+(?:york|born))",
@@ -96,7 +104,7 @@ _OBJECT = re.compile(
 # What was there once and is no more, said by a clause or by a noun.
 _GONE = re.compile(
     r"\b(?:has|have)\s+(?:(?:now|been|since|completely|fully|entirely|also|subsequently)\s+){0,3}"
-    r"(?:resolved|cleared|removed|extubated|withdrawn|disappeared)\b",
+    r"(?:resolved|cleared|removed|extubated|disappeared)\b",
     re.IGNORECASE,
 )
 _REMOVAL = re.compile(
@@ -106,14 +114,12 @@ _NOT_WHOLE = re.compile(
     r"\b(?:partial\w*|near\w*|almost|most\w*|incomplete\w*|large\w*|some)\b", re.IGNORECASE
 )
 _VERB = r"\b(?:is|are|was|were|has|have|remains?|appears?|shows?|persists?|there|seen|noted)\b"
-_FRESH = (
-    r"(?:new|now|persist\w+|residual|unchanged|stable|no|there|interval|increas\w+|decreas\w+|worsen\w+)\b"
-)
+_FRESH = r"(?:new|persist\w+|residual|unchanged|stable|no|there|interval|increas\w+|decreas\w+|worsen\w+)\b"
 # Where a new clause begins: behind a finished one, or before words that begin one.
 _JOINT = re.compile(
     r"\s*;\s*|,?\s+(?:but|however|whereas|while|although)\s+(?!since\b)"
     rf"|,?\s+and\s+(?=(?:the\s+|an?\s+)?{_FRESH}|[^,;]{{0,80}}{_VERB})"
-    r"|,?\s+with\s+"
+    r"|,?\s+with\s+|,?\s+(?=without\b)"
     rf"|,\s+(?=(?:an?\s+|the\s+)?{_FRESH}|(?!and\b|or\b|including\b|such\b|which\b|as\b|from\b|since\b)[^,;]{{0,80}}{_VERB})",
     re.IGNORECASE,
 )
@@ -121,7 +127,7 @@ _REPLACED = re.compile(r"^.*\breplaced\s+(?:by|with)\s+", re.IGNORECASE | re.DOT
 # Sentences that hold nothing but the comparison itself.
 _ONLY_COMPARISON = re.compile(
     r"^(?:(?:comparison|compared)\s+(?:(?:is|was)\s+made\s+)?(?:to|with)\b(?![^.]*\b(?:there|is|are|has|have|shows?)\b)"
-    rf"[^.;]*|no\s+(?:prior|previous)s?\s*(?:{_STUDY}|for|is|are|available)?\b[^,;]*(?=$|\.$))[.]?$",
+    rf"[^.;]*|no\s+(?:prior|previous)s?(?:\s+(?:{_STUDY}|for|is|are|available)\b[^,;.]*)?)[.]?$",
     re.IGNORECASE,
 )
 # A subject that is there on every film says nothing without its predicate.
@@ -132,6 +138,10 @@ _NEUTRAL = re.compile(
     r"|are|in|with|has|have|been|but|seen)\b[\s,]*){0,20}\.?$",
     re.IGNORECASE,
 )
+
+
+# Said of one film alone: "Pulmonary vascularity is increased."
+_INCREASED = re.compile(r"^(?:the\s+)?pulmonary\s+vascul\w+\s+is\s+(?:\w+ly\s+)?increased\.?$", re.IGNORECASE)
 
 
 def remove_prior_references(text: str) -> tuple[str, int, int]:
@@ -158,8 +168,9 @@ def _clean(sentence: str) -> tuple[str, int]:
     if _ONLY_COMPARISON.match(body):
         return "", 1
     cleaned, total = _COMPARISON.subn("", body)  # first, since it may stand before anything
-    cleaned = cleaned.lstrip(" ,")
-    cleaned, count = _keep_present(cleaned)
+    if not total and _INCREASED.match(cleaned):
+        return sentence, 0
+    cleaned, count = _keep_present(cleaned.lstrip(" ,"))
     total += count
     for phrase in (_PREDICATE, _PHRASES):  # a predicate ends where the comparison stood
         cleaned, count = phrase.subn("", cleaned)
@@ -182,6 +193,7 @@ def _keep_present(sentence: str) -> tuple[str, int]:
         total += changed
         if cleaned:
             kept += (joint if kept else "") + cleaned
+    kept = re.sub(r"^without\s+(?:evidence\s+of\s+)?(?:an?\s+|any\s+)?", "no ", kept, flags=re.IGNORECASE)
     return (kept if kept.endswith(".") or not kept else f"{kept}."), total
 
 
@@ -192,7 +204,8 @@ def _split_clauses(sentence: str) -> list[tuple[str, str]]:
         clause, rest = sentence[start : match.start()], sentence[match.end() : match.end() + 40]
         finished = re.search(_VERB, clause, re.IGNORECASE) or ";" in match.group()
         noun = _REMOVAL.search(clause) or _NO_CHANGE.match(clause)
-        fresh = re.match(rf"(?:an?\s+|the\s+)?{_FRESH}", rest, re.IGNORECASE) or "with" in match.group()
+        fresh = re.match(rf"without\b|(?:an?\s+|the\s+)?{_FRESH}", rest, re.IGNORECASE)
+        fresh = fresh or "with" in match.group()
         if finished if not noun else fresh:
             clauses.append((joint, clause))
             start, joint = match.end(), match.group()
@@ -203,8 +216,11 @@ def _clean_clause(clause: str) -> tuple[str, bool]:
     match = _NO_CHANGE.match(clause)
     if match:
         found = _OBJECT.match(match["rest"])
-        rest = match["rest"][found.end() :] if found else ""
-        return ("" if _NEUTRAL.match(rest) else re.sub(r"\bor\b", "and", rest)), True
+        if found:
+            rest = re.sub(r"\bor\b", "and", match["rest"][found.end() :])
+        else:
+            rest = match["rest"].partition(",")[2].strip()  # "no change, small effusion"
+        return ("" if _NEUTRAL.match(rest) else rest), True
     gone = _GONE.search(clause) or _REMOVAL.search(clause)
     if not gone or _NOT_WHOLE.search(clause[max(0, gone.start() - 20) : gone.end()]):
         return clause, False

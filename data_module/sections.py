@@ -21,12 +21,13 @@ _BLANK_PHRASE = re.compile(
 _LINE_BREAK = re.compile(r"<br\s*/?>|\\n|\r\n?", re.IGNORECASE)  # as tables and web pages write it
 # Text without a heading of its own that is no description: who the patient is, how the film was taken.
 _NO_DESCRIPTION = re.compile(
-    r"^\W*(?:(?:this is )?(?:an? )?(?:[_\d]+|X{3,})?[\s-]*(?:years?|yrs?|y/?o|months?|days?|weeks?)\b"
-    r"|(?:an? )?(?:wo)?man\b|(?:fe)?male\b|patient\b|(?:please )?(?:evaluate|assess|rule out|r/o|question|eval)\b"
-    r"|(?:history|status post|s/p|h/o|reason|compar|dictated|signed|i have|i, the|the attending)\b"
+    r"^\W*(?:(?:this is )?(?:an? )?(?:[_\d]+|X{3,})?[\s-]*(?:years?|yrs?|y/?o|months?|weeks?)\b[\s-]{1,3}old"
+    r"|(?:an? |the )?(?:patient|(?:wo)?man|(?:fe)?male) (?:with|who|presents|presenting|status)\b"
+    r"|(?:please )?(?:evaluate|eval|assess|rule out|r/o|question) "
+    r"|(?:history of|status post|s/p|h/o|reason for|dictated|electronically signed|signed by|i have|i, the|the attending)\b"
     r"|(?:(?:single|two|\d|an?|frontal|portable|upright|supine|pa|ap|and|lateral|chest|views?|radiographs?|films?"
-    r"|images?|of|the|semi-?upright) )+(?:was|were|is|are|obtained|provided)\b.{0,40}(?:obtained|provided|acquired"
-    r"|submitted|performed|taken))",
+    r"|images?|of|the|semi-?upright) ){1,12}(?:was|were|is|are)\b[^,;]{0,30}"
+    r"(?:obtained|provided|acquired|submitted|performed|taken)\b[^,;]{0,20}$)",
     re.IGNORECASE,
 )
 # What an addendum says of the report and not of the film.
@@ -165,7 +166,7 @@ def _describe(kind: str, heading: str, text: str) -> list[str]:
     first, *rest = _paragraphs(text)
     if kind == "other" and not heading.lower().lstrip().startswith("wet"):
         # Such a section is a line; one that ends with a stop, and the next begins anew.
-        line, *lines = re.split(r"(?<=[.\]_])[ \t]*\n(?=[ \t]*[A-Z])", first.strip(), maxsplit=1)
+        _, *lines = re.split(r"(?<=[.\]_])[ \t]*\n(?=[ \t]*[A-Z])", first.strip(), maxsplit=1)
         rest = lines + rest
     return [found for paragraph in rest for found in _find_description(paragraph)]
 
