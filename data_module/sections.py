@@ -24,7 +24,8 @@ _NO_DESCRIPTION = re.compile(
     r"^\W*(?:(?:this is )?(?:an? )?(?:[_\d]+|X{3,})?[\s-]*(?:years?|yrs?|y/?o|months?|weeks?)\b[\s-]{1,3}old"
     r"|(?:an? |the )?(?:patient|(?:wo)?man|(?:fe)?male) (?:with|who|presents|presenting|status)\b"
     r"|(?:please )?(?:evaluate|eval|assess|rule out|r/o|question) "
-    r"|(?:history of|status post|s/p|h/o|reason for|dictated|electronically signed|signed by|i have|i, the|the attending)\b"
+    r"|(?:history of|status post|s/p|h/o|reason for|dictated"
+    r"|electronically signed|signed by|i have|i, the|the attending)\b"
     r"|(?:(?:single|two|\d|an?|frontal|portable|upright|supine|pa|ap|and|lateral|chest|views?|radiographs?|films?"
     r"|images?|of|the|semi-?upright) ){1,12}(?:was|were|is|are)\b[^,;]{0,30}"
     r"(?:obtained|provided|acquired|submitted|performed|taken)\b[^,;]{0,20}$)",
