@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from data_module.demo.wording import count_right
-from data_module.files import write_atomic
 from data_module.findings import POSITIVE
+from data_module.labeler import label_reports
+from data_module.labeler.attributes import count_right
 from data_module.pairs import PairsFolder
-from evaluation.findings_scores import score_f1
-from evaluation.inputs import match_reports
-from evaluation.labeler import label_reports
-from evaluation.reports import share_normal
-from evaluation.text_scores import describe_texts, score_text
-from training import parse_config, run_script
-from training.config import to_dict
+from evaluation.inputs.rows import match_reports
+from evaluation.reports.overlap import describe_texts, score_text
+from evaluation.reports.section import share_normal
+from evaluation.statistics.findings import score_f1
+from runtime.cli import parse_config, run_script
+from runtime.config import to_dict
+from runtime.files import write_atomic
 
 NOTE = """
 F1 over the 14 findings, positive-only, by the rule labeler on the generated and on the real report; in

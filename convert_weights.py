@@ -20,13 +20,13 @@ import tyro
 from diffusers import DDPMScheduler, ModelMixin
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from training import run_script
-from vision_module.monai_weights import MonaiConfig, convert_autoencoder, convert_unet
+from runtime.cli import run_script
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
-from vision_module.published_models import build_uvit, convert_cxr_irgen, convert_single_file, read_pipeline
-from vision_module.uvit_weights import load_published
-from vision_module.weights_file import read_weights
+from vision_module.weights.files import read_weights
+from vision_module.weights.monai import MonaiConfig, convert_autoencoder, convert_unet
+from vision_module.weights.sd import build_uvit, convert_cxr_irgen, convert_single_file, read_pipeline
+from vision_module.weights.uvit import load_published
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
     python generate_reports.py --model runs/demo/prior --data runs/demo/data --split test --out reports.csv
 
 --model is a run of train_prior_model.py (its codec is found by itself) or of train_report_gpt.py, or one of
-the floors most-frequent and retrieval. With --reconstruct the reports of --data themselves go through the
+the baselines most-frequent and retrieval. With --reconstruct the reports of --data themselves go through the
 codec --language, so that the codec can be scored alone.
 """
 
@@ -13,28 +13,31 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from data_module.batch_log import log_path, process_in_batches
-from data_module.files import write_atomic
 from data_module.pairs import PairsFolder
 from language_module import DecodingConfig
-from training import describe_run, parse_config, run_script
-from training.config import to_dict
-from training.loader import make_generator
+from pipelines.config import WriterConfig
+from pipelines.report_rows import Process, read_films, reconstruct
+from pipelines.report_writer import open_codec, open_report_writer
+from runtime.batch_log import log_path, process_in_batches
+from runtime.cli import parse_config, run_script
+from runtime.config import to_dict
+from runtime.dry_run import describe_run
+from runtime.files import write_atomic
+from runtime.generators import make_generator
 
 
 @dataclass(frozen=True)
 class Config:
     """Report generation."""
 
-    model: str = "runs/demo/prior"
-    """Run of train_prior_model.py or train_report_gpt.py; or most-frequent, or retrieval (the report of the
-    nearest training film of --data in the features of --classifier)."""
+    writer: WriterConfig = field(default_factory=WriterConfig)
     image: Path | None = None
     """One film, of any size and bit depth, DICOM included: its report is printed."""
     images: Path | None = None
@@ -45,14 +48,6 @@ class Config:
     """Its split: train, validation or test."""
     out: Path = Path("reports.csv")
     """Table to write: study_id, file_name, report, warning. Beside it, skipped.csv: what was unreadable."""
-    language: str = ""
-    """Run of the report codec; empty: the one that the prior was trained for."""
-    autoencoder: str = ""
-    """Run of the autoencoder; empty: the one that the prior was trained on."""
-    classifier: str = ""
-    """Run of the classifier, for retrieval or a prior on its features; empty: the prior's own."""
-    clip: str = ""
-    """Run of the CLIP, for a prior on its features; empty: the prior's own."""
     reconstruct: bool = False
     """Encode and decode the reports of --data instead of reading films; needs --language only."""
     max_films: int = 0
@@ -68,7 +63,10 @@ class Config:
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
 
 
-PRESETS = {"demo": Config(), "paper": Config(model="runs/paper/prior", data=Path("data/mimic-cxr"))}
+PRESETS = {
+    "demo": Config(),
+    "paper": Config(writer=WriterConfig(model="runs/paper/prior"), data=Path("data/mimic-cxr")),
+}
 
 
 @torch.no_grad()
@@ -78,8 +76,6 @@ def main(argv: list[str] | None = None) -> None:
     if config.dry_run:
         describe_run(config, {})
         return
-    from report_models import open_process  # --help and --dry-run need not wait for it
-
     if config.batch_size < 1:
         raise ValueError(f"--batch-size {config.batch_size}: must be at least 1")
     if not config.image and config.out.exists() and not config.overwrite:
@@ -102,6 +98,15 @@ def main(argv: list[str] | None = None) -> None:
     results = process_in_batches(table, config.batch_size, log, process_batch, unit="report")
     write_results(config.out, table, pd.DataFrame(results, columns=["report", "warning", "skipped"]))
     log.unlink()
+
+
+def open_process(config: Config) -> tuple[Process, list[str]]:
+    """Rows -> results, through --model or, with --reconstruct, the codec alone; hashes of the weights."""
+    if config.reconstruct:
+        codec = open_codec(config.writer.language or "runs/demo/bart")
+        return partial(reconstruct, codec, config.decoding), [codec.fingerprint()]
+    writer = open_report_writer(config.writer, config.data)
+    return partial(read_films, writer, config.decoding), writer.identity
 
 
 def list_rows(config: Config) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from typing import Annotated
 import tyro
 
 from data_module.demo import write_demo
+from data_module.labeler import label_reports
 from data_module.pairs import PairsFolder
 from data_module.sources.films import FilmFormat, default_num_workers, estimate_bytes
 from data_module.sources.merging import MergeConfig, merge_shards
@@ -27,7 +28,6 @@ from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
 from data_module.sources.open_i import OpenIConfig, prepare_open_i
 from data_module.sources.output import begin_folder, plain_config
 from data_module.sources.table import TableConfig, prepare_table
-from evaluation.labeler import label_reports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +146,6 @@ def describe(config: Config) -> None:
 
 if __name__ == "__main__":
     # Here, since the processes that render the demo import this file too, and need no training engine.
-    from training import run_script
+    from runtime.cli import run_script
 
     run_script(main)

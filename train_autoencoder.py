@@ -10,7 +10,10 @@ import torch
 from data_module.film_store import FilmStore
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
-from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder
+from training import TrainConfig, fit
 from vision_module.adversary import PatchDiscriminator
 from vision_module.autoencoder import AutoencoderConfig, build_autoencoder, standardise_latents
 from vision_module.autoencoder_loss import AutoencoderLoss, AutoencoderLossConfig
@@ -177,7 +180,7 @@ def _describe(config: Config) -> None:
         )
     sizes = {"images": f"(B, 1, {config.image_size}, {config.image_size})"}
     sizes["latents"] = f"(B, {config.model.latent_channels}, {latent}, {latent})"
-    describe_run(config, models, config.train, tuple(models), sizes)
+    describe_run(config, models, bool(config.train.ema_decay), tuple(models), sizes)
 
 
 if __name__ == "__main__":

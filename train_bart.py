@@ -24,7 +24,10 @@ from language_module import (
     truncated_share,
 )
 from language_module.pooling import check_pooling
-from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script, with_epochs
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder
+from training import TrainConfig, fit, with_epochs
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
         describe_run(
             config,
             {"bart": lambda: build_bart(config.size, config.size.vocab_size, config.max_tokens)},
-            config.train,
+            bool(config.train.ema_decay),
             trained=("bart",),
             sizes={"report_embeddings": f"(B, {config.num_embeddings}, {config.size.d_model})"},
         )

@@ -13,7 +13,12 @@ from transformers.utils import logging
 from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder
-from evaluation.classifier_training import (
+from evaluation.statistics.findings import score_auroc, tune_thresholds
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder
+from training import TrainConfig, fit
+from vision_module.classifier import (
     Augmentation,
     FilmSource,
     ResNetSize,
@@ -23,8 +28,6 @@ from evaluation.classifier_training import (
     save_classifier,
     write_json,
 )
-from evaluation.findings_scores import score_auroc, tune_thresholds
-from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
         describe_run(
             config,
             {"classifier": lambda: build_classifier(config.size)},
-            config.train,
+            bool(config.train.ema_decay),
             ("classifier",),
             sizes,
         )

@@ -11,7 +11,10 @@ from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS, POSITIVE, UNCERTAIN
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
-from training import RunFolder, TrainConfig, describe_run, fit, parse_config, run_script
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder
+from training import TrainConfig, fit
 from vision_module.clip import (
     ClipConfig,
     ContrastiveLoss,
@@ -108,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
         models = {}
         if not config.model.init_from:
             models["clip"] = lambda: build_clip(config.model, None, config.image_size)
-        describe_run(config, models, config.train, ("clip",), {"text": "(B, 77) tokens"})
+        describe_run(config, models, bool(config.train.ema_decay), ("clip",), {"text": "(B, 77) tokens"})
         return
     pairs = PairsFolder.open(config.data)
     train_rows = pairs.split("train")

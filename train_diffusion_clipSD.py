@@ -12,8 +12,10 @@ from pathlib import Path
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from evaluation.judge import make_judge
-from training import TrainConfig, model_source, parse_config, run_script
+from evaluation.images.validation import make_judge
+from runtime.cli import parse_config, run_script
+from runtime.runs import model_source
+from training import TrainConfig
 from vision_module.adapters import LoraConfig, check_lora
 from vision_module.denoiser_run import (
     DEMO_TRAIN,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from evaluation.judge import make_judge
-from training import parse_config, run_script
+from evaluation.images.validation import make_judge
+from runtime.cli import parse_config, run_script
 from vision_module.denoiser_run import (
     DEMO_TRAIN,
     PAPER_TRAIN,
@@ -16,7 +16,7 @@ from vision_module.denoiser_run import (
 )
 from vision_module.diffusion import DiffusionConfig
 from vision_module.uvit import UVIT_SIZES, UViT
-from vision_module.uvit_weights import load_published
+from vision_module.weights.uvit import load_published
 
 
 @dataclass(frozen=True)

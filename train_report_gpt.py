@@ -19,8 +19,8 @@ from data_module.film_check import FilmCheck, describe_maps
 from data_module.film_store import FilmStore
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
-from evaluation.xrv import PREFIX as XRV
-from evaluation.xrv import read_weights
+from evaluation.networks.xrv import PREFIX as XRV
+from evaluation.networks.xrv import read_weights
 from language_module import (
     GPTSize,
     ImageEncoder,
@@ -33,16 +33,10 @@ from language_module import (
     load_decoder,
     train_tokenizer,
 )
-from training import (
-    RunFolder,
-    TrainConfig,
-    describe_run,
-    fit,
-    model_source,
-    parse_config,
-    run_script,
-    with_epochs,
-)
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder, model_source
+from training import TrainConfig, fit, with_epochs
 
 
 @dataclass(frozen=True)
@@ -125,7 +119,7 @@ def main(argv: list[str] | None = None) -> None:
         describe_run(
             config,
             {"decoder": lambda: build_gpt(config.size, config.size.vocab_size, positions)},
-            config.train,
+            bool(config.train.ema_decay),
             trained=("decoder",),
             sizes={"tokens of prefix and report": positions},
         )

@@ -16,16 +16,10 @@ import torch
 
 from data_module.pairs import PairsFolder
 from prior_model import TextLatentSource, TextToLatent, text_to_latent_losses
-from training import (
-    RunFolder,
-    TrainConfig,
-    describe_run,
-    fit,
-    model_source,
-    parse_config,
-    run_script,
-    with_epochs,
-)
+from runtime.cli import parse_config, run_script
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder, model_source
+from training import TrainConfig, fit, with_epochs
 from vision_module.clip import NUM_TOKENS
 
 
@@ -109,7 +103,7 @@ def main(argv: list[str] | None = None) -> None:
         channels, size, _ = config.dry_run_latents
         sizes = {"text": f"(B, {config.dry_run_width})", "latents": f"(B, {config.dry_run_latents})"}
         models = {"text_to_latent": lambda: build(config.size, config.dry_run_width, channels, size)}
-        describe_run(config, models, config.train, ("text_to_latent",), sizes)
+        describe_run(config, models, bool(config.train.ema_decay), ("text_to_latent",), sizes)
         return
     # Imported late: --help and --dry-run need not wait for it.
     from vision_module.denoiser_run import ENCODER_RUNS

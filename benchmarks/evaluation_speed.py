@@ -46,13 +46,13 @@ def time_films(num: int) -> dict[str, float]:
     """Every film figure from features and probabilities at hand, and hashing of the films' files."""
     from PIL import Image
 
-    from evaluation.bootstrap import draw_weights, resample
-    from evaluation.cache import hash_films
-    from evaluation.diversity import compare_pairs
-    from evaluation.fidelity import frechet_influence, kernel_influence
-    from evaluation.film_scores import compare_auroc, compare_features
-    from evaluation.manifold import vendi_influence
-    from evaluation.weighted import calibration, ranked
+    from evaluation.images.comparison import compare_auroc, compare_features
+    from evaluation.images.diversity import compare_pairs
+    from evaluation.images.fidelity import frechet_influence, kernel_influence
+    from evaluation.images.manifold import vendi_influence
+    from evaluation.networks.cache import hash_films
+    from evaluation.statistics.bootstrap import draw_weights, resample
+    from evaluation.statistics.weighted import calibration, ranked
 
     rng = np.random.default_rng(0)
     features = {name: make_features(num, seed) for seed, name in enumerate(("synthetic", "real", "floor"))}
@@ -86,9 +86,9 @@ def time_films(num: int) -> dict[str, float]:
 
 def time_reports(num: int) -> dict[str, float]:
     """The default report section, all made-up reports different, with its 1,000 resamples."""
-    from evaluation.labeler import label_reports
-    from evaluation.measures import intervals
-    from evaluation.reports import evaluate_reports
+    from data_module.labeler import label_reports
+    from evaluation.reports.section import evaluate_reports
+    from evaluation.statistics.measures import intervals
 
     rng = np.random.default_rng(0)
 
@@ -106,8 +106,8 @@ def time_reports(num: int) -> dict[str, float]:
 
 def time_memory(num: int) -> dict[str, float]:
     """FID with influences, KID and Vendi score of `num` rows on both sides."""
-    from evaluation.fidelity import frechet_distance, frechet_influence, kernel_distance
-    from evaluation.manifold import vendi_score
+    from evaluation.images.fidelity import frechet_distance, frechet_influence, kernel_distance
+    from evaluation.images.manifold import vendi_score
 
     a, b = make_features(num, 0), make_features(num, 1)
     parts: dict[str, float] = {}

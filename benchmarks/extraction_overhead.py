@@ -26,10 +26,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_module.demo import generate_studies
 from data_module.images import load_images
-from evaluation.cache import score_cached
-from evaluation.classifier import FilmClassifier
-from evaluation.classifier_training import build_classifier, save_classifier
+from evaluation.networks.cache import score_cached
+from evaluation.networks.classifier import FilmClassifier
 from train_classifier import PRESETS
+from vision_module.classifier import build_classifier, save_classifier
 
 SIDE, GRAIN = 256, 3.0
 

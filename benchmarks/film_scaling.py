@@ -23,7 +23,7 @@ from film_decoding import GRAINS, SIZE, machine, make_film
 from data_module.sources.conversion import FilmConversion
 from data_module.sources.film_block import Job, convert_block
 from data_module.sources.films import FilmFormat
-from data_module.workers import run_in_workers
+from runtime.workers import run_in_workers
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_DISTINCT = 8  # films, each converted many times

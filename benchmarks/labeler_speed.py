@@ -18,8 +18,8 @@ from xml.etree import ElementTree
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from evaluation.labeler import label_reports
-from evaluation.labeler.assertion import read_sentence
+from data_module.labeler import label_reports
+from data_module.labeler.assertion import read_sentence
 
 
 def read_open_i() -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from mimic_tree import NUM_REFUSED_ENTRIES, find_differences, make_ledger, write_tree
+from helpers.mimic_tree import NUM_REFUSED_ENTRIES, find_differences, make_ledger, write_tree
 
 from data_module.pairs import PairsFolder
 

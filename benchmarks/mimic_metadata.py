@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from mimic_tree import make_ledger, write_metadata
+from helpers.mimic_tree import make_ledger, write_metadata
 
 from data_module.sources.mimic_cxr import MimicConfig, find_tables, plan_films, write_folder
 from data_module.sources.mimic_tables import join_tables

@@ -18,11 +18,11 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from data_module.files import write_atomic
 from data_module.pairs import PairsFolder
 from language_module import DecodingConfig, ReportCodec
-from training import RunFolder
-from vision_module.encoding import pick_device
+from runtime.devices import pick_device
+from runtime.files import write_atomic
+from runtime.runs import RunFolder
 
 
 @torch.no_grad()

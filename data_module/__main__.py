@@ -18,8 +18,8 @@ import tyro
 
 from data_module.contact_sheet import draw_contact_sheet
 from data_module.description import Description, Leak, describe_folder
-from data_module.files import write_atomic
 from data_module.pairs import PairsFolder
+from runtime.files import write_atomic
 
 _STYLE = """body{font:14px system-ui,sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}
 td,th{border:1px solid #ccc;padding:.2em .5em;text-align:right}th{background:#f3f3f3}img{max-width:100%}

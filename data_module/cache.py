@@ -24,7 +24,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from data_module.files import file_hash, write_atomic
+from runtime.files import file_hash, write_atomic
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin")  # .bin: OpenCLIP folders of older date
 _MODEL_SUFFIXES = (*_WEIGHT_SUFFIXES, ".json", ".txt", ".model", ".jinja")

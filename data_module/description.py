@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from data_module.files import file_hash
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.pairs import SPLITS, PairsFolder
 from data_module.sources.open_i_reports import text_key
+from runtime.files import file_hash
 
 _PERCENTILES = (5, 50, 95, 100)
 

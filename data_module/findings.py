@@ -37,8 +37,11 @@ FIVE_FINDINGS: tuple[str, ...] = (
 )
 
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0  # a finding that is not mentioned is NaN (an empty cell)
+# Grades: of what has a size (effusion, pneumothorax), and of the rest.
+SIZES, DEGREES = ("small", "moderate", "large"), ("mild", "moderate", "severe")
 PROMPT_START = "A chest X ray image"
 CERTAINTIES = (POSITIVE, NEGATIVE, UNCERTAIN)
+THRESHOLDS_FILE = "thresholds.json"  # in a classifier folder: finding -> decision threshold
 
 
 def _enumerate(names: Sequence[str]) -> str:

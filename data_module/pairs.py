@@ -21,9 +21,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_module.files import write_atomic
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
 from data_module.tables import check_rows, normalise_name, quote_cell, quote_columns, quote_name, read_text
+from runtime.files import write_atomic
 
 TEXT_COLUMNS = ("file_name", "report", "findings_section", "impression_section", "patient_id", "study_id")
 COLUMNS: tuple[str, ...] = (
@@ -270,6 +270,18 @@ def write_pairs_in_pieces(
     # Last, since a folder with metadata is a finished folder.
     temporary.replace(path)
     (root / METADATA[csv]).unlink(missing_ok=True)
+
+
+def film_paths(folder: PairsFolder) -> list[Path | None]:
+    """Path of each row's film, None for a row without one."""
+    names = folder.table["file_name"]
+    return [None if pd.isna(name) or not name else folder.root / name for name in names]
+
+
+def hash_folder(folder: PairsFolder) -> str:
+    """Short hash of the rows and the films' sizes; unlike `manifest_hash`, a missing film is no error."""
+    sizes = [path.stat().st_size if path and path.is_file() else -1 for path in film_paths(folder)]
+    return hashlib.sha256((folder.table.to_csv(index=False) + str(sizes)).encode()).hexdigest()[:16]
 
 
 def _as_stored(piece: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -19,12 +19,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_module.contact_sheet import draw_contact_sheet
-from data_module.files import write_atomic
 from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sampling_plan import PlannedPair
 from data_module.sections import split_sections
-from data_module.shards import parse_shard
+from runtime.files import write_atomic
+from runtime.shards import parse_shard
 
 PARTS, SETTINGS = ".parts", "settings.json"
 

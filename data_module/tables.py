@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_module.files import read_at_most
 from data_module.findings import FINDINGS
 
 MAX_TABLE_BYTES = 2**29  # unpacked; the largest table of MIMIC has about 80 MB
@@ -90,6 +89,18 @@ def read_text(path: Path, where: str) -> str:
     if len(content) > MAX_TABLE_BYTES:
         raise ValueError(f"{where}: more than {MAX_TABLE_BYTES:,} bytes, which no table here has")
     return _decode(content, where)
+
+
+def read_at_most(path: Path, limit: int) -> bytes:
+    """The content of a plain file, of which at most one byte more than `limit` is read.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is a pipe, socket or device, which may never end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError("a folder, not a file" if path.is_dir() else "a pipe, socket or device, not a file")
+    with path.open("rb") as file:
+        return file.read(limit + 1)
 
 
 def _unpack(content: bytes, where: str) -> bytes:

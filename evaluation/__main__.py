@@ -245,30 +245,30 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     # Imported where they are needed, so that --help, --dry-run and label do not wait for torch.
     if isinstance(command, Label):
-        from evaluation.labeler import label_table
+        from data_module.labeler import label_table
 
         label_table(command.reports, command.out)
     elif isinstance(command, Summary):
-        from evaluation.summary import summarise
+        from evaluation.output.summary import summarise
 
         print(summarise(command.results, command.out))
     elif isinstance(command, Compare):
-        from evaluation.compare import compare_systems
+        from evaluation.output.compare import compare_systems
 
         print(compare_systems(command.a, command.b, command.out, command.num_bootstrap, command.seed))
     elif isinstance(command, Negation):
         from evaluation.context import open_scorers
-        from evaluation.negation import write_negation
+        from evaluation.reports.negation import write_negation
 
         print(write_negation(command.out, open_scorers(command)))
     elif isinstance(command, Mix):
-        from evaluation.mixing import mix_folders
+        from data_module.mixing import mix_folders
 
         flags = dataclasses.asdict(command)
         del flags["dry_run"]
         print(f"{len(mix_folders(**flags))} rows written to {command.out}")
     elif isinstance(command, Utility):
-        from evaluation.utility import compare_training_sets
+        from evaluation.utility.training_sets import compare_training_sets
 
         flags = dataclasses.asdict(command)
         del flags["dry_run"]

@@ -5,12 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from data_module.files import file_hash
-from data_module.pairs import PairsFolder
-from evaluation.classifier import FilmClassifier
-from evaluation.inputs import hash_folder
-from evaluation.plain_folder import open_folder
-from evaluation.reports import Labeler, Scorer
+from data_module.pairs import PairsFolder, hash_folder
+from evaluation.inputs.plain_folder import open_folder
+from evaluation.networks.classifier import FilmClassifier
+from evaluation.reports.section import Labeler, Scorer
+from runtime.files import file_hash
 
 CHEXBERT = "chexbert:"
 
@@ -87,7 +86,7 @@ class Context:
     @cached_property
     def extractors(self) -> list[FilmClassifier]:
         """Where features come from: the classifier first, then --features. ValueError for neither."""
-        from evaluation.extractors import open_extractor
+        from evaluation.networks.extractors import open_extractor
 
         others = [open_extractor(source, self.settings.device) for source in self.settings.features]
         found = [self.classifier, *others] if self.classifier else others
@@ -102,11 +101,11 @@ class Context:
     def labeler(self) -> Labeler:
         """The labeler of --labeler."""
         if self.settings.labeler == "rules":
-            from evaluation.labeler import label_reports
+            from data_module.labeler import label_reports
 
             return label_reports
         if self.settings.labeler.startswith(CHEXBERT):
-            from evaluation.chexbert import CheXbert
+            from evaluation.networks.chexbert import CheXbert
 
             return CheXbert(self.settings.labeler.removeprefix(CHEXBERT), self.settings.device)
         raise ValueError(f"--labeler {self.settings.labeler}: choose rules or {CHEXBERT}FILE")
@@ -124,7 +123,7 @@ class Context:
 
 def open_scorers(settings: Settings) -> dict[str, Scorer]:
     """The further report scores that the flags ask for, by the name of their mean."""
-    from evaluation.learned_scores import BertScore, score_meteor, score_radgraph
+    from evaluation.reports.learned import BertScore, score_meteor, score_radgraph
 
     scorers: dict[str, Scorer] = {"meteor": score_meteor} if settings.meteor else {}
     if settings.bert_score:

@@ -10,19 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from data_module.files import file_hash, write_atomic
-from data_module.pairs import PairsFolder
-from evaluation import films, pairs, privacy, reports
-from evaluation.cache import score_cached
-from evaluation.clip_scores import DomainClip
+from data_module.pairs import PairsFolder, film_paths
 from evaluation.context import Context, Settings, open_scorers
-from evaluation.guidance import read_guidance, read_points
-from evaluation.inputs import DEFAULT_REPORTS, film_paths, match_reports, prompts, row_names, texts
-from evaluation.measures import REAL, SECTION_MEASURES, SYNTHETIC, intervals, save_items
-from evaluation.page import write_page
-from evaluation.plots import draw_auroc
-from evaluation.privacy_section import TRAIN, evaluate_privacy
-from evaluation.table import render_markdown
+from evaluation.images import section as films
+from evaluation.images.guidance import read_guidance, read_points
+from evaluation.inputs.rows import DEFAULT_REPORTS, match_reports, prompts, row_names, texts
+from evaluation.networks.cache import score_cached
+from evaluation.networks.clip import DomainClip
+from evaluation.output.page import write_page
+from evaluation.output.plots import draw_auroc
+from evaluation.output.table import render_markdown
+from evaluation.pairs import section as pairs
+from evaluation.privacy import distances as privacy
+from evaluation.privacy.section import TRAIN, evaluate_privacy
+from evaluation.reports import section as reports
+from evaluation.statistics.measures import REAL, SECTION_MEASURES, SYNTHETIC, intervals, save_items
+from runtime.files import file_hash, write_atomic
 
 SECTIONS = ("films", "reports", "pairs", "privacy")
 CONVENTIONS = {

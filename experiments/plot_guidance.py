@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """AUROC and FID over the guidance scale, from results folders of `python -m evaluation images`.
 
-Writes guidance.md and guidance.png into --out; see `evaluation.guidance` for how curve and scale are known.
+Writes guidance.md and guidance.png into --out; `evaluation.images.guidance` knows curve and scale.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ from pathlib import Path
 import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from data_module.files import write_atomic
-from training import run_script
+from runtime.cli import run_script
+from runtime.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         print(json.dumps(dataclasses.asdict(config), indent=2, default=str))
         return
-    from evaluation.guidance import HEADER, make_rows, read_points
-    from evaluation.plots import plot_guidance
+    from evaluation.images.guidance import HEADER, make_rows, read_points
+    from evaluation.output.plots import plot_guidance
 
     points = read_points(config.results)
     lines = [HEADER, ["---"] * len(HEADER), *make_rows(points)]

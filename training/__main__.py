@@ -14,9 +14,9 @@ from typing import Any
 
 import tyro
 
-from training.cli import run_script
+from runtime.cli import run_script
+from runtime.runs import RunFolder
 from training.early_stopping import is_better
-from training.runs import RunFolder
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import shutil
 
 from accelerate import Accelerator
 
-from training.runs import RunFolder
+from runtime.runs import RunFolder
 
 
 def save_checkpoint(accelerator: Accelerator, run: RunFolder, step: int, keep: int) -> None:

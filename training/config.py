@@ -1,11 +1,8 @@
-"""The training settings that every script shares, and configs as JSON."""
+"""The training settings that every script shares."""
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
-
-from accelerate import PartialState
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -68,41 +65,7 @@ def with_epochs(train: TrainConfig, num_epochs: float, num_items: int) -> TrainC
     """`train` with as many steps as `num_epochs` passes over `num_items` take; as it is where that is 0."""
     if num_epochs <= 0:
         return train
+    from accelerate import PartialState  # late: a command line need not wait for torch
+
     items_per_step = train.batch_size * train.gradient_accumulation_steps * PartialState().num_processes
     return dataclasses.replace(train, num_steps=max(1, round(num_epochs * num_items / items_per_step)))
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A (nested) dataclass as plain JSON values."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(entry) for key, entry in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(entry) for entry in value]
-        return str(value) if isinstance(value, Path) else value
-
-    return plain(dataclasses.asdict(config))
-
-
-def from_dict(default: Any, values: dict[str, Any], where: str) -> Any:
-    """`default` (a dataclass instance) with the values of a saved config. Unknown keys are an error.
-
-    Args:
-        where: the file the values came from, for the message.
-    """
-    known = {field.name: field for field in dataclasses.fields(default)}
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ValueError(f"{where}: unknown setting(s) {', '.join(unknown)}; known: {', '.join(known)}")
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        current = getattr(default, name)
-        if dataclasses.is_dataclass(current):
-            value = from_dict(current, value, where)
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(value, str) and ("Path" in str(known[name].type)):
-            value = Path(value)
-        changes[name] = value
-    return dataclasses.replace(default, **changes)

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from runtime.generators import make_generator
+
 Batch = dict[str, torch.Tensor]
 
 
@@ -16,13 +18,6 @@ class BatchSource(Protocol):
     def __len__(self) -> int: ...
 
     def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> Batch: ...
-
-
-def make_generator(*keys: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator whose stream depends on every key and on nothing else."""
-    # With their number in front, since SeedSequence takes (1,) and (1, 0) for the same.
-    seed = int(np.random.SeedSequence((len(keys), *keys)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.Generator(device=device).manual_seed(seed)
 
 
 class StepDataset(Dataset):

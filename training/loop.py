@@ -15,13 +15,14 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
+from runtime.generators import make_generator
+from runtime.runs import RunFolder
+from runtime.signals import signals_noted
 from training.checkpoints import load_last_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
-from training.loader import Batch, BatchSource, iterate_steps, make_generator
+from training.loader import Batch, BatchSource, iterate_steps
 from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_apart
-from training.runs import RunFolder
-from training.signals import signals_noted
 from training.validation import Objective, mean_losses
 
 Score = Callable[[nn.Module], dict[str, float]]

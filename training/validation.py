@@ -7,7 +7,8 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import nn
 
-from training.loader import Batch, BatchSource, make_generator, validation_batches
+from runtime.generators import make_generator
+from training.loader import Batch, BatchSource, validation_batches
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
 

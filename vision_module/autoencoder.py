@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import AutoencoderKL
 
-from training import model_source
+from runtime.runs import model_source
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,17 @@ from torch import nn
 
 from data_module.pairs import PairsFolder
 from data_module.splits import FoldConfig, fold_pairs
-from training import RunFolder, TrainConfig, describe_run, fit, model_source
+from runtime.dry_run import describe_run
+from runtime.runs import RunFolder, model_source
+from training import TrainConfig, fit
 from vision_module.adapters import LoraConfig, add_adapters
 from vision_module.clip import NUM_TOKENS
 from vision_module.denoiser_data import make_sources
 from vision_module.diffusion import DiffusionConfig, PromptedDenoiser, make_objective, make_scheduler
 from vision_module.encoding import encode_latents
-from vision_module.film_scores import FilmScoreConfig, FilmScorer, Judge
 from vision_module.pipeline import Sources, VisionModel, load_prompts
 from vision_module.prompting import num_context_tokens
+from vision_module.validation import FilmScoreConfig, FilmScorer, Judge
 
 Build = Callable[[int, int, int, int], nn.Module]
 # Runs whose model folder holds a text encoder and its tokenizer.
@@ -96,7 +98,7 @@ def describe_denoiser(config: DenoiserConfig, build: Build, frozen: bool = False
     tokens = num_context_tokens(diffusion.fusion, diffusion.text_tokens, config.num_tokens)
     models = {"denoiser": lambda: build(channels, config.dry_run_latents[1], width, tokens)}
     sizes = {"latents": f"(B, {config.dry_run_latents})", "context": f"(B, {tokens}, {width})"}
-    describe_run(config, models, config.train, () if frozen else ("denoiser",), sizes)
+    describe_run(config, models, bool(config.train.ema_decay), () if frozen else ("denoiser",), sizes)
 
 
 def train_denoiser(

@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from vision_module.open_clip_models import convert_open_clip_image, convert_open_clip_text
+from vision_module.weights.open_clip import convert_open_clip_image, convert_open_clip_text
 
 # model_type of config.json -> class. BERTs are read without their pooler, which many checkpoints lack.
 TEXT_ENCODERS = {

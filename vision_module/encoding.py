@@ -1,26 +1,17 @@
 """What the frozen encoders make of a pairs folder, once: latents, and text and reference embeddings."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from diffusers import AutoencoderKL
 
 from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts, model_hash
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
+from runtime.devices import pick_device
 from vision_module.autoencoder import encode_films
 from vision_module.prompting import Prompts
-
-
-def pick_device() -> torch.device:
-    """The accelerator of this process where there is one, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if accelerator and "LOCAL_RANK" in os.environ:  # of a launcher: each process encodes on its own
-        return torch.device(accelerator.type, int(os.environ["LOCAL_RANK"]))
-    return accelerator or torch.device("cpu")
 
 
 def _identity(source: str) -> str:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from training import model_source
+from runtime.runs import model_source
 
 # LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.
 LPIPS_NETWORKS = {

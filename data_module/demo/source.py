@@ -16,12 +16,12 @@ from tqdm import tqdm
 from data_module.demo.film import render_film
 from data_module.demo.report import Report, write_report
 from data_module.demo.study import Study, get_study
-from data_module.files import write_atomic
 from data_module.findings import prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
-from data_module.provenance import provenance_record
 from data_module.splits import split_by_patient
-from data_module.workers import run_in_workers
+from runtime.files import write_atomic
+from runtime.provenance import provenance_record
+from runtime.workers import run_in_workers
 
 CHUNK = 32  # films a worker renders at a time
 CARD = """# PairCXR demo phantoms

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from data_module.demo.prevalence import CHRONIC, NEGATED, SCENARIOS, UNCERTAIN_IF_ABSENT, UNCERTAIN_IF_PRESENT
-from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
+from data_module.findings import DEGREES, FINDINGS, NEGATIVE, POSITIVE, SIZES, UNCERTAIN
 
 BLOCK_SIZE = 64
 _PATIENT, _VISIT, _BLOCK = 1, 2, 3  # streams of random numbers that must not touch
 DEVICES = "Support Devices"
-SIZES, DEGREES = ("small", "moderate", "large"), ("mild", "moderate", "severe")
 OPACITIES = ("Lung Opacity", "Pneumonia", "Consolidation", "Edema", "Atelectasis", "Lung Lesion")
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_module.files import write_atomic
-from data_module.shards import parse_shard
 from data_module.sources.film_block import Job, convert_block
 from data_module.sources.films import FilmFormat, estimate_bytes
 from data_module.sources.output import PARTS, OutputConfig, remove_rests
-from data_module.workers import run_in_workers
+from runtime.files import write_atomic
+from runtime.shards import parse_shard
+from runtime.workers import run_in_workers
 
 PLAN = "plan.txt"  # hash of the films that the blocks stand for
 BLOCK = 64  # films; what a kill can lose, and what a worker takes at a time

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from data_module.files import file_hash, write_atomic
+from runtime.files import file_hash, write_atomic
 
 PART = 8 * 2**20  # bytes of one request
 CONNECTIONS = 4  # at once: more would be rude to a public server

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from data_module.decoding import COLOURS, RESIZERS, WINDOWS, Decoding, FilmError, read_resized
-from data_module.files import write_atomic
+from runtime.files import write_atomic
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
 JPEG_QUALITY = 95

@@ -4,10 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_module.files import write_atomic
 from data_module.pairs import METADATA
 from data_module.sources.conversion import PLAN
 from data_module.sources.output import PARTS, SETTINGS, read_settings
+from runtime.files import write_atomic
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from data_module.files import write_atomic
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.sections import Sections, join_sections
 from data_module.sources.mimic_tables import FilmTable
 from data_module.sources.output import LIST_NAME
 from data_module.sources.section_spool import SectionSpool
+from runtime.files import write_atomic
 
 _PIECE = 8192  # rows of the table held at once
 

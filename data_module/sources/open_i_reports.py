@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 import pandas as pd
 from tqdm import tqdm
 
-from data_module.files import write_atomic
 from data_module.sections import Sections, join_sections
 from data_module.sources.films import resolve_inside
+from runtime.files import write_atomic
 
 MAX_REPORT_BYTES = 2**20  # a real report is a few kB
 MAX_FILM_BYTES = 2**26

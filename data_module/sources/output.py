@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import tyro
 
-from data_module.files import file_hash, write_atomic
 from data_module.pairs import METADATA
-from data_module.provenance import provenance_record
 from data_module.sections import TextPreparation
 from data_module.sources.films import FilmFormat, default_num_workers
 from data_module.splits import SHARES, check_shares
+from runtime.files import file_hash, write_atomic
+from runtime.provenance import provenance_record
 
 PARTS = ".parts"  # outcomes of the finished blocks of films
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source

@@ -8,8 +8,8 @@ metric.compute(predictions=reports, references=real_reports)
 import datasets
 import evaluate
 
-from evaluation.findings_scores import UNCERTAIN_POLICIES, score_conventions
-from evaluation.labeler import label_reports
+from data_module.labeler import label_reports
+from evaluation.statistics.findings import UNCERTAIN_POLICIES, score_conventions
 
 _DESCRIPTION = """
 Agreement of two reports of a chest X-ray on the 14 CheXpert findings, read off both by a rule labeler.

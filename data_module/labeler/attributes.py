@@ -1,0 +1,100 @@
+"""Side and severity of each finding as a demo report words them, to check generated reports against."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from data_module.findings import DEGREES, FINDINGS, SIZES
+from data_module.sentences import split_sentences
+
+# What names a finding in a demo sentence; the first that fits counts, so that "opacities ... are consistent
+# with pneumonia" is pneumonia and no opacity.
+_NAMES = {
+    "Fracture": r"fractur",
+    "Pneumothorax": r"pneumothorax",
+    "Pleural Other": r"pleural (?:thickening|plaques?)|thickened pleura|apical cap",
+    "Pleural Effusion": r"effusion|fluid",
+    "Atelectasis": r"atelectasis",
+    "Lung Lesion": r"\bnodule|\bmass\b",
+    "Consolidation": r"consolidat",
+    "Pneumonia": r"pneumonia",
+    "Edema": r"edema|congestion",
+    "Enlarged Cardiomediastinum": r"mediastin",
+    "Cardiomegaly": (
+        r"cardiomegaly|(?:heart|cardiac)\b.*\b(?:enlarge|increased)|enlarge\w* (?:of the )?(?:heart|cardiac)"
+    ),
+    "Lung Opacity": r"opaci",
+}
+_NEGATED = re.compile(r"\b(?:no|not|negative|without evidence|normal|unremarkable)\b", re.IGNORECASE)
+_HEDGED = re.compile(
+    r"\b(?:possible|possibly|probable|probably|questionable|suspected|cannot be excluded|may|could)\b",
+    re.IGNORECASE,
+)
+_BOTH = re.compile(r"\b(?:bilateral|both|bibasilar|right and left|lung bases)\b", re.IGNORECASE)
+_SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+_SEVERITY = re.compile(rf"\b({'|'.join((*SIZES, *DEGREES))})(?:ly)?\b", re.IGNORECASE)
+
+NUM_ATTRIBUTES = 5 * len(FINDINGS)
+
+Attributes = dict[str, dict[str, str]]
+
+
+def read_attributes(report: str) -> Attributes:
+    """Finding -> {"side": left, right or bilateral; "severity": mild, large, ...}, as far as they are said.
+
+    Of sentences that call one finding present. Where two of them differ the first counts, the findings
+    section coming before the impression.
+    """
+    found: Attributes = {}
+    for sentence in split_sentences(re.sub(r"\b(?:FINDINGS|IMPRESSION):", " ", report)):
+        if _NEGATED.search(sentence) or _HEDGED.search(sentence):
+            continue
+        finding = next((name for name, words in _NAMES.items() if re.search(words, sentence, re.I)), None)
+        if finding is None:
+            continue
+        said = found.setdefault(finding, {})
+        side, severity = _SIDE.search(sentence), _SEVERITY.search(sentence)
+        if _BOTH.search(sentence):
+            said.setdefault("side", "bilateral")
+        elif side:
+            said.setdefault("side", side[1].lower())
+        if severity:
+            said.setdefault("severity", severity[1].lower())
+    return found
+
+
+def attribute_labels(reports: Sequence[str]) -> np.ndarray:
+    """(N, NUM_ATTRIBUTES) float32: for each of the findings in turn left, right, and the three grades.
+
+    1 or 0 where the report calls the finding present and tells its side, or its grade; -1 (left out of a
+    loss) elsewhere.
+    """
+    labels = np.full((len(reports), len(FINDINGS), 5), -1.0, dtype=np.float32)
+    for row, report in zip(labels, reports, strict=True):
+        for finding, said in read_attributes(report).items():
+            values = row[FINDINGS.index(finding)]
+            if side := said.get("side"):
+                values[:2] = side in ("left", "bilateral"), side in ("right", "bilateral")
+            if severity := said.get("severity"):
+                # "moderate" stands in both scales, at the same place.
+                scale = SIZES if severity in SIZES else DEGREES
+                values[2:] = np.arange(3) == scale.index(severity)
+    return labels.reshape(len(reports), NUM_ATTRIBUTES)
+
+
+def count_right(references: Iterable[str], hypotheses: Iterable[str], attribute: str) -> tuple[int, int]:
+    """Of the findings that both reports call present and whose `attribute` the reference gives: how many
+    hypotheses give the same one, and of how many. One that leaves it out is wrong.
+
+    Args:
+        attribute: "side" or "severity".
+    """
+    right = total = 0
+    for reference, hypothesis in zip(references, hypotheses, strict=True):
+        truth, guess = read_attributes(reference), read_attributes(hypothesis)
+        for finding in truth.keys() & guess.keys():
+            if attribute in truth[finding]:
+                total += 1
+                right += guess[finding].get(attribute) == truth[finding][attribute]
+    return right, total

@@ -1,0 +1,75 @@
+"""A CSV table of reports -> the same table with the 14 findings: `python -m evaluation label`."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from data_module.findings import FINDINGS
+from data_module.labeler.aggregation import label_reports
+
+REPORT_COLUMN = "report"
+
+
+def label_table(reports_csv: str | Path, out_csv: str | Path, progress: bool = True) -> pd.DataFrame:
+    """Label the `report` column of a CSV file and write all its rows and columns plus the 14 findings.
+
+    Cells are read as strings and written back unchanged (007 stays 007, empty stays empty). Findings are
+    written as 1, 0, -1 or empty; a row whose report is empty has 14 empty findings.
+
+    Returns:
+        The written table, all columns strings.
+
+    Raises:
+        ValueError: a file that is missing, empty or no CSV table; no `report` column; a column that already
+            has a finding's name (labels are never overwritten); an output that is the input.
+    """
+    reports_csv, out_csv = Path(reports_csv), Path(out_csv)
+    table = _read_reports(reports_csv)
+    if out_csv.resolve() == reports_csv.resolve():
+        raise ValueError(f"--out {out_csv} is the input file: choose another, so that no report is lost")
+    if out_csv.is_dir():
+        raise ValueError(f"--out {out_csv} is a folder: give the name of a CSV file")
+    labels = label_reports(table[REPORT_COLUMN], progress=progress)
+    codes = {1.0: "1", 0.0: "0", -1.0: "-1"}
+    for i, name in enumerate(FINDINGS):
+        table[name] = [codes.get(code, "") for code in labels[:, i].tolist()]
+    out_csv.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out_csv.with_name(f".{out_csv.name}.part")
+    table.to_csv(unfinished, index=False)
+    os.replace(unfinished, out_csv)
+    return table
+
+
+def _read_reports(path: Path) -> pd.DataFrame:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give a CSV file with a {REPORT_COLUMN!r} column")
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: give a CSV file with a {REPORT_COLUMN!r} column")
+    try:
+        rows = pd.read_csv(
+            path, dtype=str, keep_default_na=False, header=None, skip_blank_lines=False, encoding="utf-8-sig"
+        )
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(
+            f"{path} is empty: it needs a header line with a {REPORT_COLUMN!r} column"
+        ) from error
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as a UTF-8 CSV table: {error}") from error
+    header, table = rows.iloc[0].tolist(), rows.iloc[1:].reset_index(drop=True)
+    if not any(header):
+        raise ValueError(f"{path} has an empty first line: it needs a header with a {REPORT_COLUMN!r} column")
+    if REPORT_COLUMN not in header:
+        raise ValueError(f"{path} has no {REPORT_COLUMN!r} column; it has {', '.join(header)}. Rename yours.")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path} has the column {twice[0]!r} twice: rename or remove one")
+    present = [name for name in FINDINGS if name in header]
+    if present:
+        raise ValueError(
+            f"{path} already has the finding column(s) {', '.join(present)}; they would be overwritten. "
+            "Rename or remove them first."
+        )
+    if table.empty:
+        raise ValueError(f"{path} has no rows below its header")
+    return table.fillna("").set_axis(header, axis="columns")  # a row cut short has empty last cells

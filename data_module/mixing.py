@@ -1,0 +1,93 @@
+"""Training sets of real and synthetic films in any proportion: what are synthetic films good for?"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data_module.findings import FINDINGS, POSITIVE
+from data_module.pairs import PairsFolder, hash_folder, write_pairs
+from runtime.provenance import provenance_record
+
+ALL = -1
+
+
+def mix_folders(
+    real: Path,
+    synthetic: Path,
+    out: Path,
+    num_real: int = ALL,
+    num_synthetic: int = ALL,
+    only: Sequence[str] = (),
+    seed: int = 0,
+) -> PairsFolder:
+    """Write a pairs folder whose train rows are real and synthetic films, and whose other rows are real.
+
+    Validation and test films are the real ones in every mix, so that nothing but the training films differs.
+    Films are hard links where the file system allows it. A folder that was mixed just so is kept.
+
+    Args:
+        num_real, num_synthetic: random rows of each (ALL: every one), `num_real` of split train.
+        only: synthetic films that are positive for one of these findings (to add what is rare).
+
+    Raises:
+        ValueError: an unknown finding, more rows asked for than there are, or an `out` of another mix.
+    """
+    unknown = sorted(set(only) - set(FINDINGS))
+    if unknown:
+        raise ValueError(f"--only {unknown[0]!r}: not one of {', '.join(FINDINGS)}")
+    opened, made = PairsFolder.open(real), PairsFolder.open(synthetic)
+    asked_for = {
+        **{"real": hash_folder(opened), "synthetic": hash_folder(made), "only": list(only), "seed": seed},
+        **{"num_real": num_real, "num_synthetic": num_synthetic},
+    }
+    if (out / "metadata.csv").exists():
+        path = out / "provenance.json"
+        if path.is_file() and json.loads(path.read_text()).get("config") == asked_for:
+            return PairsFolder.open(out)
+        raise ValueError(f"--out {out} is a pairs folder of something else: name another")
+    rng = np.random.default_rng(seed)
+    asked = np.ones(len(made), bool)
+    if only:
+        asked = (made.labels[:, [FINDINGS.index(name) for name in only]] == POSITIVE).any(axis=1)
+    train = opened.table["split"] == "train"
+    parts = [
+        opened.table[~train],
+        _draw(opened.table[train], num_real, rng, f"--num-real, of {real}"),
+        _draw(made.table[asked], num_synthetic, rng, f"--num-synthetic, of {synthetic}").assign(
+            split="train"
+        ),
+    ]
+    rows = []
+    for name, root, part in (("real", opened.root, pd.concat(parts[:2])), ("synthetic", made.root, parts[2])):
+        # One patient of each side must not become one of both.
+        part = part.assign(patient_id=name + "-" + part["patient_id"].astype(str))
+        for old in part["file_name"]:
+            _link(root / old, out / "images" / name / old)
+        rows.append(part.assign(file_name=f"images/{name}/" + part["file_name"]))
+    record = provenance_record(asked_for)
+    card = (
+        f"# Mixed training films\n\n{len(parts[1])} real, {len(parts[2])} synthetic. Not for clinical use.\n"
+    )
+    return write_pairs(out, pd.concat(rows, ignore_index=True), record, card)
+
+
+def _draw(table: pd.DataFrame, num: int, rng: np.random.Generator, flag: str) -> pd.DataFrame:
+    if num == ALL:
+        return table
+    if not 0 <= num <= len(table):
+        raise ValueError(f"{flag}: {num} asked for, {len(table)} there")
+    return table.iloc[np.sort(rng.permutation(len(table))[:num])]
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)

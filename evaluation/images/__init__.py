@@ -1,0 +1,1 @@
+"""Metrics of films: distances of features, coverage, diversity, findings."""

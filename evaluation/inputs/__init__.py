@@ -1,0 +1,1 @@
+"""What is scored: rows of pairs folders, plain folders of films, tables of reports."""

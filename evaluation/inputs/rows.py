@@ -1,0 +1,162 @@
+"""What the scores read: films and reports of pairs folders, and tables of generated reports."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from data_module.findings import FINDINGS, prompt_sentence
+from data_module.pairs import PairsFolder
+
+DEFAULT_REPORTS = "heldout_reports.csv"  # in the synthetic folder: image -> report on the real held-out films
+NAME_COLUMNS = (
+    *("file_name", "filename", "image", "film", "path", "image_path", "file", "img_savename"),
+    *("study_id", "dicom_id", "id"),
+)
+REPORT_COLUMNS = ("report", "text")
+PROMPT_COLUMNS = ("prompt", "caption")
+
+
+def row_names(folder: PairsFolder) -> list[str]:
+    """What to call each row in a message: its film, or its study where there is no film."""
+    column = "file_name" if folder.has_films else "study_id"
+    return folder.table[column].astype(str).tolist()
+
+
+def texts(folder: PairsFolder) -> list[str]:
+    """The reports, one a row."""
+    return folder.table["report"].fillna("").astype(str).tolist()
+
+
+def prompts(folder: PairsFolder) -> list[str]:
+    """What each film was asked for: its prompt, else the prompt sentence of its findings, else nothing."""
+    sentences = []
+    for prompt, row in zip(folder.table["prompt"], folder.labels, strict=True):
+        labels = {name: code for name, code in zip(FINDINGS, row.tolist(), strict=True) if code == code}
+        sentences.append(str(prompt) if prompt and not pd.isna(prompt) else _sentence(labels))
+    return sentences
+
+
+def _sentence(labels: dict[str, float]) -> str:
+    return prompt_sentence(labels) if labels else ""
+
+
+def read_captions(path: Path, key: str = "") -> pd.DataFrame:
+    """A CSV as columns file_name, prompt and report, the last two perhaps empty.
+
+    Columns are known by name (NAME_COLUMNS ...); in a table of two unknown columns the first names the film
+    and the second is its report. Capitals and spaces in the names of columns do not matter.
+
+    Args:
+        key: the column that names the film, where the table has it.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
+    table.columns = [str(column).strip().lower().replace(" ", "_") for column in table.columns]
+
+    def pick(wanted: tuple[str, ...]) -> str | None:
+        return next((name for name in wanted if name in table.columns), None)
+
+    name, report, prompt = pick((key, *NAME_COLUMNS)), pick(REPORT_COLUMNS), pick(PROMPT_COLUMNS)
+    if len(table.columns) == 2:
+        rest = [column for column in table.columns if column not in (name, report, prompt)]
+        name = name or rest.pop(0) if rest or name else name
+        report = report if report or prompt or not rest else rest[0]
+    if name is None or (report is None and prompt is None) or table.empty:
+        raise ValueError(
+            f"{path} needs the columns file_name and report (or prompt), and rows; it has {len(table)} of "
+            f"{', '.join(table.columns)}"
+        )
+    twice = table[name][table[name].duplicated()]
+    if len(twice):
+        count = twice.nunique()
+        raise ValueError(
+            f"{path}: {name} {twice.iloc[0]!r} stands in more than one row ({count} such): keep one of each"
+        )
+    empty = pd.Series("", index=table.index)
+    return pd.DataFrame(
+        {
+            "file_name": table[name],
+            "prompt": table[prompt] if prompt else empty,
+            "report": table[report] if report else empty,
+        }
+    )
+
+
+def spell_alike(names: pd.Series, others: pd.Series) -> tuple[pd.Series, pd.Series] | None:
+    """Both columns of names as they agree: by path, else by file name, else without its suffix.
+
+    None where no name agrees. A spelling in which a name of one column means two of the other does not count.
+    """
+    for spell in (str, lambda name: Path(name).name, lambda name: Path(name).stem):
+        spelled = names.map(spell), others.map(spell)
+        common = spelled[0].isin(spelled[1])
+        merged = spelled[1].duplicated().any() or spelled[0][common].duplicated().any()
+        if common.any() and (spell is str or not merged):
+            return spelled
+    return None
+
+
+@dataclass(frozen=True)
+class ReportPairs:
+    """Generated reports beside the real reports of the same rows."""
+
+    references: list[str]
+    hypotheses: list[str]
+    names: list[str] = field(default_factory=list)
+    patients: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
+    """Match a table of generated reports to the rows of `real`'s split, by name and never by position.
+
+    Args:
+        path: CSV with `report` and `file_name` (or `study_id`, for a text-only folder), or as `read_captions`
+            knows them; names agree as `spell_alike` says.
+
+    Raises:
+        ValueError: no such file, a column missing, a row twice, or no row of the split in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(
+            f"--reports {path}: no such file. It holds generated reports of {real.root}'s films of split "
+            f"{split!r}, columns file_name and report"
+        )
+    key = "file_name" if real.has_films else "study_id"
+    table = read_captions(path, key)
+    if not table["report"].any():
+        raise ValueError(f"--reports {path}: no column `report`, or nothing in it")
+    every = real.table[real.table[key].notna()]
+    spelled = spell_alike(every[key], table["file_name"])
+    if spelled is None:
+        raise ValueError(
+            f"--reports {path}: no {key} of {real.root} stands in it; it begins with "
+            f"{table['file_name'].iloc[0]!r}"
+        )
+    every = every.assign(**{key: spelled[0]})
+    generated = dict(zip(spelled[1], table["report"], strict=True))
+    rows = every[every["split"] == split]
+    repeated = rows[key][rows[key].duplicated()]
+    if len(repeated):
+        raise ValueError(
+            f"{real.root}: {key} {repeated.iloc[0]!r} names more than one row of split {split!r}"
+        )
+    found = rows[rows[key].isin(spelled[1])]
+    if found.empty:
+        raise ValueError(f"--reports {path}: no {key} of {real.root}'s split {split!r} stands in it")
+    known = set(spelled[0])
+    hypotheses = [generated[name] for name in found[key]]
+    counts = {
+        "num_scored": len(found),
+        "num_rows_of_split": len(rows),
+        "num_outside_split": sum(name in known for name in generated) - len(found),
+        "num_unknown": sum(name not in known for name in generated),
+        "num_empty_reports": sum(not text.strip() for text in hypotheses),
+    }
+    return ReportPairs(
+        found["report"].tolist(), hypotheses, found[key].tolist(), found["patient_id"].tolist(), counts
+    )

@@ -1,0 +1,251 @@
+"""CheXpert classifiers behind one interface: a stock transformers classifier, or torchxrayvision's DenseNet.
+
+`--classifier` takes a run folder of train_classifier.py, any transformers image classifier whose
+`config.id2label` names CheXpert findings, or `torchxrayvision:densenet121-res224-all` (weights from
+torchxrayvision's own cache or a local file: `torchxrayvision:FILE`). Nothing is ever downloaded.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformers import AutoModelForImageClassification
+
+from data_module.findings import FINDINGS, THRESHOLDS_FILE
+from data_module.images import FilmError, fit_crop, read_pixels, to_images
+from evaluation.networks import xrv
+
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class FilmScores:
+    """What a classifier says of N films, in the order asked for. Rows of unreadable films are NaN."""
+
+    probabilities: np.ndarray  # (N, 14) float32 in the order of FINDINGS; NaN: not scored by this classifier
+    features: np.ndarray  # (N, D) float32, pooled
+    failures: dict[int, str] = field(default_factory=dict)  # row -> why its film could not be read
+
+    @property
+    def readable(self) -> np.ndarray:
+        """(N,) bool."""
+        rows = np.ones(len(self.probabilities), dtype=bool)
+        rows[list(self.failures)] = False
+        return rows
+
+    def require_readable(self) -> "FilmScores":
+        """Itself; ValueError where no film at all could be read."""
+        if not self.readable.any():
+            reason = next(iter(self.failures.values()), "there is no film")
+            raise ValueError(f"none of the {len(self.probabilities)} films can be read: {reason}")
+        return self
+
+
+@dataclass(frozen=True)
+class FilmClassifier:
+    """Films -> probabilities of the 14 findings, and pooled features."""
+
+    source: str  # what --classifier said
+    identity: str  # short hash of the weights and settings
+    image_size: int  # films are brought to this size first
+    thresholds: Mapping[str, float]  # finding -> decision threshold, of the findings that have one
+    device: torch.device
+    forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # -> probabilities (N, 14), (N, D)
+    preprocessing: str  # how films become what the network sees: stated beside every figure
+
+    @classmethod
+    def open(cls, path: str | Path, device: str | torch.device = "cpu") -> "FilmClassifier":
+        """Load a classifier.
+
+        Raises:
+            ValueError: no classifier there, a run of another kind, findings missing, or weights absent.
+        """
+        device = torch.device(device)
+        if str(path).startswith(xrv.PREFIX):
+            return cls(device=device, **xrv.open_densenet(str(path), device))
+        return cls(device=device, **_open_transformers(Path(path), device))
+
+    @torch.no_grad()
+    def score(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """float (N, 1, H, W) in [-1, 1], any size -> probabilities (N, 14) and features (N, D), float32."""
+        images = images.to(self.device, torch.float32)
+        if images.ndim != 4 or images.shape[1] != 1:
+            raise ValueError(f"images have shape {tuple(images.shape)}; (N, 1, H, W) is needed")
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            size = (self.image_size, self.image_size)
+            images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+        probabilities, features = self.forward(images)
+        return probabilities.float(), features.float()
+
+    def predict(self, images: torch.Tensor) -> torch.Tensor:
+        """float (N, 1, H, W) in [-1, 1] -> (N, 14) probabilities, order of FINDINGS, NaN: not scored."""
+        return self.score(images)[0]
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """float (N, 1, H, W) in [-1, 1] -> (N, D) pooled features before the last layer."""
+        return self.score(images)[1]
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """(N, 14) probabilities -> 1, 0, or NaN where there is none, at the stored thresholds."""
+        limits = np.array([self.thresholds.get(name, DEFAULT_THRESHOLD) for name in FINDINGS], np.float32)
+        return np.where(np.isnan(probabilities), np.nan, (probabilities >= limits).astype(np.float32))
+
+    def score_folder(
+        self, paths: Sequence[Path | None], batch_size: int = 64, progress: str = ""
+    ) -> FilmScores:
+        """Score films from disk. One that cannot be read is a failure with its reason, never a black film.
+
+        Args:
+            paths: None stands for a row without a film.
+            progress: the name on the progress bar; none when empty.
+
+        Returns:
+            Scores of all; features are (N, 0) where no film can be read (see `require_readable`).
+        """
+        failures: dict[int, str] = {}
+        probabilities = np.full((len(paths), len(FINDINGS)), np.nan, np.float32)
+        features: np.ndarray | None = None
+        starts = range(0, len(paths), batch_size)
+        # As many threads decode as torch may use: beside an accelerator two could not keep up.
+        with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
+
+            def read_batch(start: int) -> Iterator[np.ndarray | str]:
+                return pool.map(lambda path: _read(path, self.image_size), paths[start : start + batch_size])
+
+            coming = read_batch(0)
+            for start in tqdm(starts, desc=progress, unit="batch", disable=not progress):
+                films = list(coming)
+                coming = read_batch(start + batch_size)  # decoded while the network works
+                good = [row for row, film in enumerate(films) if isinstance(film, np.ndarray)]
+                failures |= {start + row: film for row, film in enumerate(films) if isinstance(film, str)}
+                if not good:
+                    continue
+                scores = self.score(to_images(np.stack([films[row] for row in good])))
+                rows = np.array(good) + start
+                probabilities[rows] = scores[0].cpu().numpy()
+                if features is None:
+                    features = np.full((len(paths), scores[1].shape[1]), np.nan, np.float32)
+                features[rows] = scores[1].cpu().numpy()
+        features = np.empty((len(paths), 0), np.float32) if features is None else features
+        return FilmScores(probabilities, features, failures)
+
+
+def _read(path: Path | None, size: int) -> np.ndarray | str:
+    if path is None:
+        return "the row names no film"
+    try:
+        return fit_crop(read_pixels(path), size)
+    except FilmError as error:
+        return str(error)
+
+
+def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
+    folder, config = _model_folder(path)
+    try:
+        model, loaded = AutoModelForImageClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"--classifier {folder} cannot be loaded: {error}") from error
+    if loaded["missing_keys"]:  # transformers would fill them with random numbers
+        raise ValueError(
+            f"--classifier {folder}: its weights lack {sorted(loaded['missing_keys'])[0]}; "
+            "a trained classifier is needed"
+        )
+    model.requires_grad_(False).eval().to(device)
+    columns = [model.config.label2id.get(name) for name in FINDINGS]
+    if all(column is None for column in columns):
+        names = ", ".join(map(str, list(model.config.id2label.values())[:5]))
+        raise ValueError(f"--classifier {folder} predicts {names}, none of the 14 CheXpert findings")
+    size, mean, std = _preprocessing(folder, config)
+    num_channels = getattr(model.config, "num_channels", 3)
+
+    def forward(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pooled: list[torch.Tensor] = []
+        hook = model.base_model.register_forward_hook(lambda module, inputs, out: pooled.append(_pool(out)))
+        try:
+            pixel_values = ((images + 1.0) / 2.0 - mean) / std
+            logits = model(pixel_values=pixel_values.expand(-1, num_channels, -1, -1)).logits
+        finally:
+            hook.remove()
+        absent = torch.full((len(images), 1), torch.nan, device=logits.device)
+        known = torch.cat([logits.float().sigmoid(), absent], dim=1)
+        return known[:, [logits.shape[1] if c is None else c for c in columns]], pooled[0]
+
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
+        digest.update(file.name.encode() + file.read_bytes())
+    return {
+        "source": str(path),
+        "identity": digest.hexdigest()[:16],
+        "image_size": size,
+        "thresholds": _thresholds(folder / THRESHOLDS_FILE),
+        "forward": forward,
+        "preprocessing": f"centre square, Lanczos to {size}x{size}, (x / 255 - {mean:.4g}) / {std:.4g}",
+    }
+
+
+def _pool(outputs: object) -> torch.Tensor:
+    """(N, D): the pooled output, or the mean over tokens where a model has none."""
+    pooled = getattr(outputs, "pooler_output", None)
+    if pooled is None:
+        pooled = outputs.last_hidden_state.mean(dim=1)
+    return pooled.flatten(1)
+
+
+def _model_folder(path: Path) -> tuple[Path, dict[str, object]]:
+    """The model folder that `path` is or holds, and its config.json. ValueError for anything else."""
+    config = _json(path / "config.json", f"--classifier {path} is neither a run folder nor a model folder")
+    if "kind" in config:
+        if config["kind"] != "classifier":
+            raise ValueError(f"--classifier {path} holds a {config['kind']} run; a classifier run is needed")
+        if not (path / "model").is_dir():
+            raise ValueError(
+                f"--classifier {path} is not finished (no model/): run train_classifier.py again"
+            )
+        path = path / "model"
+        config = _json(path / "config.json", f"{path} is not a model folder")
+    named = config.get("architectures") or [config.get("_class_name", "an unknown model")]
+    if not str(named[0]).endswith("ForImageClassification"):
+        raise ValueError(f"--classifier {path} holds {named[0]}; an image classifier is needed")
+    return path, config
+
+
+def _preprocessing(folder: Path, config: Mapping[str, object]) -> tuple[int, float, float]:
+    """Image size, and the mean and standard deviation of pixel values in 0..1, averaged over channels."""
+    path = folder / "preprocessor_config.json"
+    saved = _json(path, "") if path.is_file() else {}
+    size = saved.get("size", config.get("image_size"))
+    if isinstance(size, Mapping):
+        size = size.get("height", size.get("shortest_edge"))
+    if not isinstance(size, int):
+        raise ValueError(
+            f"{folder}: no preprocessor_config.json that says at which image size it was trained"
+        )
+    mean, std = saved.get("image_mean", 0.5), saved.get("image_std", 0.5)
+    return size, float(np.mean(mean)), float(np.mean(std))
+
+
+def _thresholds(path: Path) -> dict[str, float]:
+    saved = _json(path, "") if path.is_file() else {}
+    unknown = sorted(set(saved) - set(FINDINGS))
+    if unknown:
+        raise ValueError(f"{path}: {unknown[0]!r} is not one of the 14 findings")
+    return {name: float(value) for name, value in saved.items()}
+
+
+def _json(path: Path, missing: str) -> dict[str, object]:
+    if not path.is_file():
+        raise ValueError(f"{missing}: no {path.name} there")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error})") from error

@@ -1,0 +1,176 @@
+"""Feature extractors for FID and its kin, each fed its own true range and size, from local files only.
+
+`--features` takes what `--classifier` takes, and besides:
+
+    inception:FILE      torch-fidelity's InceptionV3 weights (the TensorFlow graph that FID was defined on)
+    FOLDER              a transformers model with an image tower: RadDINO (Dinov2Model), CLIPModel, ViT ...
+    open-clip:FOLDER    an open_clip folder, as BiomedCLIP is published (open_clip_config.json and weights)
+
+An extractor is a FilmClassifier that scores no finding: its probabilities are NaN.
+"""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModel
+
+from data_module.findings import FINDINGS
+from evaluation.networks import xrv
+from evaluation.networks.classifier import FilmClassifier
+
+INCEPTION, OPEN_CLIP = "inception:", "open-clip:"
+INCEPTION_SIZE = 299
+
+
+def open_extractor(source: str, device: str | torch.device = "cpu") -> FilmClassifier:
+    """Open what `--features` names.
+
+    Raises:
+        ValueError: nothing that gives features of films is there, or its weights are absent.
+    """
+    device = torch.device(device)
+    if source.startswith(INCEPTION):
+        return _open_inception(source, device)
+    if source.startswith(OPEN_CLIP):
+        return _open_open_clip(source, device)
+    config = Path(source) / "config.json"
+    saved = json.loads(config.read_text()) if config.is_file() else {}
+    if saved.get("kind") == "clip":
+        return _open_backbone(source, Path(source) / "model", device)
+    architecture = str((saved.get("architectures") or [""])[0])
+    if source.startswith(xrv.PREFIX) or "kind" in saved or architecture.endswith("ForImageClassification"):
+        return FilmClassifier.open(source, device)
+    return _open_backbone(source, Path(source), device)
+
+
+def _extractor(
+    source: str,
+    files: list[Path],
+    size: int,
+    preprocessing: str,
+    device: torch.device,
+    extract: Callable[[torch.Tensor], torch.Tensor],
+) -> FilmClassifier:
+    """`extract`: float (N, 1, size, size) in [-1, 1] -> (N, D)."""
+    digest = hashlib.sha256(preprocessing.encode())
+    for file in files:
+        digest.update(file.name.encode() + file.read_bytes())
+
+    def forward(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.full((len(images), len(FINDINGS)), torch.nan), extract(images)
+
+    identity = digest.hexdigest()[:16]
+    return FilmClassifier(source, identity, size, {}, device, forward, preprocessing)
+
+
+def _open_inception(source: str, device: torch.device) -> FilmClassifier:
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError:
+        raise ValueError(f"--features {source}: pip install torch-fidelity (extra `inception`)") from None
+    path = Path(source.removeprefix(INCEPTION)).expanduser()
+    if not path.is_file():
+        raise ValueError(
+            f"--features {source}: no such file. It is weights-inception-2015-12-05-*.pth of torch-fidelity"
+        )
+    try:
+        # torch-fidelity reads the file with a full unpickler: only a file of plain tensors comes that far.
+        torch.load(path, map_location="cpu", weights_only=True)
+        network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"--features {source} cannot be read as Inception: {str(error)[:300]}") from error
+    network.to(device)
+
+    def extract(images: torch.Tensor) -> torch.Tensor:
+        pixels = ((images + 1.0) * 127.5).round().to(torch.uint8)  # it takes bytes, and resizes by itself
+        return network(pixels.expand(-1, 3, -1, -1))[0]
+
+    preprocessing = f"centre square, Lanczos to {INCEPTION_SIZE}x{INCEPTION_SIZE}, bytes, grey in 3 channels"
+    return _extractor(source, [path], INCEPTION_SIZE, preprocessing, device, extract)
+
+
+def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClassifier:
+    """A transformers folder: features are the pooled output, or the image embedding of a CLIP."""
+    processor = folder / "preprocessor_config.json"
+    if not (folder / "config.json").is_file() or not processor.is_file():
+        raise ValueError(
+            f"--features {source}: neither {INCEPTION}FILE, {OPEN_CLIP}FOLDER, {xrv.PREFIX}NAME, a run "
+            "folder of train_classifier.py or train_clip.py, nor a model folder with config.json and "
+            "preprocessor_config.json"
+        )
+    try:
+        model, loaded = AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        settings = json.loads(processor.read_text())
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"--features {source} cannot be loaded: {error}") from error
+    missing = sorted(key for key in loaded["missing_keys"] if "pooler" not in key)
+    if missing:  # transformers would fill them with random numbers
+        raise ValueError(f"--features {source}: its weights lack {missing[0]}")
+    model.requires_grad_(False).eval().to(device)
+    size, crop = _side(settings.get("size")), _side(settings.get("crop_size"))
+    if not settings.get("do_center_crop", crop is not None) or crop is None:
+        crop = size
+    if size is None or crop is None or crop > size:
+        raise ValueError(f"{processor}: says no size of films")
+    mean, std = ([float(v) for v in settings.get(key, (0.5,) * 3)] for key in ("image_mean", "image_std"))
+    channels = getattr(getattr(model.config, "vision_config", model.config), "num_channels", 3)
+    if channels != len(mean):
+        raise ValueError(f"{processor}: {len(mean)} means for a model of {channels} channels")
+    edge = (size - crop) // 2
+
+    def extract(images: torch.Tensor) -> torch.Tensor:
+        films = images[..., edge : edge + crop, edge : edge + crop].expand(-1, channels, -1, -1)
+        centre, scale = (torch.tensor(v, device=films.device)[:, None, None] for v in (mean, std))
+        pixel_values = ((films + 1.0) / 2.0 - centre) / scale
+        if hasattr(model, "get_image_features"):
+            out = model.get_image_features(pixel_values=pixel_values)
+            return getattr(out, "pooler_output", out)
+        out = model(pixel_values=pixel_values)
+        pooled = getattr(out, "pooler_output", None)
+        return out.last_hidden_state[:, 0] if pooled is None else pooled.flatten(1)
+
+    preprocessing = f"centre square, Lanczos to {size}x{size}, centre {crop}x{crop}, mean {mean}, std {std}"
+    files = [*sorted(folder.glob("*.safetensors")), folder / "config.json", processor]
+    return _extractor(source, files, size, preprocessing, device, extract)
+
+
+def _side(size: object) -> int | None:
+    if isinstance(size, dict):
+        size = size.get("shortest_edge", size.get("height"))
+    return size if isinstance(size, int) else None
+
+
+def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
+    try:
+        import open_clip
+    except ImportError:
+        raise ValueError(f"--features {source}: pip install open_clip_torch (extra `open-clip`)") from None
+    folder = Path(source.removeprefix(OPEN_CLIP)).expanduser()
+    config = folder / "open_clip_config.json"
+    if not config.is_file():
+        raise ValueError(f"--features {source}: no open_clip_config.json there")
+    settings = json.loads(config.read_text()).get("preprocess_cfg", {})
+    try:
+        model = open_clip.create_model(f"local-dir:{folder}", device=device)
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"--features {source} cannot be loaded: {str(error)[:300]}") from error
+    model.requires_grad_(False).eval()
+    size = model.visual.image_size
+    size = size if isinstance(size, int) else size[0]
+    mean = settings.get("mean", open_clip.OPENAI_DATASET_MEAN)
+    std = settings.get("std", open_clip.OPENAI_DATASET_STD)
+
+    def extract(images: torch.Tensor) -> torch.Tensor:
+        centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
+        return model.encode_image(((images.expand(-1, 3, -1, -1) + 1.0) / 2.0 - centre) / scale)
+
+    preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
+    files = sorted([config, *folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    return _extractor(source, files, size, preprocessing, device, extract)

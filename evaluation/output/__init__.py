@@ -1,0 +1,1 @@
+"""Results for people: tables, page, plots, comparisons, summaries."""

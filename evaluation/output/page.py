@@ -1,0 +1,127 @@
+"""report.html: results for people in one file that needs no other, no script and no network."""
+
+import base64
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
+from PIL import Image
+
+from data_module.findings import POSITIVE
+from data_module.images import FilmError, fit_crop, read_pixels
+from data_module.pairs import PairsFolder, film_paths
+from evaluation.inputs.rows import prompts, texts
+from evaluation.output.plots import plot_auroc, plot_curves, plot_distances, plot_guidance, to_svg
+from evaluation.output.table import build_sections
+from evaluation.statistics.measures import load_items
+from runtime.files import write_atomic
+
+NUM_CARDS = 12
+SIDE = 256  # pixels of a film on the page
+
+
+def write_page(
+    results: Mapping[str, Any], real: PairsFolder, synthetic: PairsFolder | None, split: str, out: Path
+) -> None:
+    """Write OUT/report.html from the results and the films they were scored on."""
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(), trim_blocks=True
+    )
+    held_out = real.split(split)
+    sheets: dict[str, list[tuple[str, list[dict[str, Any]]]]] = {}
+    if synthetic is not None and synthetic.has_films and "films" in results and held_out.has_films:
+        sheets["films"] = [
+            ("Synthetic films beside real ones of like findings", _contact_sheet(synthetic, held_out))
+        ]
+    if synthetic is not None and results.get("privacy", {}).get("nearest"):
+        cards = _neighbours(results["privacy"], synthetic, real)
+        sheets["privacy"] = [("Synthetic films nearest to a training film, flagged ones framed", cards)]
+    caption = f"{synthetic.root if synthetic else 'reports'} against {real.root}, split {split}"
+    page = pages.get_template("page.html").render(
+        caption=caption,
+        sections=build_sections(results),
+        plots=_plots(results, out),
+        sheets=sheets,
+        inputs=results.get("inputs", {}),
+        versions=results.get("versions", {}),
+    )
+    write_atomic(out / "report.html", page)
+
+
+def _plots(results: Mapping[str, Any], out: Path) -> dict[str, list[tuple[str, Markup]]]:
+    plots: dict[str, list[tuple[str, Markup]]] = {}
+    films, privacy = results.get("films", {}), results.get("privacy", {})
+    if films.get("auroc_findings"):
+        items = load_items(out / "items" / "films.npz")
+        plots["films"] = [
+            ("AUROC of each finding", _inline(plot_auroc(films))),
+            (
+                "Precision-recall and calibration: synthetic (red), real (grey)",
+                _inline(plot_curves(items, films["auroc_findings"])),
+            ),
+        ]
+    if films.get("guidance"):
+        title = "AUROC and FID over the guidance scale"
+        plots.setdefault("films", []).append((title, _inline(plot_guidance(films["guidance"]))))
+    if "pixels" in privacy:
+        items = load_items(out / "items" / "privacy.npz")
+        title = "Distance to the nearest training film; dashed: threshold of near-copies"
+        plots["privacy"] = [(title, _inline(plot_distances(items, privacy)))]
+    return plots
+
+
+def _inline(figure: Any) -> Markup:
+    return Markup(to_svg(figure))  # our own plot, with labels from our own tables
+
+
+def _encode(path: Path | None) -> str | None:
+    """A film as base64 JPEG; None where it cannot be read."""
+    try:
+        pixels = read_pixels(path) if path else None
+    except FilmError:
+        return None
+    if pixels is None:
+        return None
+    stream = io.BytesIO()
+    Image.fromarray(fit_crop(pixels, min(SIDE, *pixels.shape))).save(stream, "JPEG", quality=85)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _contact_sheet(synthetic: PairsFolder, real: PairsFolder) -> list[dict[str, Any]]:
+    """Synthetic films spread over the folder, each beside the real film whose findings are most alike."""
+    rows = np.unique(np.linspace(0, len(synthetic) - 1, min(NUM_CARDS, len(synthetic))).astype(int))
+    asked, shown = synthetic.labels == POSITIVE, real.labels == POSITIVE
+    paths, real_paths = film_paths(synthetic), film_paths(real)
+    sentences, reports = prompts(synthetic), texts(synthetic)
+    cards, used = [], np.zeros(len(real))
+    for row in rows:
+        unlike = (asked[row] != shown).sum(axis=1) + 0.1 * used  # another film for each card
+        match = int(unlike.argmin())
+        used[match] += 1
+        films = [("synthetic", _encode(paths[row])), ("real", _encode(real_paths[match]))]
+        cards.append({"films": films, "prompt": sentences[row], "text": reports[row]})
+    return cards
+
+
+def _neighbours(
+    section: Mapping[str, Any], synthetic: PairsFolder, real: PairsFolder
+) -> list[dict[str, Any]]:
+    cards = []
+    for entry in section["nearest"][:NUM_CARDS]:
+        films = [
+            ("synthetic", synthetic.root / entry["film"]),
+            ("training", real.root / entry["training_film"]),
+        ]
+        distances = ", ".join(f"{name} {entry[name]:.3f}" for name in ("pixels", "features", "registered"))
+        cards.append(
+            {
+                "films": [(label, _encode(path)) for label, path in films],
+                "text": f"{entry['film']} and {entry['training_film']}: {distances}",
+                "flagged": entry["flagged"],
+            }
+        )
+    return cards

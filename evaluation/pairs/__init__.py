@@ -1,0 +1,1 @@
+"""Metrics of pairs: do prompt, film and report agree?"""

@@ -1,0 +1,1 @@
+"""Near-copies of training films and reports."""

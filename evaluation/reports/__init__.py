@@ -1,0 +1,1 @@
+"""Metrics of reports: clinical F1, word overlap, learned scores."""

@@ -1,0 +1,1 @@
+"""Findings counted, patients resampled, figures as functions of weights."""

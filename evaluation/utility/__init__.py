@@ -1,0 +1,1 @@
+"""What synthetic films are good for: classifiers trained on them, scored on real films."""

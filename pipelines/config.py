@@ -1,0 +1,122 @@
+"""Settings of the pipelines: what the scripts' flags are made of."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from data_module.findings import FINDINGS
+from language_module import DecodingConfig
+from prior_model import PriorLossConfig
+from training import TrainConfig
+from vision_module import DrawingConfig
+from vision_module.classifier import Augmentation
+
+
+@dataclass(frozen=True)
+class WriterConfig:
+    """The models that write reports."""
+
+    model: str = "runs/demo/prior"
+    """Run of train_prior_model.py or train_report_gpt.py; or most-frequent, or retrieval (the report of the
+    nearest training film of --data in the features of --classifier)."""
+    language: str = ""
+    """Run of the report codec; empty: the one that the prior was trained for."""
+    autoencoder: str = ""
+    """Run of the autoencoder; empty: the one that the prior was trained on."""
+    classifier: str = ""
+    """Run of the classifier, for retrieval or a prior on its features; empty: the prior's own."""
+    clip: str = ""
+    """Run of the CLIP, for a prior on its features; empty: the prior's own."""
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """The models that draw pairs, and how they do it."""
+
+    vision: str = "runs/demo/uvit"
+    """Run of train_diffusion_clipUViT.py or train_diffusion_clipSD.py, or its model folder."""
+    language: str = "runs/demo/bart"
+    """Run of train_bart.py."""
+    prior: str = "runs/demo/prior"
+    """Run of train_prior_model.py."""
+    films_only: bool = False
+    """Draw films without reports; --language and --prior are not needed."""
+    drawing: DrawingConfig = field(default_factory=DrawingConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+
+@dataclass(frozen=True)
+class PriorSize:
+    """Sizes of the ViT; the latents' shape, K and D are those of the autoencoder and the codec."""
+
+    patch_size: int = 2
+    """Latent cells to a patch, on each side."""
+    dim: int = 128
+    """Width of the transformer."""
+    depth: int = 1
+    """Blocks of the transformer."""
+    num_heads: int = 4
+    """Attention heads."""
+    stem_depth: int = 2
+    """Residual convolutions on each side of a halving, in the place of half the patch; 0 = plain patches."""
+    stem_channels: int = 64
+    """Channels of the stem before the halving."""
+    num_findings: int = len(FINDINGS)
+    """14: also predicts the findings, and lets them shift the embeddings; 0 = does not."""
+    num_attributes: int = 0
+    """70: also predicts side and grade of each finding, as the reports tell them; 0 = does not."""
+    dropout: float = 0.0
+    """Dropout."""
+    drop_path: float = 0.0
+    """Stochastic depth of the last block, rising to it linearly."""
+
+
+@dataclass(frozen=True)
+class PriorTrainingConfig:
+    """Prior training."""
+
+    data: Path = Path("runs/demo/data")
+    """Pairs folder; split train is learned, split validation watched."""
+    features: Literal["latents", "classifier", "clip"] = "latents"
+    """What the prior reads: the autoencoder's latents, or feature maps of --classifier or --clip."""
+    autoencoder: Path = Path("runs/demo/autoencoder")
+    """Run folder of the autoencoder, for --features latents."""
+    classifier: Path = Path("runs/demo/classifier")
+    """Run folder of the classifier, for --features classifier."""
+    clip: Path = Path("runs/demo/clip")
+    """Run folder of the domain CLIP, for --features clip."""
+    feature_levels: int = 1
+    """Maps of that encoder's last stages, stacked: above 1, the finer ones show side and extent."""
+    tune_encoder: bool = False
+    """Train a copy of that encoder too, on films changed at random; it is kept in the run."""
+    tune_decoder: bool = False
+    """Train a copy of the codec's decoder too, on the prior's own embeddings; it is kept in the run."""
+    tuned_rate: float = 0.1
+    """Learning rate of both copies, as a factor of --learning-rate."""
+    language: Path = Path("runs/demo/bart")
+    """Run folder of the report codec."""
+    out: Path = Path("runs/demo/prior")
+    """Run folder to write."""
+    init_vit: str = ""
+    """Folder or .safetensors file of a published ViT (such as ViT-B/16 on ImageNet, timm or Hugging Face
+    layout) to start the transformer from; empty starts from scratch."""
+    cache: Path | None = None
+    """Where the latents are kept, encoded once for each autoencoder and data; None: cache/ beside --out."""
+    latent_noise: float = 0.1
+    """Noise on the latents (their own scale is 1), so that generated ones read well; 0 = posterior mean."""
+    max_shift: int = 1
+    """Films are moved by up to this many latent cells in training."""
+    num_epochs: float = 0.0
+    """Passes over the train split; above 0 it sets the number of steps."""
+    dry_run_latents: tuple[int, int, int] = (4, 16, 16)
+    """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""
+    dry_run_embeddings: tuple[int, int] = (8, 192)
+    """Report embeddings (K, D) that --dry-run assumes; a run takes them from its codec."""
+    overwrite: bool = False
+    """Train anew where --out already holds a run."""
+    dry_run: bool = False
+    """Print the resolved config, sizes and memory, and stop."""
+    size: PriorSize = field(default_factory=PriorSize)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    loss: PriorLossConfig = field(default_factory=PriorLossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)

@@ -1,0 +1,74 @@
+"""Pairs from prompts and reference films: a film by the vision model, its report by prior and codec."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from data_module.images import to_pixels
+from data_module.sampling_plan import PlannedPair
+from language_module import ReportCodec
+from pipelines.config import SamplerConfig
+from prior_model import ReportPrior, TextToLatent
+from runtime.devices import pick_device
+from runtime.generators import make_generator
+from runtime.runs import model_source
+from vision_module import FilmSampler, VisionModel
+from vision_module.prompting import Prompts
+
+
+class PairSampler:
+    """The models of a run, and the calls from a plan to pairs: prompt -> film -> report.
+
+    Args:
+        seed: of the noise; item i draws from (seed, i) alone.
+    """
+
+    def __init__(self, config: SamplerConfig, seed: int) -> None:
+        self.config, self.seed, self.device = config, seed, pick_device()
+        self.models = {"vision": model_source(config.vision, ("clipSD", "clipUViT"), "--vision")}
+        vision = VisionModel.from_pretrained(self.models["vision"]).to(self.device)
+        self.films = FilmSampler(vision, config.drawing, self._load_start(vision))
+        if not config.films_only:
+            self._load_language()
+
+    def _load_start(self, vision: VisionModel) -> Callable[[Sequence[str]], torch.Tensor] | None:
+        if not self.config.drawing.init_from:
+            return None
+        folder = model_source(self.config.drawing.init_from, "text_to_latent", "--init-from")
+        model = TextToLatent.from_pretrained(folder).eval().to(self.device)
+        shape = (model.config.latent_channels, model.config.latent_size, model.config.latent_size)
+        if shape != vision.latent_shape:
+            raise ValueError(
+                f"--init-from {folder}: latents {shape}, those of --vision are {vision.latent_shape}"
+            )
+        self.models["init_from"] = folder
+        prompts = vision.prompts
+        pooled = Prompts(prompts.text_encoder, prompts.tokenizer, None, None, "text", "pooled")
+        return lambda texts: model(pooled.encode_texts(texts)[:, 0])
+
+    def _load_language(self) -> None:
+        for name, kind in (("language", "bart"), ("prior", "prior")):
+            try:
+                self.models[name] = model_source(getattr(self.config, name), kind, f"--{name}")
+            except ValueError as error:
+                raise ValueError(f"{error}; --films-only draws films without reports") from None
+        self.codec = ReportCodec.from_pretrained(self.models["language"]).eval().to(self.device)
+        self.report_prior = ReportPrior.from_pretrained(self.models["prior"]).eval().to(self.device)
+        codec = self.codec
+        self.report_prior.check_codec(codec.num_embeddings, codec.embedding_dim, codec.fingerprint())
+
+    @torch.inference_mode()
+    def sample(
+        self, items: Sequence[int], plan: Sequence[PlannedPair]
+    ) -> tuple[np.ndarray, list[str] | None]:
+        """Films (B, S, S) uint8 and reports (None with --films-only) of these items."""
+        draws = [make_generator(self.seed, 2, item) for item in items]
+        latents, images = self.films.draw([p.prompt for p in plan], [p.reference for p in plan], draws)
+        pixels = to_pixels(images).cpu().numpy()
+        if self.config.films_only:
+            return pixels, None
+        with self.films.autocast():
+            embeddings = self.report_prior(latents)
+        draws = [make_generator(self.seed, 3, item, device=self.device) for item in items]
+        return pixels, self.codec.decode(embeddings.float(), self.config.decoding, draws)

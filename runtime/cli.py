@@ -1,0 +1,88 @@
+"""Command lines: presets, replayed configs, and errors without a traceback."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+
+from runtime.config import from_dict
+from runtime.runs import is_finished
+
+Config = TypeVar("Config")
+
+
+def parse_config(
+    presets: Mapping[str, Config], argv: Sequence[str] | None, description: str | None
+) -> Config:
+    """Flags over a preset (`--preset`, the first by default) or over a saved run's config (`--config FILE`).
+
+    Args:
+        presets: name -> frozen dataclass instance; all of one class.
+        argv: None takes the command line.
+
+    Raises:
+        ValueError: an unknown preset, or a config file that does not fit.
+        SystemExit: the run of these settings is finished; nothing need be opened to say so.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    preset = _take(arguments, "--preset") or next(iter(presets))
+    if preset not in presets:
+        raise ValueError(f"--preset {preset!r}: choose one of {', '.join(presets)}")
+    default = presets[preset]
+    replayed = _take(arguments, "--config")
+    if replayed:
+        default = _replay(default, Path(replayed))
+    names = ", ".join(f"{name} (default)" if name == next(iter(presets)) else name for name in presets)
+    head = f"{(description or '').strip()}\n\n--preset NAME starts from: {names}."
+    head += "\n--config FILE starts from a run folder's config.json. Defaults below are those of the start."
+
+    config = tyro.cli(
+        type(default),
+        default=default,
+        args=arguments,
+        description=head,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    if is_finished(config):
+        print(f"{config.out} is finished; --overwrite trains it anew")
+        raise SystemExit
+    return config
+
+
+def _take(arguments: list[str], flag: str) -> str | None:
+    """Remove `flag VALUE` or `flag=VALUE` from the arguments and return the value."""
+    for place, argument in enumerate(arguments):
+        if argument == flag:
+            if place + 1 == len(arguments):
+                raise ValueError(f"{flag} needs a value")
+            del arguments[place]
+            return arguments.pop(place)
+        if argument.startswith(f"{flag}="):
+            return arguments.pop(place).split("=", 1)[1]
+    return None
+
+
+def _replay(default: Config, path: Path) -> Config:
+    try:
+        saved = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--config {path}: cannot be read as JSON ({error})") from error
+    return from_dict(default, saved.get("config", saved), f"--config {path}")
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script's main: bad input ends with one line and exit code 2, Ctrl-C with 130."""
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        if os.environ.get("PAIRCXR_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        sys.exit(130)

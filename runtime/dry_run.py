@@ -1,0 +1,43 @@
+"""`--dry-run`: what a run would be, without reading or writing anything."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from runtime.config import to_dict
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def describe_run(
+    config: Any,
+    models: Mapping[str, Callable[[], "nn.Module"]],
+    averaged: bool = False,
+    trained: tuple[str, ...] = (),
+    sizes: Mapping[str, object] | None = None,
+) -> None:
+    """Print the resolved config, every model's parameters, sizes, and the memory of weights and optimiser.
+
+    Args:
+        models: name -> a function that builds it; called on the meta device, so no memory is taken.
+        averaged: whether an average of the trained weights is kept too.
+        trained: the names among `models` that are trained.
+        sizes: further lines, such as latent shapes.
+    """
+    print(json.dumps(to_dict(config), indent=2))
+    import torch  # late: settings alone are shown at once
+
+    gigabytes = 0.0
+    for name, build in models.items():
+        with torch.device("meta"):
+            model = build()
+        num_parameters = sum(p.numel() for p in model.parameters())
+        # Trained: weights, gradients and two AdamW moments in float32, and the averaged copy.
+        copies = (4 + averaged) if name in trained else 1
+        gigabytes += num_parameters * 4 * copies / 1e9
+        state = "trained" if name in trained else "frozen"
+        print(f"{name}: {type(model).__name__}, {num_parameters:,} parameters, {state}")
+    for name, value in (sizes or {}).items():
+        print(f"{name}: {value}")
+    print(f"memory of weights, gradients and optimiser: {gigabytes:.2f} GB, activations come on top")

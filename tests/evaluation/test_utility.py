@@ -1,0 +1,110 @@
+"""Mixed training sets, and classifiers trained on them compared on the same real films."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data_module.findings import FINDINGS
+from data_module.pairs import PairsFolder, write_pairs
+from evaluation.__main__ import main
+from evaluation.networks.classifier import FilmClassifier
+from evaluation.statistics.findings import score_auroc
+from vision_module.classifier import ResNetSize, build_classifier, save_classifier
+
+
+def _folder(root, num: int, seed: int, splits=("train", "test", "validation")):
+    rng = np.random.default_rng(seed)
+    (root / "images").mkdir(parents=True)
+    rows = []
+    for number in range(num):
+        Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(root / f"images/{number}.png")
+        labels = {"Edema": float(number % 2), "Fracture": float(number % 5 == 0)}
+        row = {"file_name": f"images/{number}.png", "report": "x", "patient_id": f"p{number}"}
+        rows.append({**row, "split": splits[number % len(splits)], **labels})
+    return write_pairs(root, rows, {}, "# test")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    _folder(tmp_path / "real", 60, 0)
+    _folder(tmp_path / "made", 30, 1, ("test",))
+    return tmp_path
+
+
+def _mix(root, out, *flags):
+    main(
+        [
+            "mix",
+            "--real",
+            str(root / "real"),
+            "--synthetic",
+            str(root / "made"),
+            "--out",
+            str(root / out),
+            *flags,
+        ]
+    )
+    return PairsFolder.open(root / out)
+
+
+def test_mixes_keep_real_films_to_be_judged_by(folders):
+    real = PairsFolder.open(folders / "real")
+    mixed = _mix(folders, "mixed", "--num-real", "10", "--num-synthetic", "7")
+    train = mixed.split("train").table
+    assert (train["file_name"].str.startswith("images/real/")).sum() == 10
+    assert (train["file_name"].str.startswith("images/synthetic/")).sum() == 7
+    for split in ("validation", "test"):
+        names = mixed.split(split).table["file_name"].str.removeprefix("images/real/")
+        assert names.tolist() == real.split(split).table["file_name"].tolist()
+    assert mixed.image_paths[0].read_bytes() == real.split("test").image_paths[0].read_bytes()
+    assert not set(train["patient_id"]) & set(mixed.split("test").table["patient_id"])
+
+
+def test_rare_findings_alone(folders):
+    rare = _mix(folders, "rare", "--only", "Fracture").split("train")
+    added = rare.table["file_name"].str.startswith("images/synthetic/").to_numpy()
+    assert added.sum() == 6
+    assert (rare.labels[added, FINDINGS.index("Fracture")] == 1).all()
+
+
+def test_what_cannot_be_mixed_is_named(folders):
+    for flags, message in (
+        (["--only", "Cough"], "--only 'Cough'"),
+        (["--num-real", "999"], "--num-real.*999 asked for, 20 there"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _mix(folders, "bad", *flags)
+    first = (_mix(folders, "once").root / "metadata.csv").read_bytes()
+    assert (_mix(folders, "once").root / "metadata.csv").read_bytes() == first  # the same command again
+    with pytest.raises(ValueError, match="name another"):
+        _mix(folders, "once", "--seed", "1")
+
+
+def test_training_sets_are_compared_on_the_same_films(folders, capsys):
+    for seed in range(3):
+        torch.manual_seed(seed)
+        save_classifier(build_classifier(ResNetSize(8, (8, 12), (1, 1))).eval(), folders / f"c{seed}", 32, {})
+    runs = [f"base={folders}/c0", f"other={folders}/c1", f"other={folders}/c2"]
+    flags = ["--real", str(folders / "real"), "--out", str(folders / "out"), "--num-bootstrap", "60"]
+    main(["utility", *runs, *flags])
+    found = json.loads((folders / "out/utility.json").read_text())
+    test = PairsFolder.open(folders / "real").split("test")
+    expected = []
+    for seed in range(3):
+        scores = FilmClassifier.open(folders / f"c{seed}").score_folder(test.image_paths)
+        expected.append(score_auroc(test.labels, scores.probabilities))
+    assert found["auroc"]["base"]["mean"] == pytest.approx(expected[0]["mean"])
+    edema = [scores["per_finding"]["Edema"] for scores in expected[1:]]
+    assert found["auroc"]["other"]["Edema"] == pytest.approx(np.mean(edema))
+    gain = next(entry for entry in found["gains"] if entry["figure"] == "mean")
+    low, high = gain["interval"]
+    assert low <= gain["gain"] <= high
+    assert "| Edema |" in capsys.readouterr().out
+    main(["utility", runs[0], runs[0].replace("base", "same"), *flags])
+    same = json.loads((folders / "out/utility.json").read_text())
+    assert all(entry["gain"] == 0.0 and entry["p_holm"] == 1.0 for entry in same["gains"])
+    with pytest.raises(ValueError, match="write NAME=RUN"):
+        main(["utility", str(folders / "c0"), *flags])

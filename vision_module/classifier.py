@@ -1,0 +1,161 @@
+"""What train_classifier.py needs beside `training.fit`: the network, its batches, its loss, its folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
+
+from data_module.film_store import FilmStore
+from data_module.findings import FINDINGS, THRESHOLDS_FILE, as_binary
+from data_module.images import to_images
+
+
+@dataclass(frozen=True)
+class ResNetSize:
+    """Size of the ResNet. Its first convolution and pooling divide the film's side by 4."""
+
+    embedding_size: int = 32
+    """Channels of the stem."""
+    hidden_sizes: tuple[int, ...] = (32, 64, 128, 192)
+    """Channels of the stages; the last is the number of features that FID and KID see."""
+    depths: tuple[int, ...] = (1, 1, 1, 1)
+    """Blocks of the stages."""
+    layer_type: Literal["basic", "bottleneck"] = "basic"
+    """Kind of block."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training film. No flip: the heart has a side."""
+
+    shift: float = 0.04
+    """Largest shift, as a fraction of the side."""
+    scale: float = 0.05
+    """Largest change of size, as a fraction."""
+    rotation: float = 4.0
+    """Largest rotation, degrees."""
+    brightness: float = 0.1
+    """Largest addition to pixel values in [-1, 1]."""
+    contrast: float = 0.1
+    """Largest change of contrast, as a fraction."""
+    noise: float = 0.03
+    """Largest standard deviation of added noise."""
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """float (N, 1, H, W) in [-1, 1] -> the same, changed film by film, clamped to [-1, 1]."""
+        num = len(images)
+
+        def draw(limit: float, *shape: int) -> torch.Tensor:
+            return (torch.rand(num, *shape, generator=generator) * 2.0 - 1.0) * limit
+
+        angle, zoom, shift = draw(np.pi / 180.0 * self.rotation), 1.0 + draw(self.scale), draw(self.shift, 2)
+        cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+        # Shifts are in affine_grid's units: the side is 2 long.
+        rows = torch.stack([cos, -sin, 2.0 * shift[:, 0], sin, cos, 2.0 * shift[:, 1]], dim=1)
+        grid = F.affine_grid(rows.view(num, 2, 3), list(images.shape), align_corners=False)
+        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        images = images * (1.0 + draw(self.contrast, 1, 1, 1)) + draw(self.brightness, 1, 1, 1)
+        noise = torch.randn(images.shape, generator=generator)
+        return (images + noise * draw(self.noise, 1, 1, 1).abs()).clamp(-1.0, 1.0)
+
+
+class FilmSource:
+    """Batches of films and binary labels, for `training.fit` (its BatchSource).
+
+    Args:
+        films: N films.
+        labels: (N, 14), 1, 0, -1 or NaN.
+        uncertain, blank: the policies of `data_module.findings.as_binary`; "ignore": out of the loss.
+        augmentation: None for validation.
+    """
+
+    def __init__(
+        self,
+        films: FilmStore,
+        labels: np.ndarray,
+        uncertain: str = "ignore",
+        blank: str = "negative",
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.films, self.augmentation = films, augmentation
+        self.labels = torch.from_numpy(as_binary(labels, uncertain, blank))
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+    def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """pixel_values float (B, 1, size, size) in [-1, 1]; labels (B, 14), 1, 0, or NaN: left out."""
+        images = to_images(self.films[indices])
+        if self.augmentation is not None:
+            images = self.augmentation(images, generator)
+        images = images.contiguous(memory_format=torch.channels_last)
+        return {"pixel_values": images, "labels": self.labels[indices]}
+
+
+def masked_bce(
+    model: nn.Module, batch: Mapping[str, torch.Tensor], generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Binary cross-entropy, mean over the labels that are not NaN. `fit`'s objective; draws nothing."""
+    logits = model(pixel_values=batch["pixel_values"]).logits.float()
+    known = ~batch["labels"].isnan()
+    losses = F.binary_cross_entropy_with_logits(logits, batch["labels"].nan_to_num(), reduction="none")
+    return {"loss": (losses * known).sum() / known.sum().clamp_min(1)}
+
+
+def build_classifier(size: ResNetSize) -> ResNetForImageClassification:
+    """A stock transformers ResNet on grey films, with one output a finding, named in config.id2label."""
+    config = ResNetConfig(
+        num_channels=1,
+        embedding_size=size.embedding_size,
+        hidden_sizes=list(size.hidden_sizes),
+        depths=list(size.depths),
+        layer_type=size.layer_type,
+        num_labels=len(FINDINGS),
+        id2label=dict(enumerate(FINDINGS)),
+        label2id={name: place for place, name in enumerate(FINDINGS)},
+        problem_type="multi_label_classification",
+    )
+    return ResNetForImageClassification(config).to(memory_format=torch.channels_last)
+
+
+def save_classifier(
+    model: ResNetForImageClassification, folder: Path, image_size: int, thresholds: Mapping[str, float]
+) -> None:
+    """Write a model folder that AutoModelForImageClassification and FilmClassifier.open read.
+
+    The image size and the range [-1, 1] stand in preprocessor_config.json, the decision thresholds in
+    thresholds.json.
+    """
+    model.save_pretrained(folder)
+    processor = ViTImageProcessor(
+        size={"height": image_size, "width": image_size}, image_mean=[0.5], image_std=[0.5]
+    )
+    processor.save_pretrained(folder)
+    write_json(folder / THRESHOLDS_FILE, thresholds)
+
+
+@torch.no_grad()
+def predict_store(model: ResNetForImageClassification, films: FilmStore, batch_size: int = 256) -> np.ndarray:
+    """(N, 14) float32 probabilities of all films, order of FINDINGS. The model must be in eval mode."""
+    device = model.device
+    parts = [
+        model(pixel_values=to_images(films[np.arange(start, min(start + batch_size, len(films)))]).to(device))
+        .logits.float()
+        .sigmoid()
+        .cpu()
+        .numpy()
+        for start in range(0, len(films), batch_size)
+    ]
+    return np.concatenate(parts)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Plain JSON, indented."""
+    path.write_text(json.dumps(values, indent=2) + "\n")

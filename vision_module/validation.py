@@ -1,0 +1,88 @@
+"""Validation metrics of the films that a denoiser draws while it trains: `score` of `training.fit`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from data_module.images import load_pixels, to_images, to_pixels
+from data_module.pairs import PairsFolder
+from runtime.generators import make_generator
+from vision_module.film_sampler import DrawingConfig, FilmSampler
+from vision_module.pipeline import VisionModel
+
+# Drawn and paired pixels (N, S, S) uint8, and the (N, 14) certainties that were asked for -> metrics.
+Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class FilmScoreConfig:
+    """Films drawn in validation."""
+
+    score_films: int = 0
+    """Films of the validation split to draw anew at every --score-every, for SSIM and PSNR against the film
+    of the same row: offered for parity with CXRGenAI, no measure of text-to-image. 0 draws none."""
+    score_steps: int = 10
+    """Solver steps of these films."""
+    score_guidance: float = 2.0
+    """Their guidance scale."""
+    score_classifier: str = ""
+    """Run of train_classifier.py, for FID and AUROC of these films: the better measures to stop by."""
+
+    def __post_init__(self) -> None:
+        if self.score_classifier and not self.score_films:
+            raise ValueError("--score-classifier scores drawn films: pass --score-films, such as 64")
+
+
+class FilmScorer:
+    """Draws films from the first rows' prompts, always from the same noise, and compares.
+
+    Args:
+        make_vision: denoiser -> the whole vision model around it.
+        pairs: rows of the validation split.
+        judge: further metrics, such as FID or AUROC by a classifier.
+    """
+
+    def __init__(
+        self,
+        make_vision: Callable[[nn.Module], VisionModel],
+        pairs: PairsFolder,
+        config: FilmScoreConfig,
+        judge: Judge | None = None,
+        batch_size: int = 16,
+    ) -> None:
+        self.make_vision, self.judge, self.batch_size = make_vision, judge, batch_size
+        self.drawing = DrawingConfig(
+            num_inference_steps=config.score_steps,
+            guidance_scale=config.score_guidance,
+            truncate_prompts=True,
+        )
+        self.num_films = min(config.score_films, len(pairs))
+        self.prompts = pairs.table["prompt"].fillna("").tolist()[: self.num_films]
+        self.paths = pairs.image_paths[: self.num_films]
+        self.labels = pairs.labels[: self.num_films]
+
+    def __call__(self, denoiser: nn.Module) -> dict[str, float]:
+        vision = self.make_vision(denoiser).to(next(denoiser.parameters()).device)
+        sampler = FilmSampler(vision, self.drawing)
+        drawn = []
+        for start in range(0, self.num_films, self.batch_size):
+            items = range(start, min(start + self.batch_size, self.num_films))
+            generators = [make_generator(4, item) for item in items]
+            _, images = sampler.draw([self.prompts[item] for item in items], [None] * len(items), generators)
+            drawn.append(to_pixels(images).cpu().numpy())
+        pixels = np.concatenate(drawn)
+        films = load_pixels(self.paths, vision.image_size)
+        scores = paired_scores(pixels, films)
+        return {**scores, **(self.judge(pixels, films, self.labels) if self.judge else {})}
+
+
+def paired_scores(pixels: np.ndarray, films: np.ndarray) -> dict[str, float]:
+    """SSIM (Wang et al., 2004) and PSNR in dB of drawn against paired films, (N, S, S) uint8 each."""
+    pair = to_images(pixels), to_images(films)
+    return {
+        "ssim": structural_similarity_index_measure(*pair, data_range=2.0).item(),
+        "psnr": peak_signal_noise_ratio(*pair, data_range=2.0).item(),
+    }

@@ -1,0 +1,1 @@
+"""Published weights -> our models: U-ViT, Stable Diffusion, MONAI, OpenCLIP."""
