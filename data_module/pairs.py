@@ -38,6 +38,7 @@ COLUMNS: tuple[str, ...] = (
     "seed",
     "source",
 )
+_NUMBERS = (*FINDINGS, "age", "seed")  # columns of numbers; the others hold text
 SPLITS = ("train", "validation", "test")
 REQUIRED = ("file_name", "report", "patient_id", "split")
 METADATA = ("metadata.csv", "metadata.parquet")
@@ -131,7 +132,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         return _read_parquet(path)
     text = read_text(path, str(path))
     check_rows(text, str(path))  # pandas fills rows that are too short, and shifts those that are too long
-    types = {name: str for name in COLUMNS if name not in (*FINDINGS, "age", "seed")}
+    types = {name: str for name in COLUMNS if name not in _NUMBERS}
     empty = {name: [""] for name in COLUMNS}
     try:
         return pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False, na_values=empty)
@@ -145,14 +146,14 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except (ValueError, TypeError, KeyError, OSError, MemoryError, pa.ArrowException) as error:
         raise ValueError(f"{path}: cannot be read as a Parquet table ({type(error).__name__})") from None
-    for name in table.columns.intersection([*TEXT_COLUMNS, "view", "split", "sex", "prompt", "source"]):
+    for name in (name for name in table.columns if name in COLUMNS and name not in _NUMBERS):
         column = table[name]
         if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
             column = column.astype("Int64")  # whole numbers beside empty cells
         filled = column.dropna()
         if not filled.map(lambda cell: isinstance(cell, str | int | float | np.number)).all():
             raise ValueError(f"{path}: column {name} holds something else than text")
-        table[name] = column.map(str, na_action="ignore").astype("str")
+        table[name] = column.astype(object).map(str, na_action="ignore")
     return table
 
 
@@ -179,7 +180,9 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     bad = sorted(set(table["split"]) - set(SPLITS))
     if bad:
         raise ValueError(f"{path}: split {quote_cell(bad[0])} is not one of {', '.join(SPLITS)}")
+    absent = [name for name in COLUMNS if name not in table and name not in _NUMBERS]
     table = table.reindex(columns=[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)])
+    table[absent] = table[absent].astype(object)  # columns of text, though without one
     for name in FINDINGS:
         codes = pd.to_numeric(table[name], errors="coerce")
         wrong = (codes.isna() & table[name].notna()) | ~(codes.isna() | codes.isin(CERTAINTIES))

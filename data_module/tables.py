@@ -39,6 +39,7 @@ _OTHER_FILES = (
     (b"<!doctype html", "an HTML page"),
     (b"<html", "an HTML page"),
 )
+_DAMAGED = "damaged or half downloaded; `wget -c` completes a download"
 _USUAL_NAMES = {
     *("image", "images", "image path", "file", "file name", "filename", "film", "path", "img", "png", "jpg"),
     *("patient", "patient id", "subject", "subject id", "study", "study id", "dicom id", "id", "uid"),
@@ -86,8 +87,11 @@ def read_text(path: Path, where: str) -> str:
         raise ValueError(f"{where}: cannot be read ({error.strerror or error})") from None
     if content.startswith(b"\x1f\x8b"):
         content = _unpack(content, where)
+    elif path.suffix.lower() == ".gz" and content:
+        what = _name_other(content)
+        raise ValueError(f"{where}: {_DAMAGED}" + (f" (it is {what})" if what else ""))
     if len(content) > MAX_TABLE_BYTES:
-        raise ValueError(f"{where}: more than {MAX_TABLE_BYTES:,} bytes, which no table here has")
+        raise ValueError(f"{where}: more than {MAX_TABLE_BYTES:,} bytes unpacked, which no table here has")
     return _decode(content, where)
 
 
@@ -108,17 +112,16 @@ def _unpack(content: bytes, where: str) -> bytes:
     try:
         out = unpacker.decompress(content, MAX_TABLE_BYTES + 1)
     except zlib.error:
-        raise ValueError(f"{where}: damaged; get it again (`wget -c` completes a download)") from None
+        raise ValueError(f"{where}: {_DAMAGED}") from None
     if not unpacker.eof and len(out) <= MAX_TABLE_BYTES:
-        raise ValueError(f"{where}: half downloaded or cut; get it again (`wget -c` completes a download)")
+        raise ValueError(f"{where}: {_DAMAGED}")
     return out
 
 
 def _decode(content: bytes, where: str) -> str:
-    start = content[:64].lstrip().lower()
-    for magic, what in _OTHER_FILES:
-        if start.startswith(magic.lower()):
-            raise ValueError(f"{where}: is {what}, not a CSV table; save the table as CSV (UTF-8)")
+    what = _name_other(content)
+    if what:
+        raise ValueError(f"{where}: is {what}, not a CSV table; save the table as CSV (UTF-8)")
     mark, encoding = next(((m, e) for m, e in _BOMS if content.startswith(m)), (b"", ""))
     if not mark:
         encoding = _guess_utf16(content[:1024]) or "utf-8"
@@ -131,6 +134,12 @@ def _decode(content: bytes, where: str) -> str:
     if encoding != "utf-8":
         print(f"note: {where}: read as {encoding} text", file=sys.stderr)
     return text
+
+
+def _name_other(content: bytes) -> str:
+    """What a file is that is no text table, "" where that is not known."""
+    start = content[:64].lstrip().lower()
+    return next((what for magic, what in _OTHER_FILES if start.startswith(magic.lower())), "")
 
 
 def _guess_utf16(start: bytes) -> str:
