@@ -18,7 +18,7 @@ import tyro
 
 from data_module.contact_sheet import draw_contact_sheet
 from data_module.description import Description, Leak, describe_folder
-from data_module.pairs import PairsFolder
+from data_module.pairs import PairsFolder, refuse_contract_name
 from runtime.files import write_atomic
 
 _STYLE = """body{font:14px system-ui,sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         print(json.dumps({"folder": str(config.folder), "out": str(out)}, indent=2))
         return
+    refuse_contract_name(out, "--out")
     pairs = PairsFolder.open(config.folder)
     description = describe_folder(pairs)
     print(as_text(description))

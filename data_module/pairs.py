@@ -157,6 +157,13 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return table
 
 
+def refuse_contract_name(path: Path, flag: str) -> None:
+    """Raise ValueError where a file to be written is one of a pairs folder's own."""
+    own = (*METADATA, "skipped.csv", "provenance.json", "prepare.json", "README.md")
+    if path.name in own and any((path.parent / name).is_file() for name in METADATA):
+        raise ValueError(f"{flag} {path} is a file of the pairs folder {path.parent}: give another name")
+
+
 def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     """The table, COLUMNS in order; ValueError where it breaks the contract (`path` goes in the message)."""
     table = _spell_columns(table, path)

@@ -182,6 +182,11 @@ def _find_description(text: str) -> list[str]:
     return [part for part in found if part]
 
 
+def section_text(report: str) -> str:
+    """The words of a report's sections without their headings, and the whole text where it has no section."""
+    return _join_words(*split_sections(report)) or _join_words(report)
+
+
 def join_sections(findings: str, impression: str) -> str:
     """One report of the form "FINDINGS: ... IMPRESSION: ..."; an empty section leaves its heading out."""
     findings, impression = _join_words(findings), _join_words(impression)

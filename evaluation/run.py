@@ -132,7 +132,8 @@ def _score_reports(context: Context, used: dict[str, Any], optional: bool) -> Sc
     )
     items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
     items["stratum"] = np.full(len(matched.names), REAL)
-    return {**scores, **matched.counts}, items
+    remarks = [*matched.remarks, *scores.pop("remarks", [])]
+    return {**scores, **matched.counts, **({"remarks": remarks} if remarks else {})}, items
 
 
 def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scored:

@@ -84,12 +84,10 @@ def _naming(where: str) -> Iterator[None]:
     except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ValueError(
-            f"{where}: cannot be read as a tar archive: damaged, cut or half downloaded ({why}); "
+            f"{where}: damaged, cut or half downloaded, no whole tar archive ({why}); "
             "delete it and get it again"
         ) from None
     except (ValueError, OverflowError) as error:  # numbers in a header that no file has
         if str(error).startswith(where):
             raise
-        raise ValueError(
-            f"{where}: cannot be read as a tar archive: a header is damaged; get it again"
-        ) from None
+        raise ValueError(f"{where}: damaged: a header holds no number; delete it and get it again") from None
