@@ -153,7 +153,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         filled = column.dropna()
         if not filled.map(lambda cell: isinstance(cell, str | int | float | np.number)).all():
             raise ValueError(f"{path}: column {name} holds something else than text")
-        table[name] = column.astype(object).map(str, na_action="ignore")
+        table[name] = column.astype(object).map(str, na_action="ignore").astype(object)
     return table
 
 

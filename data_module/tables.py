@@ -235,6 +235,7 @@ def _iterate_rows(
 ) -> Iterable[list[str]]:
     """Rows as wide as the header. The first row below it is row 2, as in a spreadsheet."""
     width, number = len(names), 1
+    least = max(place for place, name in enumerate(names, start=1) if name)  # the others are left out
     for cells in records:
         if _is_blank(cells):
             if width == 1:
@@ -244,7 +245,7 @@ def _iterate_rows(
         number += 1
         if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
             cells = cells[:width]
-        if len(cells) > width or (len(cells) < width and not pad):
+        if len(cells) > width or (len(cells) < least and not pad):
             fix = f'a text that holds "{separator}" or a line break needs quotes around it'
             count = f"row {number} has {len(cells)} cells, the header {width}"
             raise ValueError(f"{where}: cannot be read as a CSV table ({count}; {fix})")
@@ -261,10 +262,10 @@ def _check_header(header: Sequence[str], where: str) -> tuple[list[str], list[in
     places = [place for place, name in enumerate(names) if name]
     twice = [names[place] for place in places if names.count(names[place]) > 1]
     if twice:
-        names_it = (
-            f"the column {twice[0]!r} twice" if _may_show(names, twice[0]) else "two columns of one name"
-        )
-        raise ValueError(f"{where}: has {names_it}; rename or remove one")
+        what = f"the column {twice[0]!r} twice" if _may_show(names, twice[0]) else "two columns of one name"
+        raise ValueError(f"{where}: has {what}; rename or remove one")
+    if not places:
+        raise ValueError(f"{where}: its first line names no column")
     return names, places
 
 

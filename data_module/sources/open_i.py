@@ -173,6 +173,8 @@ def _join_films(
     views = read_views()
     films, skipped, left_out = [], [], []
     for record, report in zip(records, reports, strict=True):
+        if not report.films:
+            skipped.append({"item": report.uid, "reason": "the report names no film"})
         for film_id in report.films:
             view = views.get(film_id, "")
             if view not in config.views:
