@@ -82,7 +82,7 @@ def _naming(where: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = getattr(error, "strerror", None) or str(error).partition(":\n")[0]  # one line
         raise ValueError(
             f"{where}: damaged, cut or half downloaded, no whole tar archive ({why}); "
             "delete it and get it again"
