@@ -32,9 +32,13 @@ def _words(text: str) -> frozenset[str]:
 # What makes a heading what it is, in the singular. A weak word says less than the others beside it.
 _FINDINGS = _words("finding observation")
 _WEAK_FINDINGS = _words("report description result comment narrative discussion read reading")
-_IMPRESSION = _words("impression conclusion summary opinion assessment interpretation diagnosis")
-_HISTORY = _words("indication history reason condition information detail data question symptom complaint")
-_OTHER = _words("comparison technique recommendation notification attestation contrast dose protocol prior")
+_IMPRESSION = _words("impression imp conclusion summary opinion assessment interpretation diagnosis")
+_HISTORY = _words(
+    "indication ind history hx reason condition information detail data question symptom complaint"
+)
+_OTHER = _words(
+    "comparison comp technique tech recommendation notification attestation contrast dose protocol prior"
+)
 _EVENT = _words("exam examination study view procedure")
 _SIGNATURE = _words("by signed dictated transcribed electronically wet")
 _OFFICE = _words(
@@ -85,7 +89,7 @@ _BOUNDARY = re.compile(
 _END = re.compile(
     r":(?!\d\d)|[-–—](?=\s)|$|\b(?:FINDINGS|IMPRESSION|CONCLUSION)(?=[ \t]+[A-Z][a-z])", re.MULTILINE
 )
-_CAPITALS = re.compile(r"(?:^|(?<=\s))[A-Z][A-Z0-9 /&(),'’._#-]*$")
+_CAPITALS = re.compile(r"(?:^|(?<=[\s.]))[A-Z][A-Z0-9 /&(),'’._#-]*$")
 
 
 def find_headings(report: str) -> list[Heading]:
@@ -112,8 +116,8 @@ def _read_heading(report: str, match: re.Match[str], after: int) -> Heading | No
         start, at_start, at_line = (line or nearest) + boundary.end(), True, False
     text = report[start:position]
     begin = start + len(text) - len(text.lstrip(" \t*#_>"))
-    phrase = report[begin:position].rstrip(" \t*_")
-    if not phrase or (sign in "-–—" and sign and not report[position - 1].isspace()):
+    phrase = report[begin:position].rstrip(" \t*_-–—")
+    if not phrase:
         return None
     kind = _classify(phrase, sign, at_line) if at_start else None
     if kind:
@@ -196,7 +200,7 @@ def _kind_of(words: Set[str]) -> Kind | None:
     if words & _SIGNATURE:
         return "other"
     firm = words & (_FINDINGS | _IMPRESSION - {"diagnosis", "assessment", "summary"})
-    if words & _CLINICAL and not firm & {"impression", "conclusion", "interpretation"}:
+    if words & _CLINICAL and not firm - _FINDINGS and not (firm and words & _HISTORY):
         return "history" if words - _CLINICAL - _MODIFIERS else None
     if not firm and words & _HISTORY:
         return "history"
@@ -207,7 +211,8 @@ def _kind_of(words: Set[str]) -> Kind | None:
     if words & {"read", "reading"} or (words & _WEAK_FINDINGS and not words & (_OTHER | _OFFICE)):
         if words & _EVENT and words & {"description", "comment"}:
             return "other"
-        return "title" if "report" in words and words - {"report"} <= _MODIFIERS | _FILM else "findings"
+        rest = words - {"report"}
+        return "title" if rest and "report" in words and rest <= _MODIFIERS | _FILM else "findings"
     if words & (_OTHER | _OFFICE):
         return "other"
     if words & _FILM:

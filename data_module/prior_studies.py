@@ -37,7 +37,9 @@ _WHENCE = (
 # "compared to the prior study of ___", "since the previous film".
 _COMPARED = (
     r"(?:as\s+|when\s+)?(?:in\s+)?(?:compar(?:ed|ison)(?:\s+(?:is|was)\s+made)?\s+(?:to|with)\b|since|from)\s+"
-    rf"(?:{_PRIOR}|{_DATED}|{_BLANK}){_WHENCE}"
+    rf"(?:{_PRIOR}|{_DATED}|{_BLANK}|before\b|yesterday\b"
+    r"|(?:\w+\s+)?(?:hours?|days?|weeks?|months?|years?)\s+(?:ago|earlier|before|prior)\b)"
+    rf"{_WHENCE}"
 )
 _DEGREE = (
     r"(?:(?:not|significantly|largely|grossly|essentially|relatively|overall|otherwise|again|slightly"
@@ -93,7 +95,7 @@ _NO_CHANGE = re.compile(
     r"(?:(?:significant|relevant|interval|appreciable|substantial|definite|other|further|major|marked|obvious"
     r"|overall|new|gross|notable)\s+){0,4}"
     r"(?:changes?|increases?|decreases?|improvements?|worsening|progression|enlargement|reduction|resolution"
-    r"|clearing|regression)\b)(?P<rest>\s*(?:[.,;]|$|(?:in|of|to|within|with|since|from|when|as|compared)\b).*)$",
+    r"|clearing|regression)\b)(?P<rest>\s*(?:[.,;]|$|(?:in|of|to|within|with|since|from|when|as|compared|except\w*|apart|aside)\b).*)$",
     re.IGNORECASE | re.DOTALL,
 )
 _OBJECT = re.compile(
@@ -103,7 +105,7 @@ _OBJECT = re.compile(
 )
 # What was there once and is no more, said by a clause or by a noun.
 _GONE = re.compile(
-    r"\b(?:has|have)\s+(?:(?:now|been|since|completely|fully|entirely|also|subsequently)\s+){0,3}"
+    r"\b(?:has|have|was|were)\s+(?:(?:now|been|since|completely|fully|entirely|also|subsequently)\s+){0,3}"
     r"(?:resolved|cleared|removed|extubated|disappeared)\b",
     re.IGNORECASE,
 )
@@ -121,6 +123,11 @@ _JOINT = re.compile(
     rf"|,?\s+and\s+(?=(?:the\s+|an?\s+)?{_FRESH}|[^,;]{{0,80}}{_VERB})"
     r"|,?\s+with\s+|,?\s+(?=without\b)"
     rf"|,\s+(?=(?:an?\s+|the\s+)?{_FRESH}|(?!and\b|or\b|including\b|such\b|which\b|as\b|from\b|since\b)[^,;]{{0,80}}{_VERB})",
+    re.IGNORECASE,
+)
+# "No change except for X", "apart from X, no change": X is there.
+_EXCEPT = re.compile(
+    r"\b(?:except(?:ing)?(?:\s+for)?|apart\s+from|other\s+than|aside\s+from)\s+(?P<what>[^,;.]+)",
     re.IGNORECASE,
 )
 _REPLACED = re.compile(r"^.*\breplaced\s+(?:by|with)\s+", re.IGNORECASE | re.DOTALL)
@@ -185,6 +192,10 @@ def _clean(sentence: str) -> tuple[str, int]:
 
 def _keep_present(sentence: str) -> tuple[str, int]:
     """Without the clauses about what is gone; of "no change in X" the X alone."""
+    exception = _EXCEPT.match(sentence)
+    if exception and _NO_CHANGE.match(sentence[exception.end() :].lstrip(" ,")):
+        gone = re.match(r"(?:the\s+)?(?:removal|resolution|clearing)\b", exception["what"], re.IGNORECASE)
+        return ("" if gone else f"{exception['what']}."), 1
     if not (_NO_CHANGE.match(sentence) or _GONE.search(sentence) or _REMOVAL.search(sentence)):
         return sentence, 0
     kept, total = "", 0
@@ -216,7 +227,10 @@ def _clean_clause(clause: str) -> tuple[str, bool]:
     match = _NO_CHANGE.match(clause)
     if match:
         found = _OBJECT.match(match["rest"])
-        if found:
+        exception = _EXCEPT.search(match["rest"])
+        if exception and not found:
+            rest = exception["what"]
+        elif found:
             rest = re.sub(r"\bor\b", "and", match["rest"][found.end() :])
         else:
             rest = match["rest"].partition(",")[2].strip()  # "no change, small effusion"
@@ -243,6 +257,6 @@ def _tidy(sentence: str) -> str:
     sentence = re.sub(r"\( ?\)|, ?(?=[.,;])|\b(?:and|but|which|with) ?,? ?(?=\.$)", "", sentence)
     sentence = re.sub(r" ([.,;])", r"\1", sentence)
     sentence = re.sub(r"\b([Aa])n(?= [^aeiouAEIOU\W])", r"\1", sentence)
-    sentence = re.sub(r"\b([Aa])(?= (?:[aeiouAEIO]))", r"\1n", sentence)
+    sentence = re.sub(r"\b([Aa])(?= (?!one\b|uni|eu)(?:[aeiouAEIO]))", r"\1n", sentence)
     sentence = re.sub(r"^[\s,;.]+|^(?:and|but|with|while|in)\s+(?=\S)", "", sentence)
     return sentence[:1].upper() + sentence[1:]

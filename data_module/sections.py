@@ -18,6 +18,10 @@ _BLANK_PHRASE = re.compile(
     + _BLANK_WORD.pattern,
     re.IGNORECASE,
 )
+_TAG = re.compile(r"[\[<]/?(findings|impression)[\]>]", re.IGNORECASE)  # [FINDINGS] ... [IMPRESSION] ...
+# Sections that are a line: which film, how, beside which others.
+_OF_FILM = re.compile(r"\W*(?:comparison|comp|technique|exam|stud|view|procedure|prior|film)", re.IGNORECASE)
+_STATEMENT = re.compile(r"\b(?:there|is|are|has|have|no|without|shows?|seen|demonstrates?)\b", re.IGNORECASE)
 _LINE_BREAK = re.compile(r"<br\s*/?>|\\n|\r\n?", re.IGNORECASE)  # as tables and web pages write it
 # Text without a heading of its own that is no description: who the patient is, how the film was taken.
 _NO_DESCRIPTION = re.compile(
@@ -127,7 +131,7 @@ def split_sections(report: str) -> Sections:
     wet read, and what an addendum says about the report, are left out. "FINDINGS AND IMPRESSION" counts as
     findings.
     """
-    report = _LINE_BREAK.sub("\n", report)
+    report = _TAG.sub(r"\n\1:\n", _LINE_BREAK.sub("\n", report))
     headings = find_headings(report)
     parts: dict[str, list[str]] = {"findings": [], "impression": []}
     preamble = report[: headings[0].start] if headings else report
@@ -167,8 +171,10 @@ def _describe(kind: str, heading: str, text: str) -> list[str]:
     first, *rest = _paragraphs(text)
     if kind == "other" and not heading.lower().lstrip().startswith("wet"):
         # Such a section is a line; one that ends with a stop, and the next begins anew.
-        _, *lines = re.split(r"(?<=[.\]_])[ \t]*\n(?=[ \t]*[A-Z])", first.strip(), maxsplit=1)
-        rest = lines + rest
+        line, *lines = re.split(r"(?<=[.\]_])[ \t]*\n(?=[ \t]*[A-Z])", first.strip(), maxsplit=1)
+        said = [part for part in split_sentences(_join_words(line))[1:] if _STATEMENT.search(part)]
+        rest = (said if _OF_FILM.match(heading) else []) + lines + rest
+    rest = [text for text in rest if not re.search(r"\bavailable\b|\bfor comparison\b", text)]
     return [found for paragraph in rest for found in _find_description(paragraph)]
 
 

@@ -73,7 +73,7 @@ def read_table(
     Raises:
         ValueError: not a text table, damaged, no rows of one width, or two columns of one name.
     """
-    text = read_text(path, where)
+    text = read_text(path, where).rstrip("\x1a")  # with which DOS ends a text
     return parse_table(text, where, path.suffix.lower(), columns, pad)
 
 

@@ -26,7 +26,7 @@ _PAIRS = {
     frozenset("ek"): {"e": "M", "k": "F"},
 }
 _UNITS = (  # in years
-    (1.0, r"y|yr|yrs|years?|yo|y/o|ans?|a[nñ]os?|anni|jahre?|j"),
+    (1.0, r"y|y\.\s?o|yr|yrs|years?|yo|y/o|ans?|a[nñ]os?|anni|jahre?|j"),
     (1 / 12, r"m|mo|mos|mon|months?|mois|meses|monate?"),
     (1 / 52.18, r"w|wk|wks|weeks?|semaines?|semanas?|wochen?"),
     (1 / 365.25, r"d|days?|jours?|d[ií]as?|tage?"),
@@ -34,7 +34,7 @@ _UNITS = (  # in years
 _AGE = re.compile(
     r"(?:aged?:?\s*)?(?P<above>>=?|≥|over\s)?\s*(?:~|about\s)?\s*(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<plus>\+?)"
     rf"[\s-]*(?:{'|'.join(f'(?P<unit{place}>{names})' for place, (_, names) in enumerate(_UNITS))})?"
-    r"(?P<rest>[\s,-]*(?:and\s+)?(?P<months>\d{1,2})\s*m(?:o|os|onths?)?)?(?P<last>\+?)(?:[\s-]*old)?[\s.]*"
+    r"(?P<rest>[\s,-]*(?:and\s+)?(?P<months>\d{1,2})\s*m(?:o|os|onths?)?)?(?P<last>\+?)(?:[\s-]*old|\s(?:or|and)\s(?:older|over|above))?[\s.]*"
 )
 
 

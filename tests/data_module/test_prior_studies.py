@@ -49,6 +49,10 @@ from data_module.sentences import split_sentences
         ("No resolution of the right effusion.", "Right effusion."),
         ("No change from prior, moderate left effusion persists.", "Moderate left effusion persists."),
         ("No change in the heart size.", ""),
+        ("No change except for a new effusion.", "An effusion."),
+        ("Apart from a new effusion, no change.", "An effusion."),
+        ("Except for removal of the tube, no change.", ""),
+        ("No change compared with 2 days ago.", ""),
         ("Small effusion without interval increase.", "Small effusion."),
         # One clause is about the past, the other about today.
         ("Effusion on ___ has resolved, and there is a new pneumothorax.", "There is a pneumothorax."),

@@ -182,7 +182,7 @@ IMPRESSION AND RECOMMENDATION|IMPRESSION AND RECOMMENDATION(S)|FINDINGS AND INTE
 FINDINGS (PA AND LATERAL)|FINDINGS CHEST|CONCLUSION/RECOMMENDATION|RESULT(S)|RESULTS|COMMENTS|OPINION|SUMMARY
 ADDITIONAL FINDINGS|Other findings|ASSESSMENT/PLAN|CHEST X-RAY FINDINGS|PEDIATRIC RADIOLOGY IMPRESSION|LUNGS
 IMPRESSION PER DR. ___|ATTENDING PHYSICIAN'S READ|IMPRESSION (FINAL), 5:30 PM|Final impression|**IMPRESSION
-PERTINENT NEGATIVES|MISCELLANEOUS|RADIOLOGY REPORT|FINAL ADDENDUM|FINAL IMPRESION|IMPRESSION ___|Impression(s)
+IMP|IMPRESSION -|PERTINENT NEGATIVES|MISCELLANEOUS|RADIOLOGY REPORT|FINAL ADDENDUM|FINAL IMPRESION|IMPRESSION ___|Impression(s)
 FRONTAL CHEST RADIOGRAPH ___ AT 5:30 A.M.|PORTABLE CHEST, 12/03/2012 05:30 HOURS|TWO VIEWS OF THE CHEST
 AP CHEST 5:30 A.M., ___|CHEST, PA AND LATERAL, ___ AT 17:45|X-RAY CHEST PA VIEW"""
 BEFORE = (
@@ -233,6 +233,11 @@ def test_every_sentence_of_a_description_is_in_a_section(seed):
     [
         # A description on the line below a section that is a line.
         ("COMPARISON: None.\nThe heart is large.\nIMPRESSION: A b.", "The heart is large.", "A b."),
+        ("COMPARISON: Film of ___. There is a new effusion.", "There is a new effusion.", ""),
+        ("COMPARISON: None. No prior films are available.\nFINDINGS: A b.", "A b.", ""),
+        ("[FINDINGS] Effusion. [IMPRESSION] Small.", "Effusion.", "Small."),
+        ("FINDINGS:Effusion.IMPRESSION:Small.", "Effusion.", "Small."),
+        ("CLINICAL HISTORY/FINDINGS: Effusion.", "Effusion.", ""),
         ("HISTORY: Cough.\nFever since May.\nIMPRESSION: A b.", "", "A b."),
         ("INDICATION: Cough.\nHeart: Enlarged.\nLungs: Clear.", "Heart: Enlarged. Lungs: Clear.", ""),
         # In capitals throughout, and with the line breaks lost.
