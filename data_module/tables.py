@@ -18,7 +18,7 @@ import pandas as pd
 
 from data_module.findings import FINDINGS
 
-MAX_TABLE_BYTES = 2**29  # unpacked; the largest table of MIMIC has about 80 MB
+MAX_TABLE_BYTES = 2**29  # of a packed one; the largest table of MIMIC has about 80 MB
 csv.field_size_limit(2**27)  # characters of a cell; csv's own limit is less than a long report
 _SEPARATORS = ",;\t|"
 _SAMPLE = 200  # rows by which the separator is found
@@ -80,7 +80,7 @@ def read_table(
 def read_text(path: Path, where: str) -> str:
     """A text file: UTF-8, UTF-16, UTF-32 or Windows-1252, without its byte order mark, perhaps gzipped."""
     try:
-        content = read_at_most(path, MAX_TABLE_BYTES)
+        content = read_at_most(path)
     except FileNotFoundError:
         raise ValueError(f"{where}: no such file") from None
     except OSError as error:
@@ -90,12 +90,10 @@ def read_text(path: Path, where: str) -> str:
     elif path.suffix.lower() == ".gz" and content:
         what = _name_other(content)
         raise ValueError(f"{where}: {_DAMAGED}" + (f" (it is {what})" if what else ""))
-    if len(content) > MAX_TABLE_BYTES:
-        raise ValueError(f"{where}: more than {MAX_TABLE_BYTES:,} bytes unpacked, which no table here has")
     return _decode(content, where)
 
 
-def read_at_most(path: Path, limit: int) -> bytes:
+def read_at_most(path: Path, limit: int | None = None) -> bytes:
     """The content of a plain file, of which at most one byte more than `limit` is read.
 
     Raises:
@@ -104,7 +102,7 @@ def read_at_most(path: Path, limit: int) -> bytes:
     if path.exists() and not path.is_file():
         raise OSError("a folder, not a file" if path.is_dir() else "a pipe, socket or device, not a file")
     with path.open("rb") as file:
-        return file.read(limit + 1)
+        return file.read(-1 if limit is None else limit + 1)
 
 
 def _unpack(content: bytes, where: str) -> bytes:
@@ -113,7 +111,9 @@ def _unpack(content: bytes, where: str) -> bytes:
         out = unpacker.decompress(content, MAX_TABLE_BYTES + 1)
     except zlib.error:
         raise ValueError(f"{where}: {_DAMAGED}") from None
-    if not unpacker.eof and len(out) <= MAX_TABLE_BYTES:
+    if len(out) > MAX_TABLE_BYTES:
+        raise ValueError(f"{where}: more than {MAX_TABLE_BYTES:,} bytes unpacked, which no table here has")
+    if not unpacker.eof:
         raise ValueError(f"{where}: {_DAMAGED}")
     return out
 

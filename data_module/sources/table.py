@@ -5,8 +5,6 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,13 +12,13 @@ import pandas as pd
 from data_module.findings import Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import join_sections
+from data_module.sources.config import TableConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
 from data_module.sources.label_columns import find_label_columns
 from data_module.sources.label_map import LabelMap, merge_codes
 from data_module.sources.output import (
-    OutputConfig,
     begin_folder,
     content_settings,
     count_values,
@@ -31,41 +29,6 @@ from data_module.sources.output import (
 from data_module.sources.table_rows import Row, RowParser
 from data_module.splits import split_by_patient
 from data_module.tables import quote_columns, read_table
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableConfig(OutputConfig):
-    """A table of films and, where it has them, reports and labels."""
-
-    table: Path
-    """CSV file, one row a film; what separates its cells (comma, semicolon, tab) is found by looking."""
-    images: Path
-    """Folder that the image column's paths start from."""
-    image_column: str = "image"
-    """Path of the film under --images."""
-    patient_column: str = "patient_id"
-    """Patient id: the split and the choice of references go by it."""
-    report_column: str = ""
-    """Free text; rows where it is empty get a report built from their labels. "" if the table has none."""
-    labels_column: str = ""
-    """One column of labels, several joined by --label-separator; "" if each label is a column of 1, 0 and -1,
-    named like one of the 14 findings or of their synonyms."""
-    label_separator: str = "|"
-    """Between the labels of one film."""
-    label_map: Path | None = None
-    """JSON or CSV of label -> finding, over the built-in names (NIH, COVID, CheXpert)."""
-    view_column: str = ""
-    """PA, AP and the like. "" if the table has none."""
-    sex_column: str = ""
-    """F or M, or the word for it in any of many languages; what is unclear stays empty and is counted."""
-    age_column: str = ""
-    """Years: 63, 063Y, 63 years, 6 months, 90+; what is unclear stays empty and is counted."""
-    study_column: str = ""
-    """Study id; "" takes the image's name."""
-    source_column: str = ""
-    """Name of each row's data set; "" takes --source-name."""
-    source_name: str = "csv"
-    """Goes into the `source` column."""
 
 
 def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsFolder | None:

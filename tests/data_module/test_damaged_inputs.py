@@ -15,10 +15,11 @@ from PIL import Image
 
 from data_module.__main__ import main as describe
 from data_module.pairs import PairsFolder, write_pairs
+from data_module.sources.config import TableConfig
 from data_module.sources.mimic_files import ReportError, ReportZip
 from data_module.sources.open_i_reports import parse_report, read_reports, unpack_films
 from data_module.sources.output import hash_file
-from data_module.sources.table import TableConfig, prepare_table
+from data_module.sources.table import prepare_table
 
 NUM_REPORTS = 39
 

@@ -10,9 +10,10 @@ from PIL import Image
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.labeler import label_reports
 from data_module.pairs import PairsFolder, write_pairs
+from data_module.sources.config import TableConfig
 from data_module.sources.label_map import LabelMap
 from data_module.sources.patient_fields import SexColumn, read_age
-from data_module.sources.table import TableConfig, prepare_table
+from data_module.sources.table import prepare_table
 
 
 def prepare(folder, rows, **options):

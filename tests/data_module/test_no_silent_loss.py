@@ -16,9 +16,10 @@ from PIL import Image
 
 from data_module.findings import FINDINGS
 from data_module.pairs import write_pairs
+from data_module.sources.config import OpenIConfig, TableConfig
 from data_module.sources.mimic_tables import Tables, join_tables
-from data_module.sources.open_i import OpenIConfig, prepare_open_i
-from data_module.sources.table import TableConfig, prepare_table
+from data_module.sources.open_i import prepare_open_i
+from data_module.sources.table import prepare_table
 from evaluation.inputs.rows import match_reports
 
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

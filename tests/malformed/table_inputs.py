@@ -17,15 +17,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from data_module.config import PlanConfig
 from data_module.description import describe_folder
 from data_module.findings import FINDINGS
 from data_module.labeler import label_table
 from data_module.pairs import PairsFolder, write_pairs
-from data_module.sampling_plan import PlanConfig, SamplingPlan
+from data_module.sampling_plan import SamplingPlan
+from data_module.sources.config import MimicConfig, OpenIConfig, TableConfig
 from data_module.sources.label_map import LabelMap
-from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
-from data_module.sources.open_i import OpenIConfig, prepare_open_i
-from data_module.sources.table import TableConfig, prepare_table
+from data_module.sources.mimic_cxr import prepare_mimic
+from data_module.sources.open_i import prepare_open_i
+from data_module.sources.table import prepare_table
 from evaluation.inputs.plain_folder import open_folder
 from evaluation.inputs.rows import match_reports
 
