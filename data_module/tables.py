@@ -5,6 +5,7 @@ No message holds a cell: a table without a header, or with its columns shifted, 
 
 import codecs
 import csv
+import gzip
 import io
 import re
 import sys
@@ -106,15 +107,14 @@ def read_at_most(path: Path, limit: int | None = None) -> bytes:
 
 
 def _unpack(content: bytes, where: str) -> bytes:
-    unpacker, out = zlib.decompressobj(wbits=31), b""
     try:
-        out = unpacker.decompress(content, MAX_TABLE_BYTES + 1)
-    except zlib.error:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            out = file.read(MAX_TABLE_BYTES + 1)
+            whole = not file.read(1)  # to the end, where the sum is checked
+    except (OSError, EOFError, zlib.error):
         raise ValueError(f"{where}: {_DAMAGED}") from None
-    if len(out) > MAX_TABLE_BYTES:
+    if not whole or len(out) > MAX_TABLE_BYTES:
         raise ValueError(f"{where}: more than {MAX_TABLE_BYTES:,} bytes unpacked, which no table here has")
-    if not unpacker.eof:
-        raise ValueError(f"{where}: {_DAMAGED}")
     return out
 
 
