@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 
 from data_module.card import card_head
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
-from data_module.tables import check_rows, normalise_name, quote_cell, quote_columns, quote_name, read_text
+from data_module.quoting import normalise_name, quote_cell, quote_columns, quote_name
+from data_module.tables import check_rows, read_text
 from runtime.files import write_atomic
 
 TEXT_COLUMNS = ("file_name", "report", "findings_section", "impression_section", "patient_id", "study_id")

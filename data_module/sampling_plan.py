@@ -9,8 +9,9 @@ import numpy as np
 from data_module.config import PlanConfig
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder
+from data_module.quoting import quote_columns
 from data_module.references import ReferenceIndex
-from data_module.tables import find_column, quote_columns, read_table, read_text
+from data_module.tables import find_column, read_table, read_text
 
 MAX_PROMPT = 10_000  # characters: a long report has 3,000
 

@@ -8,7 +8,8 @@ import pandas as pd
 from data_module.findings import FINDINGS
 from data_module.labeler.aggregation import label_reports
 from data_module.pairs import refuse_contract_name
-from data_module.tables import quote_columns, read_table
+from data_module.quoting import quote_columns
+from data_module.tables import read_table
 
 REPORT_COLUMN = "report"
 

@@ -17,7 +17,8 @@ from data_module.findings import (
     check_labels,
     settle_no_finding,
 )
-from data_module.tables import find_column, hide, quote_columns, read_table, read_text
+from data_module.quoting import hide, quote_columns
+from data_module.tables import find_column, read_table, read_text
 
 Codes = dict[str, float]  # finding -> certainty
 MAX_LABEL = 40  # characters of a label

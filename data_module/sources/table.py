@@ -11,6 +11,7 @@ import pandas as pd
 
 from data_module.findings import Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
+from data_module.quoting import quote_columns
 from data_module.sections import join_sections
 from data_module.sources.config import TableConfig
 from data_module.sources.conversion import convert_films
@@ -28,7 +29,7 @@ from data_module.sources.output import (
 )
 from data_module.sources.table_rows import Row, RowParser
 from data_module.splits import split_by_patient
-from data_module.tables import quote_columns, read_table
+from data_module.tables import read_table
 
 
 def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsFolder | None:

@@ -12,7 +12,7 @@ from data_module.decoding import is_dicom
 from data_module.findings import FINDINGS
 from data_module.labeler import label_reports
 from data_module.pairs import COLUMNS, METADATA, PairsFolder
-from data_module.tables import quote_name
+from data_module.quoting import quote_name
 from evaluation.inputs.rows import find_decoder_tokens, read_captions, spell_alike
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")

@@ -10,7 +10,8 @@ import pandas as pd
 
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import PairsFolder
-from data_module.tables import find_column, quote_columns, quote_name, read_table
+from data_module.quoting import quote_columns, quote_name
+from data_module.tables import find_column, read_table
 
 DEFAULT_REPORTS = "heldout_reports.csv"  # in the synthetic folder: image -> report on the real held-out films
 NAME_COLUMNS = (

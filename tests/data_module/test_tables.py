@@ -9,9 +9,10 @@ import pytest
 
 from data_module.config import PlanConfig
 from data_module.labeler import label_table
+from data_module.quoting import quote_cell, quote_columns
 from data_module.sampling_plan import MAX_PROMPT, SamplingPlan, read_prompts
 from data_module.sources.label_map import LabelMap
-from data_module.tables import parse_table, quote_cell, quote_columns, read_table
+from data_module.tables import parse_table, read_table
 from evaluation.inputs.rows import find_decoder_tokens, read_captions
 
 ROWS = [
