@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from data_module.decoding import FilmError
+from data_module.film_types import FilmError
 from data_module.headings import known_kind
 from data_module.sections import Sections, join_sections
 from data_module.sources.archives import iterate_members
