@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from data_module.film_types import FilmError
+from data_module.film_types import FilmError, check_file
 from data_module.headings import known_kind
 from data_module.sections import Sections, join_sections
 from data_module.sources.archives import iterate_members
@@ -91,9 +91,11 @@ def _iterate_files(archive: Path) -> Iterator[tuple[str, bytes | str]]:
 
 def _read_file(folder: Path, path: Path) -> bytes | str:
     try:
-        return _limit(read_at_most(resolve_inside(folder, str(path.relative_to(folder))), MAX_REPORT_BYTES))
-    except FilmError as error:
-        return str(error)
+        inside = resolve_inside(folder, str(path.relative_to(folder)))
+        check_file(inside)
+        return _limit(read_at_most(inside, MAX_REPORT_BYTES))
+    except FilmError as error:  # the file's name stands beside the reason
+        return str(error).rpartition(": ")[2].removesuffix(", not a film")
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
 
