@@ -136,7 +136,8 @@ class ReportTableConfig:
     split: str = "test"
     """Its split: train, validation or test."""
     out: Path = setting(Path("reports.csv"), identity=False)
-    """Table to write: study_id, file_name, report, warning. Beside it, skipped.csv: what was unreadable."""
+    """Table to write: study_id, file_name, report, warning. Beside reports.csv stand reports.provenance.json,
+    and in reports.skipped.csv what was unreadable."""
     reconstruct: bool = False
     """Encode and decode the reports of --data instead of reading films; needs --language only."""
     max_films: int = 0

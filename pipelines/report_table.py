@@ -1,6 +1,9 @@
 """Rows of films, or of reports, -> the table of generated reports; a killed job goes on where it stopped."""
 
 import dataclasses
+import glob
+import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from data_module.pairs import PairsFolder
+from data_module.pairs import PairsFolder, refuse_contract_name
 from pipelines.config import ReportTableConfig
 from pipelines.report_rows import Process, read_films, reconstruct
 from pipelines.report_writer import open_codec, open_report_writer
@@ -19,6 +22,7 @@ from runtime.config import to_dict
 from runtime.devices import pick_device
 from runtime.files import write_atomic
 from runtime.generators import make_generator
+from runtime.provenance import provenance_record
 
 
 @torch.no_grad()
@@ -30,8 +34,8 @@ def write_reports(config: ReportTableConfig) -> None:
     """
     if config.batch_size < 1:
         raise ValueError(f"--batch-size {config.batch_size}: must be at least 1")
-    if not config.image and config.out.exists() and not config.overwrite:
-        raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
+    if not config.image:
+        refuse_contract_name(config.out, "--out")
     table = list_rows(config)
     process, identity = open_process(config)
     if config.image:
@@ -46,10 +50,17 @@ def write_reports(config: ReportTableConfig) -> None:
     def process_batch(first: int, rows: pd.DataFrame) -> list[Sequence[str]]:
         return process(rows, draw_generators(config, range(first, first + len(rows))))
 
-    log = log_path(config.out, describe_job(config, table, identity))
+    job = describe_job(config, table, identity)
+    log = log_path(config.out, job)
+    if is_finished(config, job, log):
+        print(f"{config.out} is finished; --overwrite writes it anew")
+        return
     results = process_in_batches(table, config.batch_size, log, process_batch, unit="report")
     write_results(config.out, table, pd.DataFrame(results, columns=["report", "warning", "skipped"]))
-    log.unlink()
+    record = {**provenance_record(job["config"]), "job": hash_job(job), "models": identity}
+    write_atomic(beside(config.out, "provenance.json"), json.dumps(record, indent=2) + "\n")
+    for rest in config.out.parent.glob(f".{glob.escape(config.out.name)}.*.partial"):  # and of other settings
+        rest.unlink()
 
 
 def open_process(config: ReportTableConfig) -> tuple[Process, list[str]]:
@@ -90,10 +101,41 @@ def draw_generators(config: ReportTableConfig, places: range) -> list[torch.Gene
     return [make_generator(config.seed, place, device=pick_device()) for place in places]
 
 
+def beside(out: Path, name: str) -> Path:
+    """A file that goes with the table: reports.csv, skipped.csv -> reports.skipped.csv. A folder may hold
+    several tables, and a pairs folder has files of these names."""
+    return out.with_name(f"{out.stem}.{name}")
+
+
+def hash_job(job: dict[str, object]) -> str:
+    """Short hash of everything that decides the reports."""
+    return hashlib.sha256(json.dumps(job).encode()).hexdigest()[:16]
+
+
+def is_finished(config: ReportTableConfig, job: dict[str, object], log: Path) -> bool:
+    """Whether --out holds the reports of this very job.
+
+    Raises:
+        ValueError: it holds something else, and --overwrite is not given.
+    """
+    if config.overwrite or not config.out.exists() or log.is_file():
+        return False
+    try:
+        before = json.loads(beside(config.out, "provenance.json").read_text())["job"]
+    except (OSError, ValueError, KeyError, TypeError):
+        before = ""
+    if before != hash_job(job):
+        raise ValueError(
+            f"--out {config.out} is there already, made with other settings, films or models: name another "
+            "file or use --overwrite"
+        )
+    return True
+
+
 def describe_job(config: ReportTableConfig, table: pd.DataFrame, identity: list[str]) -> dict[str, object]:
     """Everything that decides the reports."""
     return {
-        "config": to_dict(dataclasses.replace(config, overwrite=False)),
+        "config": to_dict(dataclasses.replace(config, overwrite=False, dry_run=False)),
         "models": identity,
         "rows": table.drop(columns="path").to_csv(index=False),
         "sizes": [path.stat().st_size if path.is_file() else -1 for path in table["path"]],
@@ -101,10 +143,11 @@ def describe_job(config: ReportTableConfig, table: pd.DataFrame, identity: list[
 
 
 def write_results(out: Path, table: pd.DataFrame, results: pd.DataFrame) -> None:
-    """The table of reports, and skipped.csv beside it where something could not be read."""
+    """The table of reports, and beside it a list of what could not be read, if anything."""
     columns = pd.concat([table[["study_id", "file_name"]], results], axis=1)
     failed = (columns["skipped"] != "").to_numpy()
-    skipped = out.with_name("skipped.csv")
+    skipped = beside(out, "skipped.csv")
+    skipped.unlink(missing_ok=True)
     if failed.any():
         names = columns["file_name"].fillna("").astype(str)
         item = np.where(names == "", columns["study_id"].astype(str), names)

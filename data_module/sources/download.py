@@ -43,7 +43,7 @@ def download(url: str, target: Path, part: int = PART) -> str:
     sums = target.with_name(f"{target.name}.sha256")
     if target.is_file() and sums.is_file():
         found = file_hash(target)
-        if found != sums.read_text().split()[0]:
+        if found != sums.read_text(errors="replace").partition(" ")[0].strip():
             raise ValueError(f"{target} has changed since its download: delete it and run the command again")
         return found
     remote = _ask(url)
@@ -86,8 +86,7 @@ def _fetch(url: str, partial: Path, remote: RemoteFile, part: int) -> None:
         part = max(remote.size, 1)
     facts = {"url": url, "size": remote.size, "version": remote.version, "part": part}
     progress = _progress_of(partial)
-    saved = json.loads(progress.read_text()) if progress.is_file() and partial.is_file() else {}
-    done = set(saved["done"]) if saved.get("facts") == facts else set()
+    done = _read_progress(progress, facts) if partial.is_file() else set()
     if not done:
         with partial.open("wb") as file:
             file.truncate(remote.size)
@@ -109,6 +108,15 @@ def _fetch(url: str, partial: Path, remote: RemoteFile, part: int) -> None:
                 write_atomic(progress, json.dumps({"facts": facts, "done": sorted(done)}))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_progress(path: Path, facts: Mapping[str, object]) -> set[int]:
+    """Starts of the finished parts; none where the record is of another file, or damaged."""
+    try:
+        saved = json.loads(path.read_text())
+        return set(map(int, saved["done"])) if saved["facts"] == facts else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _fetch_part(url: str, partial: Path, start: int, length: int, remote: RemoteFile) -> int:

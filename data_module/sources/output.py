@@ -4,14 +4,13 @@ import dataclasses
 import json
 import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from data_module.config import SHARES
-from data_module.pairs import METADATA
+from data_module.pairs import METADATA, PairsFolder
 from runtime.config import list_passing
 from runtime.files import file_hash, write_atomic
 from runtime.provenance import provenance_record
@@ -65,14 +64,18 @@ def read_settings(record: Path) -> dict[str, Any]:
 
 
 def _is_finished(out: Path) -> bool:
-    """Whether the table and every film it names are there; else the folder is to be made (again)."""
-    path = next((out / name for name in METADATA if (out / name).is_file()), None)
-    if path is None:
+    """Whether the whole table and every film it names are there; else the folder is to be made (again)."""
+    if not any((out / name).is_file() for name in METADATA):
         return False
-    read = pd.read_parquet if path.suffix == ".parquet" else pd.read_csv
-    names = read(path, **{"columns" if path.suffix == ".parquet" else "usecols": ["file_name"]})
-    if all((out / name).is_file() for name in names["file_name"].dropna()):
+    try:
+        table = PairsFolder.open(out).table
+        num_rows = json.loads((out / "provenance.json").read_text())["num_rows"]
+        sizes = [(out / name).stat().st_size for name in table["file_name"].dropna()]
+    except (OSError, ValueError, KeyError, TypeError):  # a half-written or damaged file, a film that is gone
+        num_rows, table, sizes = -1, (), ()
+    if num_rows == len(table) and all(sizes):
         return True
+    print(f"{out}: its table or films are not whole: made again", file=sys.stderr)
     shutil.rmtree(out / PARTS, ignore_errors=True)  # says of films that are gone that they are there
     return False
 
@@ -142,9 +145,11 @@ def refuse_skipped(skipped: Sequence[Mapping[str, str]], strict: bool) -> None:
 def hash_file(path: str | Path, flag: str) -> str:
     """Short hash of a file's content. Raises ValueError that names the flag where it cannot be read."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError("not a plain file")
         return file_hash(path)[:16]
     except OSError as error:
-        raise ValueError(f"{flag} {path}: cannot be read ({error.strerror})") from None
+        raise ValueError(f"{flag} {path}: cannot be read ({error.strerror or error})") from None
 
 
 def count_values(values: Sequence[str]) -> dict[str, int]:
