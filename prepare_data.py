@@ -28,6 +28,8 @@ from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
 from data_module.sources.open_i import OpenIConfig, prepare_open_i
 from data_module.sources.output import begin_folder, plain_config
 from data_module.sources.table import TableConfig, prepare_table
+from runtime.locks import Claim
+from runtime.shards import parse_shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         describe(config)
         return
-    if prepare(config):
+    with Claim(config.out, parse_shard(getattr(config, "shard", "0/1"))) as claim:
+        if config.overwrite and not claim.when_alone(lambda: None):
+            raise ValueError(f"--overwrite: other shards are writing --out {config.out}: end them first")
+        finished = prepare(config)
+    if finished:
         record = json.loads((config.out / "provenance.json").read_text())
         with (config.out / "skipped.csv").open(newline="") as lines:
             reasons = [line["reason"] for line in csv.DictReader(lines)]
@@ -101,7 +107,8 @@ def merge(config: MergeConfig) -> None:
     if config.dry_run:
         print(json.dumps(plain_config(config), indent=2, default=str))
         return
-    num_films = merge_shards(config)
+    with Claim(config.out):
+        num_films = merge_shards(config)
     print(f"{config.out}: {num_films:,} films joined; now run their command with this --out, no --shard")
 
 

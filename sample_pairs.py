@@ -18,12 +18,13 @@ from data_module.synthetic import OutputConfig, SyntheticFolder
 from pipelines.config import SamplerConfig
 from pipelines.pair_sampler import PairSampler
 from runtime.cli import parse_config, run_script
-from runtime.config import setting, to_dict
+from runtime.config import flatten, list_passing, setting, to_dict
 from runtime.contents import model_hash
 from runtime.dry_run import describe_run
 from runtime.files import file_hash
+from runtime.locks import Claim
 from runtime.provenance import provenance_record
-from runtime.shards import parse_shard
+from runtime.shards import spread_shard
 from vision_module import DrawingConfig
 
 
@@ -37,10 +38,6 @@ class Config:
     dry_run: bool = setting(False, identity=False)
     """Print the resolved config and stop."""
 
-
-# What does not decide the content of an item, and the models and the data, which count by their content.
-FREE = ("out", "num_pairs", "start", "shard", "overwrite", "dry_run")
-FREE += ("vision", "language", "prior", "data", "init_from")
 
 PRESETS = {
     "demo": Config(),
@@ -75,9 +72,13 @@ def main(argv: list[str] | None = None) -> None:
     hashes = {name: model_hash(folder) for name, folder in sampler.models.items()}
     settings = {**_settings(config), "batch_size": batch_size, "models": hashes, "data": plan.data_hash}
     out = output.folder(config.plan.prompt, settings)
-    folder = SyntheticFolder(out, settings, items, output.overwrite)
-    folder.fill(plan, sampler.sample, batch_size, parse_shard(output.shard), output.image_format)
-    result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
+    shard = spread_shard(output.shard)
+    with Claim(out, shard) as claim:
+        if output.overwrite and not claim.when_alone(lambda: SyntheticFolder.empty(out)):
+            raise ValueError(f"--overwrite: other shards are writing --out {out}: end them first")
+        folder = SyntheticFolder(out, settings, items, batch_size, shard)
+        folder.fill(plan, sampler.sample, output.image_format)
+        result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
     if result is None:
         print(f"{out}: {len(folder.missing())} pairs are left to other shards")
     elif len(result) <= 4:
@@ -88,13 +89,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _settings(config: Config) -> dict:
-    """The flags that decide what item i is; files count by their content."""
-    values = to_dict(config)
-    for part in ("plan", "output", "models", "drawing", "decoding"):
-        values.update(values.pop(part))
+    """The flags that decide what item i is; files count by their content, and so do models and data."""
+    values = flatten(to_dict(config), list_passing(config))
     files = (config.plan.prompts, config.plan.reference, config.models.drawing.init_film)
-    contents = {str(path): file_hash(path)[:16] for path in files if path}
-    return {**{name: value for name, value in values.items() if name not in FREE}, "files": contents}
+    contents = [file_hash(path)[:16] if path else "" for path in files]
+    return {**{name.rpartition(".")[2]: value for name, value in values.items()}, "files": contents}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ films, for the language modules) leaves file_name empty in every row.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
-from runtime.files import write_atomic
+from runtime.files import file_hash, replacing, write_atomic
 
 TEXT_COLUMNS = ("file_name", "report", "findings_section", "impression_section", "patient_id", "study_id")
 COLUMNS: tuple[str, ...] = (
@@ -241,20 +240,16 @@ def write_pairs_in_pieces(
     csv = num_rows <= MAX_CSV_ROWS
     path = root / METADATA[not csv]
     checked = (_as_stored(piece, path) for piece in pieces)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    # The table takes its place last, since a folder with metadata is a finished folder.
+    with replacing(path) as temporary:
         written = (_write_csv if csv else _write_parquet)(checked, temporary)
         assert written == num_rows, f"{written} rows came, {num_rows} were announced"
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
-    record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
-    write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
-    write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
-    write_atomic(root / "README.md", card)
-    # Last, since a folder with metadata is a finished folder.
-    temporary.replace(path)
+        skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
+        record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
+        record["table_hash"] = file_hash(temporary)[:16]
+        write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
+        write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
+        write_atomic(root / "README.md", card)
     (root / METADATA[csv]).unlink(missing_ok=True)
 
 

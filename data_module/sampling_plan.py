@@ -10,22 +10,23 @@ import pandas as pd
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
+from runtime.config import setting
 
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """What is to be drawn."""
+    """What is to be drawn. Data and files count by their content."""
 
-    data: Path | None = Path("runs/demo/data")
+    data: Path | None = setting(Path("runs/demo/data"), identity=False)
     """Pairs folder: its --split rows give the prompts, its train rows the reference films. With --prompt or
     --prompts it need not be there; the films are then drawn from text alone."""
     split: Literal["train", "validation", "test"] = "test"
     """Rows of --data that give the prompts."""
     prompt: str = ""
     """One prompt for all items, instead of those of --data."""
-    prompts: Path | None = None
+    prompts: Path | None = setting(None, identity=False)
     """File of prompts: .txt with one a line, or .csv with a column `prompt`."""
-    reference: Path | None = None
+    reference: Path | None = setting(None, identity=False)
     """One reference film for all items, instead of one of the same findings for each."""
     no_reference: bool = False
     """Text alone: no reference film."""

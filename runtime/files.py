@@ -92,11 +92,20 @@ def is_leftover(path: Path) -> bool:
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
-def remove_leftovers(folder: Path, recursive: bool = False) -> None:
-    """Delete unfinished files of killed processes. The caller knows that no other process is writing."""
-    for path in (folder.rglob if recursive else folder.glob)(".*.tmp"):
+def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
+    """Delete unfinished files of killed processes ("**/.*.tmp": in subfolders too). The caller knows that no
+    other process is writing."""
+    for path in folder.glob(pattern):
         if is_leftover(path):
             path.unlink(missing_ok=True)
+
+
+def is_size(path: Path, num_bytes: Any) -> bool:
+    """Whether a file is there and has this size."""
+    try:
+        return path.is_file() and path.stat().st_size == num_bytes
+    except OSError:
+        return False
 
 
 def file_hash(path: str | Path) -> str:

@@ -1,12 +1,11 @@
 """Many films -> the images of a pairs folder: in processes, in shards, and on from where a killed run was.
 
-The films lie on a fixed grid of blocks. A finished block leaves one small file in `.parts/`, after its films
-are on the disk, which says what of it failed and why. Which process or machine made a block shows nowhere,
+The films lie on a fixed grid of blocks. A finished block is noted in `.parts/` (`runtime.ledger`), after its
+films are on the disk, with what of it failed and why. Which process or machine made a block shows nowhere,
 so the folder is the same for any number of workers, shards and restarts.
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -19,11 +18,11 @@ from tqdm import tqdm
 from data_module.sources.film_block import Job, convert_block
 from data_module.sources.films import FilmFormat, estimate_bytes
 from data_module.sources.output import PARTS, OutputConfig, remove_rests
-from runtime.files import write_atomic
+from runtime.files import is_size, show_bytes
+from runtime.ledger import BlockLedger
 from runtime.shards import parse_shard
 from runtime.workers import run_in_workers
 
-PLAN = "plan.txt"  # hash of the films that the blocks stand for
 BLOCK = 64  # films; what a kill can lose, and what a worker takes at a time
 
 
@@ -40,15 +39,16 @@ class FilmConversion:
     film: FilmFormat
     jobs: Callable[[range], Sequence[Job]]
     num_films: int
+    shard: tuple[int, int] = (0, 1)
 
-    def run(self, num_workers: int, shard: tuple[int, int] = (0, 1)) -> None:
+    def run(self, num_workers: int) -> None:
         """Convert the blocks of this shard that are not finished yet.
 
         Raises:
             ValueError: too little disk space, or a worker process died.
         """
-        mine = range(shard[0], self._num_blocks, shard[1])
-        missing = [block for block in mine if not self._part(block).is_file()]
+        mine = self.ledger.mine(self._num_blocks)
+        missing = [block for block in mine if not self._is_whole(block)]
         total = sum(len(self._films(block)) for block in mine)
         to_do = sum(len(self._films(block)) for block in missing)
         self._check_disk(to_do)
@@ -57,20 +57,16 @@ class FilmConversion:
             work = partial(convert_block, self.out, self.film)
             tasks = ((self._films(block), self.jobs(self._films(block))) for block in missing)
             with closing(run_in_workers(work, tasks, min(num_workers, len(missing)))) as results:
-                for number, failed in results:
-                    write_atomic(self._part(missing[number]), json.dumps(failed, sort_keys=True) + "\n")
+                for number, outcomes in results:
+                    self.ledger.write(missing[number], {str(film): what for film, what in outcomes.items()})
                     bar.update(len(self._films(missing[number])))
 
     def _check_disk(self, num_films: int) -> None:
-        needed = estimate_bytes(num_films, self.film) / 1e9
-        free = (
-            shutil.disk_usage(next(path for path in (self.out, *self.out.parents) if path.is_dir())).free
-            / 1e9
-        )
+        needed = estimate_bytes(num_films, self.film)
+        free = shutil.disk_usage(next(path for path in (self.out, *self.out.parents) if path.is_dir())).free
         if needed > free:
-            raise ValueError(
-                f"--out {self.out}: {num_films:,} films need about {needed:.1f} GB, free: {free:.1f} GB"
-            )
+            sizes = f"about {show_bytes(needed)}, free: {show_bytes(free)}"
+            raise ValueError(f"--out {self.out}: {num_films:,} films need {sizes}")
 
     def check_plan(self) -> None:
         """Forget what an earlier run left of other films, where the input has changed since: outcomes, and
@@ -78,16 +74,15 @@ class FilmConversion:
         digest = hashlib.sha256()
         for job in self._all_jobs():
             digest.update(f"{job.source}\0{job.target}\n".encode())
-        path = self.out / PARTS / PLAN
-        if path.is_file() and path.read_text() == digest.hexdigest():
+        plan = {"films": digest.hexdigest()}
+        if self.ledger.read_identity() == plan:
             return
         targets = {job.target for job in self._all_jobs()}
         for film in (self.out / "images").rglob("*.*"):
             if film.is_file() and film.relative_to(self.out).as_posix() not in targets:
                 film.unlink()
-        for part in path.parent.glob("films-*.json"):
-            part.unlink(missing_ok=True)
-        write_atomic(path, digest.hexdigest())
+        self.ledger.forget()
+        self.ledger.begin(plan)
 
     def _all_jobs(self) -> Iterator[Job]:
         for block in range(self._num_blocks):
@@ -95,15 +90,22 @@ class FilmConversion:
 
     def num_missing(self) -> int:
         """Films in blocks that no shard has finished."""
-        blocks = (block for block in range(self._num_blocks) if not self._part(block).is_file())
-        return sum(len(self._films(block)) for block in blocks)
+        return sum(len(self._films(block)) for block in self.ledger.missing(range(self._num_blocks)))
 
     def failures(self) -> dict[int, str]:
         """Number of a film -> why it could not be converted, of all blocks."""
-        failed: dict[int, str] = {}
-        for block in range(self._num_blocks):
-            failed |= {int(place): why for place, why in json.loads(self._part(block).read_text()).items()}
-        return failed
+        records = (self.ledger.read(block) or {} for block in range(self._num_blocks))
+        entries = (entry for record in records for entry in record.items())
+        return {int(film): what for film, what in entries if isinstance(what, str)}
+
+    def _is_whole(self, block: int) -> bool:
+        """Whether a block was done and all its films are there in their size."""
+        record = self.ledger.read(block)
+        if record is None or len(record) != len(self._films(block)):
+            return False
+        jobs = zip(self._films(block), self.jobs(self._films(block)), strict=True)
+        sizes = ((record.get(str(film)), self.out / job.target) for film, job in jobs)
+        return all(isinstance(size, str) or is_size(path, size) for size, path in sizes)
 
     @property
     def _num_blocks(self) -> int:
@@ -112,8 +114,10 @@ class FilmConversion:
     def _films(self, block: int) -> range:
         return range(block * BLOCK, min((block + 1) * BLOCK, self.num_films))
 
-    def _part(self, block: int) -> Path:
-        return self.out / PARTS / f"films-{block:06d}.json"
+    @property
+    def ledger(self) -> BlockLedger:
+        """The finished blocks: number of a film -> its size in bytes, or why it failed."""
+        return BlockLedger(self.out / PARTS, self.shard)
 
 
 def convert_films(
@@ -125,9 +129,9 @@ def convert_films(
         Film number -> why it could not be converted, or None while blocks of other shards are missing.
     """
     shard = parse_shard(config.shard)
-    conversion = FilmConversion(config.out, config.film_format, jobs, num_films)
+    conversion = FilmConversion(config.out, config.film_format, jobs, num_films, shard)
     conversion.check_plan()
-    conversion.run(config.num_workers, shard)
+    conversion.run(config.num_workers)
     missing = conversion.num_missing()
     if missing:
         print(
@@ -135,5 +139,5 @@ def convert_films(
             "one to finish in a shared folder closes it, and `prepare_data.py merge` joins separate folders"
         )
         return None
-    remove_rests(config.out, alone=shard == (0, 1))
+    remove_rests(config.out)
     return conversion.failures()
