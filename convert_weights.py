@@ -21,6 +21,7 @@ from diffusers import DDPMScheduler, ModelMixin
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from runtime.cli import run_script
+from runtime.files import naming, publish_folder, read_json
 from runtime.weights import load_pretrained, read_weights
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
@@ -76,7 +77,7 @@ def convert_monai(config: Config) -> tuple[VisionModel | ModelMixin, list[str]]:
     """A bundle as a model that text prompts; one of its two files as that model alone."""
     bundle = config.file if config.file.is_dir() else config.file.parent.parent
     settings = bundle / "configs" / "inference.json"
-    inference = json.loads(settings.read_text()) if settings.is_file() else {}
+    inference = read_json(settings) if settings.is_file() else {}
     shape = MonaiConfig.from_bundle(inference) if inference else MonaiConfig()
     if config.file.is_file():
         weights = read_weights(config.file, "weights of a MONAI bundle")
@@ -118,9 +119,14 @@ def main(argv: list[str] | None = None) -> None:
     model, lines = convert(config)
     # The folder appears whole or not at all.
     temporary = config.out.with_name(f".{config.out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    model.save_pretrained(temporary)
-    temporary.rename(config.out)
+    with naming(config.out):
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            model.save_pretrained(temporary)
+            publish_folder(temporary, config.out)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     print("\n".join([*lines, f"{config.out}: {type(model).__name__}"]))
 
 

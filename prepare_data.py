@@ -28,6 +28,7 @@ from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
 from data_module.sources.open_i import OpenIConfig, prepare_open_i
 from data_module.sources.output import begin_folder, plain_config
 from data_module.sources.table import TableConfig, prepare_table
+from runtime.files import read_json
 from runtime.locks import Claim
 from runtime.shards import parse_shard
 
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"--overwrite: other shards are writing --out {config.out}: end them first")
         finished = prepare(config)
     if finished:
-        record = json.loads((config.out / "provenance.json").read_text())
+        record = read_json(config.out / "provenance.json")
         with (config.out / "skipped.csv").open(newline="") as lines:
             reasons = [line["reason"] for line in csv.DictReader(lines)]
         unwanted = sum(reason.startswith("left out") for reason in reasons)

@@ -1,5 +1,6 @@
 """A picture of a pairs folder: films with their prompts and reports beside them."""
 
+import io
 import textwrap
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import matplotlib.pyplot as plt
 
 from data_module.images import read_pixels
 from data_module.pairs import PairsFolder
+from runtime.files import write_atomic
 
 WIDTH, HEIGHT, MARGIN = 4.7, 1.75, 0.06  # inches of an item, and around its film
 NUM_LINES = 12  # of text that fit beside a film
@@ -38,5 +40,7 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
         ):
             x, y = left + side + 2 * MARGIN, top - 0.118 * lines_above
             figure.text(x / width, y / height, text, va="top", linespacing=1.25, **style)
-    figure.savefig(path)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    write_atomic(path, stream.getvalue())
     plt.close(figure)

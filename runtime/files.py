@@ -16,6 +16,10 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # what a file system says
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
+class DamagedFile(ValueError):
+    """A file or folder that cannot be used; the message names it, and what to do."""
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file so that it is either the old one or the whole new one, also after a power cut.
 
@@ -114,6 +118,32 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextlib.contextmanager
+def reading(path: str | Path, what: str = "", fix: str = "") -> Iterator[None]:
+    """Any error within the block becomes a `DamagedFile` of `path`: what is damaged makes its readers, ours
+    and libraries', fail in all ways."""
+    try:
+        yield
+    except DamagedFile:
+        raise
+    except Exception as error:
+        subject = f"{path}: {what}" if what else str(path)
+        raise DamagedFile(f"{subject} cannot be read ({_reason(error)}){fix and ': '}{fix}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's message, without torch's advice to run the code in a file."""
+    if "weights_only" in str(error):
+        return "it is damaged, or holds more than tensors: code in it is never run"
+    text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    text = (
+        f"{type(error).__name__}: {text}"
+        if isinstance(error, KeyError | AttributeError | TypeError)
+        else text
+    )
+    return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
 def read_json(path: Path, fix: str = "") -> dict[str, Any]:
     """The object in a JSON file.
 
@@ -125,16 +155,16 @@ def read_json(path: Path, fix: str = "") -> dict[str, Any]:
     """
     fix = f": {fix}" if fix else ""
     if not path.is_file():  # a pipe would be waited for, for ever
-        raise ValueError(f"{path}: no such file{fix}")
+        raise DamagedFile(f"{path}: no such file{fix}")
     try:
         values = json.loads(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}){fix}") from None
+        raise DamagedFile(f"{path} cannot be read ({error.strerror}){fix}") from None
     except (ValueError, RecursionError) as error:
         place = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ValueError(f"{path} is not valid JSON (damaged{place}){fix}") from None
+        raise DamagedFile(f"{path} is not valid JSON (damaged{place}){fix}") from None
     if not isinstance(values, Mapping):
-        raise ValueError(f"{path} holds a JSON {type(values).__name__}, not an object{fix}")
+        raise DamagedFile(f"{path} holds a JSON {type(values).__name__}, not an object{fix}")
     return values
 
 

@@ -13,7 +13,8 @@ from typing import Literal
 from diffusers import StableDiffusionPipeline
 from torch import nn
 
-from runtime.weights import read_weights, reading
+from runtime.files import reading
+from runtime.weights import read_weights
 from training import ParameterGroup
 
 FILE = "pytorch_lora_weights.safetensors"

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from runtime.weights import load_pretrained, reading
+from runtime.files import reading
+from runtime.weights import load_pretrained
 
 BOS, EOS, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
 NUM_TOKENS = 77

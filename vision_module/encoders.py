@@ -20,7 +20,8 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from runtime.weights import load_pretrained, reading
+from runtime.files import reading
+from runtime.weights import load_pretrained
 from vision_module.weights.open_clip import convert_open_clip_image, convert_open_clip_text
 
 # model_type of config.json -> class. BERTs are read without their pooler, which many checkpoints lack.

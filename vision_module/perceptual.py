@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from runtime.files import reading
 from runtime.runs import model_source
-from runtime.weights import load_pretrained, read_weights, reading
+from runtime.weights import load_pretrained, read_weights
 
 # LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.
 LPIPS_NETWORKS = {
