@@ -9,30 +9,25 @@ Item i depends on (seed, i), the models and the flags, and on nothing else: a ki
 stopped, and shards of one run write into one folder.
 """
 
+import json
 import sys
 from dataclasses import dataclass, field
 
-from data_module.labeler import label_reports
-from data_module.sampling_plan import PlanConfig, SamplingPlan
-from data_module.synthetic import OutputConfig, SyntheticFolder
+from data_module.config import PlanConfig, SyntheticConfig
 from pipelines.config import SamplerConfig
-from pipelines.pair_sampler import PairSampler
 from runtime.cli import parse_config, run_script
 from runtime.config import flatten, list_passing, setting, to_dict
-from runtime.contents import model_hash
-from runtime.dry_run import describe_run
 from runtime.files import file_hash
 from runtime.locks import Claim
-from runtime.provenance import provenance_record
 from runtime.shards import spread_shard
-from vision_module import DrawingConfig
+from vision_module.config import DrawingConfig
 
 
 @dataclass(frozen=True)
 class Config:
     models: SamplerConfig = field(default_factory=SamplerConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
+    output: SyntheticConfig = field(default_factory=SyntheticConfig)
     seed: int = 0
     """Seed of prompt order, references and noise."""
     dry_run: bool = setting(False, identity=False)
@@ -41,9 +36,12 @@ class Config:
 
 PRESETS = {
     "demo": Config(),
-    # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5.
+    # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5, the first 1,000 test rows.
     "paper": Config(
-        models=SamplerConfig(drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5))
+        models=SamplerConfig(
+            drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5)
+        ),
+        plan=PlanConfig(prompt_order="table"),
     ),
     # MONAI's chest X-ray bundle: DDIM, 50 steps, guidance 7, films alone.
     "monai": Config(
@@ -57,8 +55,19 @@ PRESETS = {
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        describe_run(config, {})
-        return
+        print(json.dumps(to_dict(config), indent=2))
+    else:
+        sample(config)
+
+
+def sample(config: Config) -> None:
+    from data_module.labeler import label_reports
+    from data_module.sampling_plan import SamplingPlan
+    from data_module.synthetic import SyntheticFolder
+    from pipelines.pair_sampler import PairSampler
+    from runtime.contents import model_hash
+    from runtime.provenance import provenance_record
+
     plan = SamplingPlan(config.plan, config.seed, label_reports)
     sampler = PairSampler(config.models, config.seed)
     prompts = sampler.films.vision.prompts
@@ -70,7 +79,12 @@ def main(argv: list[str] | None = None) -> None:
     output, items = config.output, config.output.items(len(plan))
     batch_size = output.batch_size or min(32, len(items))
     hashes = {name: model_hash(folder) for name, folder in sampler.models.items()}
-    settings = {**_settings(config), "batch_size": batch_size, "models": hashes, "data": plan.data_hash}
+    settings = {
+        **_settings(config),
+        "output.batch_size": batch_size,
+        "models": hashes,
+        "data": plan.data_hash,
+    }
     out = output.folder(config.plan.prompt, settings)
     shard = spread_shard(output.shard)
     with Claim(out, shard) as claim:
@@ -90,10 +104,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def _settings(config: Config) -> dict:
     """The flags that decide what item i is; files count by their content, and so do models and data."""
-    values = flatten(to_dict(config), list_passing(config))
     files = (config.plan.prompts, config.plan.reference, config.models.drawing.init_film)
     contents = [file_hash(path)[:16] if path else "" for path in files]
-    return {**{name.rpartition(".")[2]: value for name, value in values.items()}, "files": contents}
+    return {**flatten(to_dict(config), list_passing(config)), "files": contents}
 
 
 if __name__ == "__main__":

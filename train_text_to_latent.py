@@ -10,18 +10,16 @@ Text-to-X-ray's first generator: a baseline to compare with, and a start for sam
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from data_module.pairs import PairsFolder
-from prior_model import TextLatentSource, TextToLatent, text_to_latent_losses
 from runtime.cli import parse_config, run_script
 from runtime.config import setting
 from runtime.dry_run import describe_run
-from runtime.runs import RunFolder, model_source
-from training import TrainConfig, fit, with_epochs
-from vision_module.clip import NUM_TOKENS
+from training.config import TrainConfig, with_epochs
+from vision_module.config import NUM_TOKENS
+
+if TYPE_CHECKING:
+    from prior_model.text_to_latent import TextToLatent
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,19 @@ def main(argv: list[str] | None = None) -> None:
         sizes = {"text": f"(B, {config.dry_run_width})", "latents": f"(B, {config.dry_run_latents})"}
         models = {"text_to_latent": lambda: build(config.size, config.dry_run_width, channels, size)}
         describe_run(config, models, bool(config.train.ema_decay), ("text_to_latent",), sizes)
-        return
-    # Imported late: --help and --dry-run need not wait for it.
-    from vision_module.denoiser_run import ENCODER_RUNS
+    else:
+        train(config)
+
+
+def train(config: Config) -> None:
+    import numpy as np
+    import torch
+
+    from data_module.pairs import PairsFolder
+    from prior_model.text_to_latent import TextLatentSource, text_to_latent_losses
+    from runtime.runs import RunFolder, model_source
+    from training.loop import fit
+    from vision_module.denoiser_config import ENCODER_RUNS
     from vision_module.encoding import encode_latents, encode_prompts
     from vision_module.pipeline import load_prompts
 
@@ -147,8 +155,10 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def build(size: MlpSize, text_dim: int, latent_channels: int, latent_size: int) -> TextToLatent:
+def build(size: MlpSize, text_dim: int, latent_channels: int, latent_size: int) -> "TextToLatent":
     """An untrained MLP between these widths."""
+    from prior_model.text_to_latent import TextToLatent
+
     return TextToLatent(
         text_dim=text_dim,
         latent_channels=latent_channels,

@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,25 +20,13 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.bart.modeling_bart import shift_tokens_right
 
-from language_module.decoding import DecodingConfig, generate_options
-from language_module.denoising import NO_DENOISING, Denoising, add_noise, mask_tokens
+from language_module.config import NO_DENOISING, CodecConfig, DecodingConfig, Denoising
+from language_module.decoding import generate_options
+from language_module.denoising import add_noise, mask_tokens
 from language_module.pooling import StatePooler, segment_places
 from language_module.tokenizer import normalize_report
 from runtime.files import read_json, reading
 from runtime.weights import load_part, load_pretrained
-
-
-@dataclass(frozen=True)
-class CodecConfig:
-    """What codec.json holds: how states become embeddings, and how long a report may be."""
-
-    pooling: str = "learned"
-    num_embeddings: int = 8
-    pooler_depth: int = 2
-    pooler_heads: int = 4
-    normalize: bool = True
-    segments: bool = False
-    max_tokens: int = 160
 
 
 class ReportCodec(nn.Module):

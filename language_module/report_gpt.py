@@ -8,9 +8,7 @@ et al., 2021). Stage 1 trains with the encoder frozen, stage 2 goes on with all 
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors.torch import save_file
@@ -26,7 +24,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from language_module.decoding import DecodingConfig, generate_options
+from language_module.config import DecodingConfig, GPTSize, MappingConfig
+from language_module.decoding import generate_options
 from language_module.image_encoder import ImageEncoder
 from language_module.pooling import StatePooler
 from language_module.tokenizer import normalize_report
@@ -35,36 +34,6 @@ from runtime.weights import load_part, load_pretrained
 
 CONFIG = "report_gpt.json"
 MAPPING = "mapping.safetensors"
-
-
-@dataclass(frozen=True)
-class GPTSize:
-    """Sizes of a GPT-2 that starts from scratch."""
-
-    vocab_size: int = 1024
-    """Byte-level BPE tokens, trained on the reports."""
-    dim: int = 192
-    """Width."""
-    depth: int = 4
-    """Blocks."""
-    num_heads: int = 4
-    """Attention heads."""
-    dropout: float = 0.0
-    """Dropout."""
-
-
-@dataclass(frozen=True)
-class MappingConfig:
-    """The mapping network between image features and the decoder's embeddings."""
-
-    mapping: Literal["linear", "perceiver"] = "perceiver"
-    """linear: each place of the feature map becomes a prefix token; perceiver: query tokens read the map."""
-    num_prefix: int = 16
-    """Prefix tokens of the perceiver."""
-    mapping_depth: int = 2
-    """Layers of the perceiver."""
-    mapping_heads: int = 4
-    """Attention heads of the perceiver."""
 
 
 class MappingNetwork(nn.Module):

@@ -8,7 +8,8 @@ import torch
 
 from data_module.film_check import FilmCheck, describe_maps
 from data_module.pairs import PairsFolder
-from language_module import DecodingConfig, ImageEncoder, encode_features
+from language_module.config import DecodingConfig
+from language_module.image_encoder import ImageEncoder, encode_features
 from pipelines.report_writer import Generators, ReportBatch, ReportWriter, check_distances
 from runtime.contents import model_hash
 from runtime.devices import pick_device

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from data_module.findings import FINDINGS
-from language_module import DecodingConfig
-from prior_model import PriorLossConfig
+from language_module.config import DecodingConfig
+from prior_model.config import PriorLossConfig
 from runtime.config import setting
-from training import TrainConfig
-from vision_module import DrawingConfig
-from vision_module.classifier import Augmentation
+from training.config import TrainConfig
+from vision_module.config import Augmentation, DrawingConfig
 
 
 @dataclass(frozen=True)
@@ -121,3 +120,34 @@ class PriorTrainingConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     loss: PriorLossConfig = field(default_factory=PriorLossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class ReportTableConfig:
+    """Which films get a report, by which models, and where the reports go."""
+
+    writer: WriterConfig = field(default_factory=WriterConfig)
+    image: Path | None = None
+    """One film, of any size and bit depth, DICOM included: its report is printed."""
+    images: Path | None = None
+    """Folder of films, subfolders included."""
+    data: Path = Path("runs/demo/data")
+    """Pairs folder whose films (or reports, with --reconstruct) are read where no image is named."""
+    split: str = "test"
+    """Its split: train, validation or test."""
+    out: Path = setting(Path("reports.csv"), identity=False)
+    """Table to write: study_id, file_name, report, warning. Beside it lies how it was made
+    (NAME.provenance.json) and what was unreadable (NAME.skipped.csv)."""
+    reconstruct: bool = False
+    """Encode and decode the reports of --data instead of reading films; needs --language only."""
+    max_films: int = 0
+    """Rows at most, from the first; 0 takes all."""
+    batch_size: int = 32
+    """Rows at once. Batches are always full, the last one padded: a row's report depends on no other."""
+    seed: int = 0
+    """Seed of --method sample; row i draws from (seed, i)."""
+    overwrite: bool = setting(False, identity=False)
+    """Write --out anew where it is already there."""
+    dry_run: bool = setting(False, identity=False)
+    """Print the resolved config and stop."""
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)

@@ -10,15 +10,19 @@ import torch
 from diffusers import AutoencoderKL
 
 from data_module.film_check import FilmCheck, describe_maps
-from language_module import DecodingConfig, ImageEncoder, ReportCodec, ReportGPT
+from language_module.codec import ReportCodec
+from language_module.config import DecodingConfig
+from language_module.image_encoder import ImageEncoder
+from language_module.report_gpt import ReportGPT
 from pipelines.config import WriterConfig
-from pipelines.drafts import choose_drafts
-from prior_model import CODEC, ENCODER, ReportPrior
+from pipelines.drafts import decode_drafts
+from prior_model.film_prior import CODEC, ENCODER
+from prior_model.prior import ReportPrior
 from runtime.contents import model_hash
 from runtime.devices import pick_device
 from runtime.runs import RunFolder
 from runtime.weights import load_pretrained
-from vision_module import encode_films
+from vision_module.autoencoder import encode_films
 
 Generators = Sequence[torch.Generator] | None
 
@@ -93,15 +97,7 @@ def _codec_and_prior(config: WriterConfig, run: RunFolder) -> ReportWriter:
     def write(images: torch.Tensor, decoding: DecodingConfig, generators: Generators) -> ReportBatch:
         features = read(images.to(device))
         embeddings, logits = prior(prior.standardize(features), return_findings=True)
-        if decoding.num_candidates == 1:
-            reports = codec.decode(embeddings, decoding, generators)
-        elif logits is None:
-            raise ValueError("--num-candidates needs a prior that predicts findings (--num-findings 14)")
-        else:
-            # One after another, so that a report depends on its film's own generator alone.
-            drafts = [codec.decode(embeddings, decoding, generators) for _ in range(decoding.num_candidates)]
-            drafts.append(codec.decode(embeddings))
-            reports = choose_drafts(drafts, logits.float().cpu())
+        reports = decode_drafts(codec, embeddings, logits, decoding, generators)
         return ReportBatch(reports, check_distances(check, features))
 
     return ReportWriter(film_size, write, (language, run.model_dir, folder))

@@ -11,6 +11,7 @@ import tyro
 from runtime.config import from_dict
 from runtime.files import read_json
 from runtime.runs import is_finished
+from runtime.threads import settle_threads
 
 Config = TypeVar("Config")
 
@@ -76,6 +77,7 @@ def _replay(default: Config, path: Path) -> Config:
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's main: bad input ends with one line and exit code 2, Ctrl-C with 130."""
+    settle_threads()
     try:
         main()
     except (ValueError, OSError) as error:

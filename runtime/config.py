@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import dacite
+
 _IDENTITY = "identity"
 
 
@@ -59,28 +61,33 @@ def list_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def from_dict(default: Any, values: dict[str, Any], where: str) -> Any:
-    """`default` (a dataclass instance) with the values of a saved config. Unknown keys are an error.
+    """`default` (a dataclass instance) with the values of a saved config.
 
     Args:
         where: the file the values came from, for the message.
+
+    Raises:
+        ValueError: a setting that there is not, or a value of another type.
     """
-    known = {field.name: field for field in dataclasses.fields(default)}
     if not isinstance(values, dict):
-        raise ValueError(f"{where}: settings are missing or damaged; known: {', '.join(known)}")
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ValueError(f"{where}: unknown setting(s) {', '.join(unknown)}; known: {', '.join(known)}")
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        current = getattr(default, name)
-        if dataclasses.is_dataclass(current):
-            value = from_dict(current, value, where)
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(value, str) and ("Path" in str(known[name].type)):
-            value = Path(value)
-        changes[name] = value
+        raise ValueError(f"{where}: settings are missing or damaged")
+    reading = dacite.Config(strict=True, cast=[tuple], type_hooks={Path: _as_path})
     try:
-        return dataclasses.replace(default, **changes)
-    except TypeError as error:  # a number in the place of a text, which a check of the class compares
-        raise ValueError(f"{where}: a setting of the wrong kind ({error})") from None
+        return dacite.from_dict(type(default), _merge(to_dict(default), values), reading)
+    except dacite.UnexpectedDataError as error:
+        raise ValueError(f"{where}: unknown setting(s) {', '.join(sorted(error.keys))}") from None
+    except (dacite.DaciteError, TypeError) as error:  # TypeError: of a check of the class
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _as_path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) else value
+
+
+def _merge(start: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`start` with the changes, within its parts too."""
+    merged = dict(start)
+    for name, value in changes.items():
+        within = isinstance(value, dict) and isinstance(start.get(name), dict)
+        merged[name] = _merge(start[name], value) if within else value
+    return merged

@@ -6,16 +6,15 @@ other, or the adapter alone (`load_lora_weights` of plain diffusers reads it) be
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from runtime.files import reading
 from runtime.weights import read_weights
-from training import ParameterGroup
+from training.optimizer import ParameterGroup
+from vision_module.config import LoraConfig
 
 FILE = "pytorch_lora_weights.safetensors"
 _UNET_LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -24,46 +23,6 @@ _TEXT_LAYERS = {
     "bert": ["query", "key", "value"],
     "roberta": ["query", "key", "value"],
 }
-
-
-@dataclass(frozen=True)
-class LoraConfig:
-    """Low-rank adapters in the place of full fine-tuning."""
-
-    lora: bool = False
-    """Train adapters of the U-Net's attention; every other weight stays as it is."""
-    lora_rank: int = 16
-    """Rank of the U-Net's adapters."""
-    lora_alpha: int = 32
-    """Their scale is alpha / rank."""
-    lora_dropout: float = 0.1
-    """Dropout before them."""
-    lora_rate_factor: float = 0.3
-    """Their learning rate, as a share of --learning-rate."""
-    lora_weight_decay: float = 0.25
-    """Their weight decay."""
-    lora_text_encoder: bool = False
-    """Train adapters of the text encoder's attention too; texts are then encoded in every step."""
-    text_rank: int = 8
-    """Rank of the text encoder's adapters."""
-    text_alpha: int = 16
-    """Their scale is alpha / rank."""
-    text_dropout: float = 0.05
-    """Dropout before them."""
-    text_rate_factor: float = 0.05
-    """Their learning rate, as a share of --learning-rate."""
-    text_weight_decay: float = 0.08
-    """Their weight decay."""
-    lora_export: Literal["merged", "adapter"] = "merged"
-    """Save a whole merged model, or the adapters alone beside the names of the models they belong to."""
-
-
-def check_lora(config: LoraConfig, init_from: str) -> None:
-    """Raise ValueError for flags that have no meaning without others."""
-    if config.lora_text_encoder and not config.lora:
-        raise ValueError("--lora-text-encoder goes with --lora")
-    if config.lora and not init_from:
-        raise ValueError("--lora adapts a trained U-Net: pass --init-from FOLDER")
 
 
 def add_adapters(unet: nn.Module, text_encoder: nn.Module, config: LoraConfig) -> Sequence[ParameterGroup]:

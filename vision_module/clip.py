@@ -3,7 +3,6 @@
 import re
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,26 +12,10 @@ from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPMode
 
 from runtime.files import reading
 from runtime.weights import load_pretrained
+from vision_module.config import NUM_TOKENS, ClipConfig
 
 BOS, EOS, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
-NUM_TOKENS = 77
 TRAINING_WORDS = "training_words"  # a name of our own in tokenizer_config.json
-
-
-@dataclass(frozen=True)
-class ClipConfig:
-    """Architecture of a CLIP trained from scratch."""
-
-    init_from: str = ""
-    """Folder or hub name of a CLIPModel to fine-tune; empty trains from scratch."""
-    vocab_size: int = 2048
-    """Size of the tokenizer trained on the reports."""
-    width: int = 128
-    """Width of both transformers; equal, so that pooled text and reference can be fused."""
-    num_layers: int = 3
-    """Layers of each transformer."""
-    patch_size: int = 8
-    """Pixels of a vision patch."""
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:

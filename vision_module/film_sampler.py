@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from data_module.images import load_images
-from runtime.config import setting
 from vision_module.autoencoder import decode_latents, encode_films
+from vision_module.config import DrawingConfig
 from vision_module.pipeline import VisionModel
 from vision_module.sampling import denoise, draw_noise, left_timesteps, make_solver
 
@@ -23,45 +21,6 @@ def check_latents(latents: torch.Tensor) -> torch.Tensor:
             "--mixed-precision no may help, or the model is damaged"
         )
     return latents
-
-
-@dataclass(frozen=True)
-class DrawingConfig:
-    """How films are drawn from the noise."""
-
-    solver: str = "dpm-solver++"
-    """dpm-solver++, ddim, pndm, unipc or euler."""
-    num_inference_steps: int = 15
-    """Steps of the solver."""
-    guidance_scale: float = 3.0
-    """Classifier-free guidance; 1 is the conditional model alone."""
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    """LOW HIGH: guidance acts at noise levels between these; 0 is the finished film, 1 pure noise."""
-    init_film: Path | None = setting(None, identity=False)
-    """Image to image: start every film from this one, noised to the level of --strength."""
-    init_from: str = setting("", identity=False)
-    """Run of train_text_to_latent.py: start from the latents that it reads off each prompt."""
-    strength: float = 0.8
-    """Share of the steps taken from --init-film or --init-from; less keeps more of the start, and 0 decodes
-    the start as it is: the film of the text-to-latent baseline."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the denoiser, the autoencoder and the prior."""
-    truncate_prompts: bool = False
-    """Use the beginning of a prompt that is longer than the text encoder reads."""
-
-    def __post_init__(self) -> None:
-        low, high = self.guidance_interval
-        for flag, wrong, need in (
-            (f"num-inference-steps {self.num_inference_steps}", self.num_inference_steps < 1, "at least 1"),
-            (f"guidance-interval {low} {high}", not 0 <= low < high <= 1, "0 <= LOW < HIGH <= 1"),
-            (f"strength {self.strength}", not 0 <= self.strength <= 1, "0 to 1"),
-        ):
-            if wrong:
-                raise ValueError(f"--{flag}: must be {need}")
-        if self.init_film and self.init_from:
-            raise ValueError("pass --init-film or --init-from, not both")
-        if not (self.strength or self.init_film or self.init_from):
-            raise ValueError("--strength 0 decodes the start as it is: pass --init-film or --init-from")
 
 
 class FilmSampler:

@@ -22,8 +22,9 @@ from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenize
 from runtime.files import read_json, reading
 from runtime.weights import load_pretrained
 from vision_module.adapters import load_adapters, merge_adapters, save_adapters
+from vision_module.config import Fusion, TextTokens
 from vision_module.encoders import load_image_encoder, load_text_encoder
-from vision_module.prompting import Fusion, Prompts, TextTokens
+from vision_module.prompting import Prompts
 from vision_module.uvit import UViT
 
 PROMPTING = "prompting.json"

@@ -1,13 +1,13 @@
 """Stable Diffusion's U-Net: a trained one, or a new one of any size."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 from diffusers import UNet2DConditionModel
 
 from runtime.files import read_json, reading
 from runtime.weights import load_pretrained
+from vision_module.config import UNetConfig
 
 # Stable Diffusion 1.x (its published unet/config.json), for --dry-run and measurements without its weights.
 SD1_UNET = {
@@ -16,22 +16,6 @@ SD1_UNET = {
     "attention_head_dim": 8,
     "cross_attention_dim": 768,
 }
-
-
-@dataclass(frozen=True)
-class UNetConfig:
-    """Which U-Net."""
-
-    init_from: str = ""
-    """Stable Diffusion run, folder or hub name whose U-Net is fine-tuned; empty trains from scratch."""
-    unet_config: Path | None = None
-    """config.json of a diffusers U-Net to train from scratch, in the place of the sizes below."""
-    block_out_channels: tuple[int, ...] = (64, 128)
-    """Channels of each level; every level but the last halves the size."""
-    layers_per_block: int = 1
-    """Residual blocks a level."""
-    num_heads: int = 4
-    """Attention heads of every level but the first, which has no attention."""
 
 
 def load_unet(source: str, in_channels: int, sample_size: int, context_dim: int) -> UNet2DConditionModel:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_module.sources.config import OutputConfig
 from data_module.sources.film_block import Job, convert_block
 from data_module.sources.films import FilmFormat, estimate_bytes
-from data_module.sources.output import PARTS, OutputConfig, remove_rests
+from data_module.sources.output import PARTS, remove_rests
 from runtime.files import is_size, show_bytes
 from runtime.ledger import BlockLedger
 from runtime.shards import parse_shard

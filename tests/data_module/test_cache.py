@@ -10,9 +10,10 @@ import torch
 
 from data_module import cache as cache_module
 from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts
-from data_module.demo import write_demo
+from data_module.demo.source import write_demo
 from runtime.contents import model_hash
-from vision_module.autoencoder import AutoencoderConfig, build_autoencoder
+from vision_module.autoencoder import build_autoencoder
+from vision_module.config import AutoencoderConfig
 from vision_module.encoding import encode_latents
 
 

@@ -16,7 +16,8 @@ from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import write_pairs
 from evaluation.__main__ import main
 from evaluation.output.table import SECTIONS
-from vision_module.classifier import ResNetSize, build_classifier, save_classifier
+from vision_module.classifier import build_classifier, save_classifier
+from vision_module.config import ResNetSize
 
 REPORTS = {
     "Cardiomegaly": "The heart is enlarged. Cardiomegaly.",

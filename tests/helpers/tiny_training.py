@@ -10,7 +10,8 @@ from torch import nn
 
 from runtime.cli import parse_config, run_script
 from runtime.runs import RunFolder
-from training import TrainConfig, fit
+from training.config import TrainConfig
+from training.loop import fit
 
 
 @dataclass(frozen=True)

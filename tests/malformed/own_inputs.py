@@ -184,9 +184,16 @@ def _items(wrong: float) -> dict[str, np.ndarray]:
 def result_seeds(folder: Path) -> None:
     from evaluation.statistics.measures import save_items
 
-    inputs = {"films": {"real_hash": "a", "split": "test", "guidance_scale": 3.0, "num_fidelity": 40}}
+    inputs = {"films": {"real_hash": "a", "split": "test", "guidance_scale": 3.0}}
     for place, wrong in ((folder / "a", 0.1), (folder / "b", 0.2), (folder.parent / BESIDE, 0.3)):
-        films = {"fid": 3.2 + wrong, "auroc_mean": 0.8, "auroc_mean_real": 0.9, "fid_interval": [3.0, 3.5]}
+        films = {
+            "num_fidelity": 40,
+            "fid": 3.2 + wrong,
+            "fid_floor": 2.0,
+            "auroc_mean": 0.8,
+            "auroc_mean_real": 0.9,
+            "fid_interval": [3.0, 3.5],
+        }
         reports = {"micro_f1_14": 1.0 - wrong, "bleu_4": 0.3}
         results = {"schema_version": 3, "films": films, "reports": reports, "inputs": inputs}
         save_items(place / "items" / "reports.npz", _items(wrong))
