@@ -164,7 +164,7 @@ class SyntheticFolder:
             name = f"images/{item // 1000:04d}/{item:08d}.{image_format}"
             buffer = io.BytesIO()
             Image.fromarray(pixels[place]).save(buffer, **_save_options(image_format))
-            write_atomic(self.root / name, buffer.getvalue())
+            write_atomic(self.root / name, buffer.getvalue(), durable=False)
             report = reports[place] if reports is not None else ""
             record[str(item)] = {**self._describe(item, pair, name, report), "num_bytes": buffer.tell()}
         self.ledger.write(items[0] // self.batch_size, record)

@@ -20,18 +20,22 @@ class DamagedFile(ValueError):
     """A file or folder that cannot be used; the message names it, and what to do."""
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one, also after a power cut.
+def write_atomic(path: Path, content: str | bytes, durable: bool = True) -> None:
+    """Write a file so that it is either the old one or the whole new one.
+
+    Args:
+        durable: also after a power cut, for which the disk is waited for: 20 ms and more. Films, of which
+            there are many, do without: the size of each is noted, and asked for by whoever goes on.
 
     Raises:
         OSError: it cannot be written; the error names the path, and nothing is left behind.
     """
-    with replacing(path) as temporary:
+    with replacing(path, durable) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """A temporary name beside `path`. What was written there takes the place of `path` as the block ends.
 
     Raises:
@@ -42,9 +46,11 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            sync(temporary)
+            if durable:
+                sync(temporary)
             temporary.replace(path)
-            sync(path.parent)
+            if durable:
+                sync(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

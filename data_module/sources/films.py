@@ -88,7 +88,7 @@ def convert_film(source: str | Path, target: Path, film: FilmFormat) -> None:
     pixels = read_resized(source, film.size, film.resize, Decoding(film.window, film.colour, film.equalize))
     if (pixels == pixels.flat[0]).all():
         raise FilmError(f"{source}: blank, every pixel is {pixels.flat[0]}")
-    write_atomic(target, encode_film(pixels, film.image_format))
+    write_atomic(target, encode_film(pixels, film.image_format), durable=False)
 
 
 def encode_film(pixels: np.ndarray, image_format: str) -> bytes:
