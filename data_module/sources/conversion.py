@@ -1,25 +1,28 @@
 """Many films -> the images of a pairs folder: in processes, in shards, and on from where a killed run was.
 
 The films lie on a fixed grid of blocks. A finished block is noted in `.parts/` (`runtime.ledger`), after its
-films are on the disk, with what of it failed and why. Which process or machine made a block shows nowhere,
-so the folder is the same for any number of workers, shards and restarts.
+films are written, with what of it failed and why. Which process or machine made a block shows nowhere, so the
+folder is the same for any number of workers, shards and restarts. A block that an earlier run finished counts
+if its record can be read and its films are still there, whole.
 """
 
 import hashlib
 import shutil
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from data_module.sources.config import OutputConfig
-from data_module.sources.film_block import Job, convert_block
-from data_module.sources.films import FilmFormat, estimate_bytes
+from data_module.sources.film_block import BlockOutcome, Job, convert_block, read_outcome
+from data_module.sources.films import FilmFormat, estimate_bytes, is_whole
 from data_module.sources.output import PARTS, remove_rests
-from runtime.files import is_size, show_bytes
+from runtime.files import show_bytes
 from runtime.ledger import BlockLedger
 from runtime.shards import parse_shard
 from runtime.workers import run_in_workers
@@ -41,6 +44,7 @@ class FilmConversion:
     jobs: Callable[[range], Sequence[Job]]
     num_films: int
     shard: tuple[int, int] = (0, 1)
+    _checked: dict[int, BlockOutcome] = field(default_factory=dict, init=False, repr=False)
 
     def run(self, num_workers: int) -> None:
         """Convert the blocks of this shard that are not finished yet.
@@ -49,7 +53,7 @@ class FilmConversion:
             ValueError: too little disk space, or a worker process died.
         """
         mine = self.ledger.mine(self._num_blocks)
-        missing = [block for block in mine if not self._is_whole(block)]
+        missing = [block for block in mine if self._outcome(block) is None]
         total = sum(len(self._films(block)) for block in mine)
         to_do = sum(len(self._films(block)) for block in missing)
         self._check_disk(to_do)
@@ -58,9 +62,11 @@ class FilmConversion:
             work = partial(convert_block, self.out, self.film)
             tasks = ((self._films(block), self.jobs(self._films(block))) for block in missing)
             with closing(run_in_workers(work, tasks, min(num_workers, len(missing)))) as results:
-                for number, outcomes in results:
-                    self.ledger.write(missing[number], {str(film): what for film, what in outcomes.items()})
-                    bar.update(len(self._films(missing[number])))
+                for number, outcome in results:
+                    block = missing[number]
+                    self.ledger.write(block, outcome._asdict())
+                    self._checked[block] = outcome
+                    bar.update(len(self._films(block)))
 
     def _check_disk(self, num_films: int) -> None:
         needed = estimate_bytes(num_films, self.film)
@@ -91,22 +97,30 @@ class FilmConversion:
 
     def num_missing(self) -> int:
         """Films in blocks that no shard has finished."""
-        return sum(len(self._films(block)) for block in self.ledger.missing(range(self._num_blocks)))
+        blocks = (block for block in range(self._num_blocks) if self._outcome(block) is None)
+        return sum(len(self._films(block)) for block in blocks)
 
     def failures(self) -> dict[int, str]:
-        """Number of a film -> why it could not be converted, of all blocks."""
-        records = (self.ledger.read(block) or {} for block in range(self._num_blocks))
-        entries = (entry for record in records for entry in record.items())
-        return {int(film): what for film, what in entries if isinstance(what, str)}
+        """Number of a film -> why it could not be converted, of all blocks, which are finished."""
+        outcomes = (self._outcome(block) for block in range(self._num_blocks))
+        return {film: why for outcome in outcomes for film, why in outcome.failed.items()}
 
-    def _is_whole(self, block: int) -> bool:
-        """Whether a block was done and all its films are there in their size."""
-        record = self.ledger.read(block)
-        if record is None or len(record) != len(self._films(block)):
-            return False
-        jobs = zip(self._films(block), self.jobs(self._films(block)), strict=True)
-        sizes = ((record.get(str(film)), self.out / job.target) for film, job in jobs)
-        return all(isinstance(size, str) or is_size(path, size) for size, path in sizes)
+    def count_notes(self) -> Counter[str]:
+        """What was left out of films that were read -> number of films."""
+        return sum((Counter(self._outcome(block).notes) for block in range(self._num_blocks)), Counter())
+
+    def _outcome(self, block: int) -> BlockOutcome | None:
+        """What became of a block; None where it is not finished, or something of it was lost since."""
+        if block not in self._checked:
+            outcome = read_outcome(self.ledger.read(block), self._films(block))
+            if outcome is None:
+                return None
+            jobs = zip(self._films(block), self.jobs(self._films(block)), strict=True)
+            targets = (self.out / job.target for number, job in jobs if number not in outcome.failed)
+            if not all(is_whole(target, self.film) for target in targets):
+                return None
+            self._checked[block] = outcome
+        return self._checked[block]
 
     @property
     def _num_blocks(self) -> int:
@@ -117,7 +131,7 @@ class FilmConversion:
 
     @property
     def ledger(self) -> BlockLedger:
-        """The finished blocks: number of a film -> its size in bytes, or why it failed."""
+        """The finished blocks, each with its `BlockOutcome`."""
         return BlockLedger(self.out / PARTS, self.shard)
 
 
@@ -141,4 +155,6 @@ def convert_films(
         )
         return None
     remove_rests(config.out)
+    for note, count in sorted(conversion.count_notes().items()):
+        print(f"{config.out}: {count:,} film(s) with {note}", file=sys.stderr)
     return conversion.failures()

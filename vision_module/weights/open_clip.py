@@ -109,7 +109,9 @@ def _load(source: str):
     try:
         import open_clip
     except ImportError:
-        raise ValueError(f"{source} is an OpenCLIP model: pip install open_clip_torch") from None
+        raise ValueError(
+            f"{source} is an OpenCLIP model, which open_clip reads: pip install open_clip_torch"
+        ) from None
     with reading(source, "the OpenCLIP model"):
         model = open_clip.create_model(_schema(source)).eval()
     check_finite(model.state_dict(), source)
