@@ -18,6 +18,8 @@ from pipelines.config import SamplerConfig
 from runtime.cli import parse_config, run_script
 from runtime.config import flatten, list_passing, setting, to_dict
 from runtime.files import file_hash
+from runtime.locks import Claim
+from runtime.shards import spread_shard
 from vision_module.config import DrawingConfig
 
 
@@ -31,10 +33,6 @@ class Config:
     dry_run: bool = setting(False, identity=False)
     """Print the resolved config and stop."""
 
-
-# Models, data and files count by their content.
-BY_CONTENT = ("models.vision", "models.language", "models.prior", "models.drawing.init_from", "plan.data")
-BY_CONTENT += ("models.drawing.init_film", "plan.prompts", "plan.reference")
 
 PRESETS = {
     "demo": Config(),
@@ -69,7 +67,6 @@ def sample(config: Config) -> None:
     from pipelines.pair_sampler import PairSampler
     from runtime.contents import model_hash
     from runtime.provenance import provenance_record
-    from runtime.shards import parse_shard
 
     plan = SamplingPlan(config.plan, config.seed, label_reports)
     sampler = PairSampler(config.models, config.seed)
@@ -89,9 +86,13 @@ def sample(config: Config) -> None:
         "data": plan.data_hash,
     }
     out = output.folder(config.plan.prompt, settings)
-    folder = SyntheticFolder(out, settings, items, output.overwrite)
-    folder.fill(plan, sampler.sample, batch_size, parse_shard(output.shard), output.image_format)
-    result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
+    shard = spread_shard(output.shard)
+    with Claim(out, shard) as claim:
+        if output.overwrite and not claim.when_alone(lambda: SyntheticFolder.empty(out)):
+            raise ValueError(f"--overwrite: other shards are writing --out {out}: end them first")
+        folder = SyntheticFolder(out, settings, items, batch_size, shard)
+        folder.fill(plan, sampler.sample, output.image_format)
+        result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
     if result is None:
         print(f"{out}: {len(folder.missing())} pairs are left to other shards")
     elif len(result) <= 4:
@@ -102,14 +103,10 @@ def sample(config: Config) -> None:
 
 
 def _settings(config: Config) -> dict:
-    """The flags that decide what item i is."""
-    files = {
-        "prompts": config.plan.prompts,
-        "reference": config.plan.reference,
-        "init_film": config.models.drawing.init_film,
-    }
-    settings = flatten(to_dict(config), (*list_passing(config), *BY_CONTENT))
-    return {**settings, "files": {name: file_hash(path)[:16] for name, path in files.items() if path}}
+    """The flags that decide what item i is; files count by their content, and so do models and data."""
+    files = (config.plan.prompts, config.plan.reference, config.models.drawing.init_film)
+    contents = [file_hash(path)[:16] if path else "" for path in files]
+    return {**flatten(to_dict(config), list_passing(config)), "files": contents}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """A picture of a pairs folder: films with their prompts and reports beside them."""
 
+import io
 import textwrap
 from pathlib import Path
 
 from data_module.images import FilmError, read_pixels
 from data_module.pairs import PairsFolder
+from runtime.files import write_atomic
 
 WIDTH, HEIGHT, MARGIN = 4.7, 1.75, 0.06  # inches of an item, and around its film
 NUM_LINES = 12  # of text that fit beside a film
@@ -41,5 +43,7 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
             place_of_text = (x / width, y / height)
             # A dollar sign in a report is no formula.
             figure.text(*place_of_text, text, va="top", linespacing=1.25, parse_math=False, **style)
-    figure.savefig(path)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    write_atomic(path, stream.getvalue())
     plt.close(figure)

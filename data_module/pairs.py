@@ -10,7 +10,6 @@ films, for the language modules) leaves file_name empty in every row.
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from data_module.card import card_head
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
 from data_module.quoting import normalise_name, quote_cell, quote_columns, quote_name
 from data_module.tables import check_rows, read_text
-from runtime.files import write_atomic
+from runtime.files import file_hash, replacing, write_atomic
 
 TEXT_COLUMNS = ("file_name", "report", "findings_section", "impression_section", "patient_id", "study_id")
 COLUMNS: tuple[str, ...] = (
@@ -274,21 +273,17 @@ def write_pairs_in_pieces(
             filmed.update(stored["split"][stored["file_name"].notna()])
             yield stored
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    # The table takes its place last, since a folder with metadata is a finished folder.
+    with replacing(path) as temporary:
         written = (_write_csv if csv else _write_parquet)(check(), temporary)
         assert written == num_rows, f"{written} rows came, {num_rows} were announced"
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
-    record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
-    write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
-    write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
-    head = card_head(path.name, [name for name in SPLITS if name in filmed])
-    write_atomic(root / "README.md", head + card)
-    # Last, since a folder with metadata is a finished folder.
-    temporary.replace(path)
+        skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
+        record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
+        record["table_hash"] = file_hash(temporary)[:16]
+        write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
+        write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
+        head = card_head(path.name, [name for name in SPLITS if name in filmed])
+        write_atomic(root / "README.md", head + card)
     (root / METADATA[csv]).unlink(missing_ok=True)
 
 

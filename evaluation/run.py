@@ -14,6 +14,7 @@ from data_module.pairs import PairsFolder, film_paths
 from evaluation.context import Context, Settings, open_scorers
 from evaluation.images import section as films
 from evaluation.images.guidance import read_guidance, read_points
+from evaluation.inputs.results import read_results
 from evaluation.inputs.rows import (
     DEFAULT_REPORTS,
     find_decoder_tokens,
@@ -225,10 +226,7 @@ def _read_results(
     kept: dict[str, Any] = {"inputs": {}}
     if not path.is_file():
         return kept
-    try:
-        saved = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): delete it, or name another --out") from error
+    saved = read_results(path, "delete it, or name another --out")
     used = "extractors" in context.__dict__  # a command that uses no network says nothing about it
     for section in (name for name in sections if name in saved):
         before = saved.get("inputs", {}).get(section, {})

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runtime.config import setting
+
 Fusion = Literal["concat", "mean", "text"]
 TextTokens = Literal["all", "pooled"]
 Criterion = Literal["least-squares", "hinge"]
@@ -245,9 +247,9 @@ class DrawingConfig:
     """Classifier-free guidance; 1 is the conditional model alone."""
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """LOW HIGH: guidance acts at noise levels between these; 0 is the finished film, 1 pure noise."""
-    init_film: Path | None = None
+    init_film: Path | None = setting(None, identity=False)
     """Image to image: start every film from this one, noised to the level of --strength."""
-    init_from: str = ""
+    init_from: str = setting("", identity=False)
     """Run of train_text_to_latent.py: start from the latents that it reads off each prompt."""
     strength: float = 0.8
     """Share of the steps taken from --init-film or --init-from; less keeps more of the start, and 0 decodes

@@ -15,10 +15,10 @@ from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from runtime.contents import model_hash
-from runtime.files import file_hash
+from runtime.files import file_hash, reading
 from runtime.runs import model_source
 from runtime.timm_weights import PREFIX, open_timm
-from runtime.weights import load_pretrained, read_weights, reading
+from runtime.weights import load_pretrained, read_weights
 
 NUM_TIMM_LEVELS = 4  # down to 1/16 of the side; what is coarser says little of lines and edges
 # LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.

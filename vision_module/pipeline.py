@@ -20,8 +20,8 @@ from diffusers import (
 )
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from runtime.files import read_json
-from runtime.weights import load_pretrained, reading
+from runtime.files import read_json, reading
+from runtime.weights import load_pretrained
 from vision_module.adapters import load_adapters, merge_adapters, save_adapters
 from vision_module.config import Fusion, TextTokens
 from vision_module.diffusion import Schedule

@@ -1,6 +1,5 @@
 """A CSV table of reports -> the same table with the 14 findings: `python -m evaluation label`."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +9,7 @@ from data_module.labeler.aggregation import label_reports
 from data_module.pairs import refuse_contract_name
 from data_module.quoting import quote_columns
 from data_module.tables import read_table
+from runtime.files import write_atomic
 
 REPORT_COLUMN = "report"
 
@@ -38,10 +38,7 @@ def label_table(reports_csv: str | Path, out_csv: str | Path, progress: bool = T
     codes = {1.0: "1", 0.0: "0", -1.0: "-1"}
     for i, name in enumerate(FINDINGS):
         table[name] = [codes.get(code, "") for code in labels[:, i].tolist()]
-    out_csv.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out_csv.with_name(f".{out_csv.name}.part")
-    table.to_csv(unfinished, index=False)
-    os.replace(unfinished, out_csv)
+    write_atomic(out_csv, table.to_csv(index=False))
     return table
 
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from runtime.files import file_hash, write_atomic
+from runtime.files import file_hash, read_json, write_atomic
 
 PART = 8 * 2**20  # bytes of one request
 CONNECTIONS = 4  # at once: more would be rude to a public server
@@ -86,7 +86,11 @@ def _fetch(url: str, partial: Path, remote: RemoteFile, part: int) -> None:
         part = max(remote.size, 1)
     facts = {"url": url, "size": remote.size, "version": remote.version, "part": part}
     progress = _progress_of(partial)
-    done = _read_progress(progress, facts) if partial.is_file() else set()
+    done = (
+        _read_progress(progress, facts)
+        if partial.is_file() and partial.stat().st_size == remote.size
+        else set()
+    )
     if not done:
         with partial.open("wb") as file:
             file.truncate(remote.size)
@@ -110,12 +114,12 @@ def _fetch(url: str, partial: Path, remote: RemoteFile, part: int) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read_progress(path: Path, facts: Mapping[str, object]) -> set[int]:
-    """Starts of the finished parts; none where the record is of another file, or damaged."""
+def _read_progress(progress: Path, facts: dict[str, Any]) -> set[int]:
+    """Starts of the parts that are there; none where the record is of another file, or damaged."""
     try:
-        saved = json.loads(path.read_text())
-        return set(map(int, saved["done"])) if saved["facts"] == facts else set()
-    except (OSError, ValueError, KeyError, TypeError):
+        saved = read_json(progress)
+        return {int(start) for start in saved["done"]} if saved.get("facts") == facts else set()
+    except (ValueError, KeyError, TypeError):
         return set()
 
 

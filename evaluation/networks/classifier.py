@@ -6,7 +6,6 @@ torchxrayvision's own cache or a local file: `torchxrayvision:FILE`). Nothing is
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from transformers import AutoModelForImageClassification, TimmWrapperForImageCla
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
 from data_module.images import FilmError, fit_crop, read_pixels, to_images
 from evaluation.networks import xrv
+from runtime.files import read_json, reading
 from runtime.weights import load_pretrained
 
 DEFAULT_THRESHOLD = 0.5
@@ -240,13 +240,11 @@ def _thresholds(path: Path) -> dict[str, float]:
     unknown = sorted(set(saved) - set(FINDINGS))
     if unknown:
         raise ValueError(f"{path}: {unknown[0]!r} is not one of the 14 findings")
-    return {name: float(value) for name, value in saved.items()}
+    with reading(path):
+        return {name: float(value) for name, value in saved.items()}
 
 
 def _json(path: Path, missing: str) -> dict[str, object]:
     if not path.is_file():
         raise ValueError(f"{missing}: no {path.name} there")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from error
+    return read_json(path)

@@ -11,7 +11,6 @@ An extractor is a FilmClassifier that scores no finding: its probabilities are N
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +20,10 @@ from transformers import AutoModel
 from data_module.findings import FINDINGS
 from evaluation.networks import xrv
 from evaluation.networks.classifier import FilmClassifier
-from runtime.files import read_json
+from runtime.files import read_json, reading
 from runtime.timm_weights import PREFIX as TIMM
 from runtime.timm_weights import open_timm
-from runtime.weights import load_pretrained, read_weights
+from runtime.weights import check_finite, load_pretrained, read_weights
 
 INCEPTION, OPEN_CLIP = "inception:", "open-clip:"
 INCEPTION_SIZE = 299
@@ -44,7 +43,7 @@ def open_extractor(source: str, device: str | torch.device = "cpu") -> FilmClass
     if source.startswith(OPEN_CLIP):
         return _open_open_clip(source, device)
     config = Path(source) / "config.json"
-    saved = json.loads(config.read_text()) if config.is_file() else {}
+    saved = read_json(config) if config.is_file() else {}
     if saved.get("kind") == "clip":
         return _open_backbone(source, Path(source) / "model", device)
     architecture = str((saved.get("architectures") or [""])[0])
@@ -173,10 +172,12 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     config = folder / "open_clip_config.json"
     if not config.is_file():
         raise ValueError(f"--features {source}: no open_clip_config.json there")
-    settings = json.loads(config.read_text()).get("preprocess_cfg", {})
+    settings = read_json(config).get("preprocess_cfg", {})
     try:
-        model = open_clip.create_model(f"local-dir:{folder}", device=device)
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        with reading(folder):
+            model = open_clip.create_model(f"local-dir:{folder}", device=device)
+        check_finite(model.state_dict(), folder)
+    except ValueError as error:
         raise ValueError(f"--features {source} cannot be loaded: {str(error)[:300]}") from error
     model.requires_grad_(False).eval()
     size = model.visual.image_size
