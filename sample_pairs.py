@@ -40,12 +40,19 @@ PRESETS = {
     "demo": Config(),
     # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5.
     "paper": Config(
-        models=SamplerConfig(drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5))
+        models=SamplerConfig(
+            drawing=DrawingConfig(
+                solver="pndm", num_inference_steps=50, guidance_scale=7.5, mixed_precision="no"
+            )
+        )
     ),
     # MONAI's chest X-ray bundle: DDIM, 50 steps, guidance 7, films alone.
     "monai": Config(
         models=SamplerConfig(
-            drawing=DrawingConfig(solver="ddim", num_inference_steps=50, guidance_scale=7.0), films_only=True
+            drawing=DrawingConfig(
+                solver="ddim", num_inference_steps=50, guidance_scale=7.0, mixed_precision="no"
+            ),
+            films_only=True,
         )
     ),
 }
@@ -80,6 +87,7 @@ def sample(config: Config) -> None:
     batch_size = output.batch_size or min(32, len(items))
     hashes = {name: model_hash(folder) for name, folder in sampler.models.items()}
     settings = {**_settings(config), "batch_size": batch_size, "models": hashes, "data": plan.data_hash}
+    settings["mixed_precision"] = sampler.films.precision  # what "auto" came to on this machine
     out = output.folder(config.plan.prompt, settings)
     folder = SyntheticFolder(out, settings, items, output.overwrite)
     folder.fill(plan, sampler.sample, batch_size, parse_shard(output.shard), output.image_format)

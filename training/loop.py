@@ -15,7 +15,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
+from runtime.devices import pick_device
 from runtime.generators import make_generator
+from runtime.precision import settle_precision
 from runtime.runs import RunFolder
 from runtime.signals import signals_noted
 from training.checkpoints import load_last_checkpoint, save_checkpoint
@@ -80,7 +82,7 @@ class _Trainer:
         AcceleratorState._reset_state()
         trackers = None if config.tracker == "none" else config.tracker
         self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
+            mixed_precision=settle_precision(config.mixed_precision, pick_device()),
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=trackers,
             project_dir=str(run.root),
