@@ -34,6 +34,9 @@ class TrainConfig:
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "bf16"
     """Autocast precision; auto: bf16 where the device has instructions for it. Weights and optimiser stay
     float32."""
+    compile: bool = False
+    """Compile the model (torch.compile; on a CPU it needs a C++ compiler): a minute or so at the start, for
+    long runs."""
     seed: int = 0
     """Every random draw of step s is a pure function of (seed, s, process)."""
     validate_every: int = 500

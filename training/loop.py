@@ -94,6 +94,8 @@ class _Trainer:
         if trackers:
             self.accelerator.init_trackers("paircxr")
         optimizers = make_optimizers(model, config, groups)
+        if config.compile:
+            model.compile()  # in place: names of weights, and so checkpoints, stay
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
         self.schedules = [make_schedule(optimizer, config) for optimizer in optimizers]
         self.accelerator.register_for_checkpointing(*self.schedules)

@@ -231,6 +231,9 @@ class DrawingConfig:
     mixed_precision: Literal["auto", "no", "bf16"] = "auto"
     """Precision of the denoiser, the autoencoder and the prior; auto: bf16 where the device has instructions
     for it, as NVIDIA's GPUs and most servers' processors do."""
+    compile: bool = False
+    """Compile the denoiser and the decoder (torch.compile; on a CPU it needs a C++ compiler): a minute or so
+    at the start, for many films."""
     truncate_prompts: bool = False
     """Use the beginning of a prompt that is longer than the text encoder reads."""
 

@@ -33,6 +33,10 @@ class FilmSampler:
         self.vision, self.config, self.read_start = vision, config, read_start
         self.device = vision.prompts.device
         self.precision = settle_precision(config.mixed_precision, self.device)
+        if self.device.type == "cuda":
+            vision.prefer_channels_last()
+        if config.compile:
+            vision.compile()
         self._null_context: torch.Tensor | None = None
         self._film_start: torch.Tensor | None = None
         if config.init_film:
