@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from data_module.config import PlanConfig, SyntheticConfig
 from pipelines.config import SamplerConfig
 from runtime.cli import parse_config, run_script
-from runtime.config import to_dict
+from runtime.config import flatten, list_passing, setting, to_dict
 from runtime.files import file_hash
 from vision_module.config import DrawingConfig
 
@@ -28,23 +28,24 @@ class Config:
     output: SyntheticConfig = field(default_factory=SyntheticConfig)
     seed: int = 0
     """Seed of prompt order, references and noise."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config and stop."""
 
 
-# What does not decide the content of an item, and the models and the data, which count by their content.
-FREE = ("out", "num_pairs", "start", "shard", "overwrite", "dry_run")
-FREE += ("vision", "language", "prior", "data", "init_from")
+# Models, data and files count by their content.
+BY_CONTENT = ("models.vision", "models.language", "models.prior", "models.drawing.init_from", "plan.data")
+BY_CONTENT += ("models.drawing.init_film", "plan.prompts", "plan.reference")
 
 PRESETS = {
     "demo": Config(),
-    # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5.
+    # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5, the first 1,000 test rows.
     "paper": Config(
         models=SamplerConfig(
             drawing=DrawingConfig(
                 solver="pndm", num_inference_steps=50, guidance_scale=7.5, mixed_precision="no"
             )
-        )
+        ),
+        plan=PlanConfig(prompt_order="table"),
     ),
     # MONAI's chest X-ray bundle: DDIM, 50 steps, guidance 7, films alone.
     "monai": Config(
@@ -67,11 +68,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def sample(config: Config) -> None:
-    from data_module.cache import model_hash
     from data_module.labeler import label_reports
     from data_module.sampling_plan import SamplingPlan
     from data_module.synthetic import SyntheticFolder
     from pipelines.pair_sampler import PairSampler
+    from runtime.contents import model_hash
     from runtime.provenance import provenance_record
     from runtime.shards import parse_shard
 
@@ -86,8 +87,13 @@ def sample(config: Config) -> None:
     output, items = config.output, config.output.items(len(plan))
     batch_size = output.batch_size or min(32, len(items))
     hashes = {name: model_hash(folder) for name, folder in sampler.models.items()}
-    settings = {**_settings(config), "batch_size": batch_size, "models": hashes, "data": plan.data_hash}
-    settings["mixed_precision"] = sampler.films.precision  # what "auto" came to on this machine
+    settings = {
+        **_settings(config),
+        "output.batch_size": batch_size,
+        "models.drawing.mixed_precision": sampler.films.precision,  # what "auto" came to on this machine
+        "models": hashes,
+        "data": plan.data_hash,
+    }
     out = output.folder(config.plan.prompt, settings)
     folder = SyntheticFolder(out, settings, items, output.overwrite)
     folder.fill(plan, sampler.sample, batch_size, parse_shard(output.shard), output.image_format)
@@ -102,13 +108,14 @@ def sample(config: Config) -> None:
 
 
 def _settings(config: Config) -> dict:
-    """The flags that decide what item i is; files count by their content."""
-    values = to_dict(config)
-    for part in ("plan", "output", "models", "drawing", "decoding"):
-        values.update(values.pop(part))
-    files = (config.plan.prompts, config.plan.reference, config.models.drawing.init_film)
-    contents = {str(path): file_hash(path)[:16] for path in files if path}
-    return {**{name: value for name, value in values.items() if name not in FREE}, "files": contents}
+    """The flags that decide what item i is."""
+    files = {
+        "prompts": config.plan.prompts,
+        "reference": config.plan.reference,
+        "init_film": config.models.drawing.init_film,
+    }
+    settings = flatten(to_dict(config), (*list_passing(config), *BY_CONTENT))
+    return {**settings, "files": {name: file_hash(path)[:16] for name, path in files.items() if path}}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
 from training.config import TrainConfig
 from vision_module.config import AutoencoderConfig, AutoencoderLossConfig
@@ -14,16 +15,16 @@ from vision_module.config import AutoencoderConfig, AutoencoderLossConfig
 class Config:
     data: Path = Path("runs/demo/data")
     """Pairs folder; its train split is trained on."""
-    out: Path = Path("runs/demo/autoencoder")
+    out: Path = setting(Path("runs/demo/autoencoder"), identity=False)
     """Run folder."""
     image_size: int = 64
     """Side of the films in pixels."""
     model: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a run that is in --out and start anew."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
 
 

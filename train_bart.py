@@ -9,6 +9,7 @@ from pathlib import Path
 
 from language_module.config import NO_DENOISING, BartSize, CodecConfig, Denoising, check_pooling
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
 from training.config import TrainConfig, with_epochs
 
@@ -19,7 +20,7 @@ class Config:
 
     data: Path = Path("runs/demo/data")
     """Pairs folder; its reports of split train are learned, those of split validation watched."""
-    out: Path = Path("runs/demo/bart")
+    out: Path = setting(Path("runs/demo/bart"), identity=False)
     """Run folder to write."""
     init_from: str = ""
     """BART folder or hub name to start from, such as facebook/bart-base; empty starts from scratch."""
@@ -40,9 +41,9 @@ class Config:
     """Batches of reports of about one length: half the padding, but not each report once an epoch."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
     size: BartSize = field(default_factory=BartSize)
     denoising: Denoising = field(default_factory=Denoising)

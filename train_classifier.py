@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
 from training.config import TrainConfig
 from vision_module.config import Augmentation, ResNetSize
@@ -19,7 +20,7 @@ class Config:
 
     data: Path = Path("runs/demo/data")
     """Pairs folder; films of split train are learned; those of split validation set the thresholds."""
-    out: Path = Path("runs/demo/classifier")
+    out: Path = setting(Path("runs/demo/classifier"), identity=False)
     """Run folder to write."""
     image_size: int = 64
     """Films are fitted and cropped to this side."""
@@ -27,9 +28,9 @@ class Config:
     """What an uncertain (-1) label becomes in the loss."""
     blank: Literal["negative", "ignore"] = "negative"
     """What a finding that is not mentioned becomes in the loss."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
     size: ResNetSize = field(default_factory=ResNetSize)
     augmentation: Augmentation = field(default_factory=Augmentation)

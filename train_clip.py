@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
 from training.config import TrainConfig
 from vision_module.config import ClipConfig
@@ -14,7 +15,7 @@ from vision_module.config import ClipConfig
 class Config:
     data: Path = Path("runs/demo/data")
     """Pairs folder; its train split is trained on."""
-    out: Path = Path("runs/demo/clip")
+    out: Path = setting(Path("runs/demo/clip"), identity=False)
     """Run folder."""
     image_size: int = 64
     """Side of the films that a CLIP trained from scratch takes."""
@@ -24,9 +25,9 @@ class Config:
     """Weight of reading the findings off the text and film embeddings; 0 is CLIP's loss alone."""
     model: ClipConfig = field(default_factory=ClipConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a run that is in --out and start anew."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
 
 

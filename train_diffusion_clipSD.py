@@ -17,11 +17,12 @@ from vision_module.denoiser_config import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfi
 
 if TYPE_CHECKING:
     from torch import nn
+from runtime.config import setting
 
 
 @dataclass(frozen=True)
 class Config(DenoiserConfig):
-    out: Path = Path("runs/demo/sd")
+    out: Path = setting(Path("runs/demo/sd"), identity=False)
     """Run folder."""
     diffusion: DiffusionConfig = field(
         default_factory=lambda: DiffusionConfig(fusion="concat", text_tokens="all")

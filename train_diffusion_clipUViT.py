@@ -11,6 +11,7 @@ from vision_module.denoiser_config import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfi
 
 if TYPE_CHECKING:
     from vision_module.uvit import UViT
+from runtime.config import setting
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class UViTConfig:
 
 @dataclass(frozen=True)
 class Config(DenoiserConfig):
-    out: Path = Path("runs/demo/uvit")
+    out: Path = setting(Path("runs/demo/uvit"), identity=False)
     """Run folder."""
     model: UViTConfig = field(default_factory=UViTConfig)
 

@@ -19,6 +19,7 @@ from training.config import TrainConfig, with_epochs
 
 if TYPE_CHECKING:
     from prior_model.film_prior import FilmToReport
+from runtime.processes import process_state
 
 PRESETS = {
     "demo": PriorTrainingConfig(
@@ -63,7 +64,6 @@ def main(argv: list[str] | None = None) -> None:
 def train(config: PriorTrainingConfig) -> None:
     import numpy as np
     import torch
-    from accelerate import PartialState
 
     from data_module.film_check import FilmCheck, describe_maps
     from data_module.pairs import PairsFolder
@@ -79,7 +79,7 @@ def train(config: PriorTrainingConfig) -> None:
     if not pairs.has_films:
         raise ValueError(f"--data {config.data} has rows with no film: a prior reads films")
     codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)
-    codec.requires_grad_(False).to(PartialState().device)
+    codec.requires_grad_(False).to(process_state().device)
     if config.tune_decoder:
         codec.bart.get_decoder().requires_grad_(True)
     parts = (

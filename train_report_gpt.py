@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from language_module.config import GPTSize, MappingConfig
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
 from training.config import TrainConfig, with_epochs
 
@@ -27,7 +28,7 @@ class Config:
 
     data: Path = Path("runs/demo/data")
     """Pairs folder; split train is learned, split validation watched."""
-    out: Path = Path("runs/demo/report_gpt_1")
+    out: Path = setting(Path("runs/demo/report_gpt_1"), identity=False)
     """Run folder to write."""
     stage: Literal[1, 2] = 1
     """1: the encoder is frozen; 2: everything is trained, from the run that --init-from names."""
@@ -44,9 +45,9 @@ class Config:
     """Films are moved by up to this many pixels each way in training."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
     mapping: MappingConfig = field(default_factory=MappingConfig)
     size: GPTSize = field(default_factory=GPTSize)

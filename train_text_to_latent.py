@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
 from training.config import TrainConfig, with_epochs
 from vision_module.config import NUM_TOKENS
@@ -45,9 +46,9 @@ class Config:
     """Run of train_autoencoder.py, or folder or hub name of an AutoencoderKL."""
     clip: str = "runs/demo/clip"
     """Text encoder, as train_diffusion_clipSD.py takes it: run, folder or hub name."""
-    out: Path = Path("runs/demo/text_to_latent")
+    out: Path = setting(Path("runs/demo/text_to_latent"), identity=False)
     """Run folder."""
-    cache: Path | None = None
+    cache: Path | None = setting(None, identity=False)
     """Where latents and texts are kept, encoded once for each model and data; None: cache/ beside --out."""
     num_tokens: int = NUM_TOKENS
     """Tokens that the text encoder reads."""
@@ -57,13 +58,13 @@ class Config:
     """Side of the films in pixels."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
-    dry_run_latents: tuple[int, int, int] = (4, 16, 16)
+    dry_run_latents: tuple[int, int, int] = setting((4, 16, 16), identity=False)
     """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""
-    dry_run_width: int = 128
+    dry_run_width: int = setting(128, identity=False)
     """Width of the text that --dry-run assumes; a run takes it from its text encoder."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a run that is in --out and start anew."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
     size: MlpSize = field(default_factory=MlpSize)
     train: TrainConfig = field(default_factory=TrainConfig)

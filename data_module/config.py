@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from runtime.config import setting
 from runtime.shards import parse_shard
 
 SHARES = (0.8, 0.1, 0.1)  # of patients in train, validation and test, where nobody says otherwise
@@ -46,6 +47,9 @@ class PlanConfig:
     --prompts it need not be there; the films are then drawn from text alone."""
     split: Literal["train", "validation", "test"] = "test"
     """Rows of --data that give the prompts."""
+    prompt_order: Literal["random", "table"] = "random"
+    """Order of these rows: drawn by the seed; or as they stand, so that item i is row i (CXR-IRGen draws the
+    first 1,000 rows of its test folder)."""
     prompt: str = ""
     """One prompt for all items, instead of those of --data."""
     prompts: Path | None = None
@@ -60,21 +64,21 @@ class PlanConfig:
 class SyntheticConfig:
     """Where the pairs go, and how many."""
 
-    out: Path | None = None
+    out: Path | None = setting(None, identity=False)
     """Pairs folder to write. None: runs/demo/pairs, and with --prompt a folder in runs/films that the prompt
     and a hash of all settings name: the same command again finds its film, another one overwrites none."""
-    num_pairs: int = 0
+    num_pairs: int = setting(0, identity=False)
     """Number of pairs; 0 makes one of each prompt."""
-    start: int = 0
+    start: int = setting(0, identity=False)
     """First item; items start ... start + num_pairs - 1 are made."""
-    shard: str = "0/1"
+    shard: str = setting("0/1", identity=False)
     """i/n makes every n-th batch, from the i-th (0 <= i < n); all shards share --out."""
     batch_size: int = 0
     """Items at once; 0 takes 32, or --num-pairs where that is less. Batches are always full; another size
     changes at most rounding."""
     image_format: Literal["png", "jpg"] = "png"
     """Format of the films, 8-bit grey."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a folder that this script made in --out and start anew."""
 
     def __post_init__(self) -> None:

@@ -25,9 +25,9 @@ class PlannedPair:
 class SamplingPlan:
     """Items 0, 1, 2, ... of a sampling run.
 
-    Prompts come from a list, or else from the rows of one split of a pairs folder, in an order that depends
-    on the seed only. The reference film has the same findings and is of another patient; it is drawn from
-    the train split, or is one given film for all.
+    Prompts come from a list, or else from the rows of one split of a pairs folder, as they stand or in an
+    order that depends on the seed only. The reference film has the same findings and is of another patient;
+    it is drawn from the train split, or is one given film for all.
 
     Attributes:
         prompts: the distinct prompts; item i takes one of them.
@@ -69,7 +69,9 @@ class SamplingPlan:
             count = len(self.prompts)
             self.names = [f"{config.data}, split {config.split}, prompt {i + 1}" for i in range(count)]
             self.patients = rows.table["patient_id"].tolist()
-            self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
+            self.order = np.arange(len(rows))
+            if config.prompt_order == "random":
+                self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
         self.films: PairsFolder | None = None
         if pairs is not None and self.reference is None and not config.no_reference:
             self.films = pairs.split("train")

@@ -119,6 +119,12 @@ class SyntheticFolder:
     ) -> None:
         """Store a batch: pixels (B, S, S) uint8, and reports unless only films are made."""
         lines = []
+        for item, film in zip(items, pixels, strict=True):
+            if film.min() == film.max():
+                raise ValueError(
+                    f"item {item} came out as a film of one grey ({film.min()}), which is not written: "
+                    "the vision model is damaged, or not trained yet"
+                )
         for place, (item, pair) in enumerate(zip(items, plan, strict=True)):
             name = f"images/{item // 1000:04d}/{item:08d}.{image_format}"
             buffer = io.BytesIO()

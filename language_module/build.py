@@ -12,6 +12,7 @@ from transformers import (
 from language_module.codec import ReportCodec
 from language_module.config import BartSize, CodecConfig
 from language_module.tokenizer import train_tokenizer
+from runtime.weights import load_pretrained
 
 
 def build_bart(size: BartSize, vocab_size: int, max_tokens: int) -> BartForConditionalGeneration:
@@ -50,7 +51,7 @@ def load_bart(source: str) -> tuple[BartForConditionalGeneration, PreTrainedToke
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        bart = BartForConditionalGeneration.from_pretrained(source)
+        bart = load_pretrained(BartForConditionalGeneration, source).train()
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

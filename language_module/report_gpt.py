@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from transformers import (
@@ -29,6 +29,8 @@ from language_module.decoding import generate_options
 from language_module.image_encoder import ImageEncoder
 from language_module.pooling import StatePooler
 from language_module.tokenizer import normalize_report
+from runtime.files import read_json
+from runtime.weights import load_part, load_pretrained, reading
 
 CONFIG = "report_gpt.json"
 MAPPING = "mapping.safetensors"
@@ -172,11 +174,12 @@ class ReportGPT(nn.Module):
         folder = Path(folder)
         if not (folder / CONFIG).is_file():
             raise ValueError(f"{folder} is no report GPT: it has no {CONFIG} (train_report_gpt.py writes it)")
-        saved = json.loads((folder / CONFIG).read_text())
         decoder, tokenizer = load_decoder(str(folder / "decoder"))
         encoder = ImageEncoder.from_pretrained(folder / "encoder")
-        model = cls(encoder, decoder, tokenizer, MappingConfig(**saved["mapping"]), saved["max_tokens"])
-        model.mapping.load_state_dict(load_file(folder / MAPPING))
+        with reading(folder / CONFIG):
+            saved = read_json(folder / CONFIG)
+            model = cls(encoder, decoder, tokenizer, MappingConfig(**saved["mapping"]), saved["max_tokens"])
+        load_part(model.mapping, folder / MAPPING, "the GPT's mapping")
         return model.eval()
 
 
@@ -208,7 +211,7 @@ def load_decoder(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        decoder = AutoModelForCausalLM.from_pretrained(source)
+        decoder = load_pretrained(AutoModelForCausalLM, source).train()
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
-from data_module.cache import model_hash
 from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS
 from data_module.images import to_images
@@ -24,6 +22,8 @@ from prior_model.film_prior import FilmReportSource
 from prior_model.objective import LatentReportSource, ReportTargets
 from prior_model.prior import ReportPrior
 from prior_model.vit_weights import load_vit_weights
+from runtime.contents import model_hash
+from runtime.processes import process_state
 from runtime.runs import RunFolder
 from vision_module.classifier import augment_films
 from vision_module.encoding import encode_latents
@@ -114,7 +114,7 @@ def encode_inputs(config: PriorTrainingConfig, pairs: PairsFolder) -> tuple[np.n
         latents = encode_latents(pairs, autoencoder.model_dir, cache, batch_size=32)
         return latents["latents_mean"], latents["latents_std"]
     folder, *settings = open_encoder(config)
-    encoder = ImageEncoder.from_pretrained(folder, *settings).to(PartialState().device)
+    encoder = ImageEncoder.from_pretrained(folder, *settings).to(process_state().device)
     return encode_features(pairs, encoder, model_hash(folder), cache), None
 
 

@@ -83,7 +83,8 @@ def run_script(main: Callable[[], None]) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("PAIRCXR_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        named = isinstance(error, OSError) and error.filename and error.strerror
+        print(f"error: {f'{error.filename}: {error.strerror}' if named else error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)

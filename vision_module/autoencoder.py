@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from runtime.runs import model_source
+from runtime.weights import load_pretrained
 from vision_module.config import AutoencoderConfig
 
 
@@ -18,9 +19,8 @@ def build_autoencoder(config: AutoencoderConfig, image_size: int) -> Autoencoder
         ValueError: a size that the levels cannot halve, or nothing to fine-tune there.
     """
     if config.init_from:
-        autoencoder = AutoencoderKL.from_pretrained(
-            model_source(config.init_from, "autoencoder", "--init-from")
-        )
+        source = model_source(config.init_from, "autoencoder", "--init-from")
+        autoencoder = load_pretrained(AutoencoderKL, source)
         _check_size(image_size, len(autoencoder.config.block_out_channels))
         # What encodes by the model's own size would else use the size of its first training.
         autoencoder.register_to_config(sample_size=image_size)

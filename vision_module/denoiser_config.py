@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_module.config import FoldConfig
+from runtime.config import setting
 from training.config import TrainConfig
 from vision_module.config import NUM_TOKENS, DiffusionConfig
 
@@ -43,9 +44,9 @@ class DenoiserConfig:
     or hub name of a CLIP, an OpenCLIP (BiomedCLIP), a BERT (with --fusion text) or a Stable Diffusion."""
     reference_encoder: str = ""
     """Another CLIP or OpenCLIP for the reference film; empty takes that of --clip. The widths must agree."""
-    out: Path = Path("runs/demo/denoiser")
+    out: Path = setting(Path("runs/demo/denoiser"), identity=False)
     """Run folder."""
-    cache: Path | None = None
+    cache: Path | None = setting(None, identity=False)
     """Where latents and prompts are kept, encoded once for each model and data; None: cache/ beside --out."""
     texts: tuple[str, ...] = ("prompt", "impression_section")
     """Columns to draw an item's text from, with equal chances among those that are not empty."""
@@ -61,13 +62,13 @@ class DenoiserConfig:
     scores: FilmScoreConfig = field(default_factory=FilmScoreConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    dry_run_latents: tuple[int, int, int] = (4, 16, 16)
+    dry_run_latents: tuple[int, int, int] = setting((4, 16, 16), identity=False)
     """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""
-    dry_run_width: int = 128
+    dry_run_width: int = setting(128, identity=False)
     """Width of the text that --dry-run assumes; a run takes it from its text encoder."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a run that is in --out and start anew."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
 
 

@@ -11,6 +11,7 @@ from data_module.pairs import PairsFolder
 from data_module.splits import fold_pairs
 from runtime.dry_run import describe_run
 from runtime.runs import RunFolder, model_source
+from runtime.weights import load_pretrained
 from training.loop import fit
 from vision_module.adapters import add_adapters
 from vision_module.config import LoraConfig
@@ -88,7 +89,7 @@ def train_denoiser(
 
     def make_vision(model: nn.Module) -> VisionModel:
         trained = model.denoiser if isinstance(model, PromptedDenoiser) else model
-        return VisionModel(AutoencoderKL.from_pretrained(autoencoder_dir).eval(), trained, prompts, scheduler)
+        return VisionModel(load_pretrained(AutoencoderKL, autoencoder_dir), trained, prompts, scheduler)
 
     def save(model: nn.Module, folder: Path) -> None:
         vision = make_vision(model)

@@ -16,6 +16,8 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
+from runtime.weights import load_pretrained, reading
+
 # model_type of config.json -> name of the class, which transformers imports when it is asked for: timm alone
 # takes a second. BERTs are read without their pooler, which many checkpoints lack.
 TEXT_ENCODERS = {
@@ -53,8 +55,9 @@ def load_text_encoder(
         if _has(source, "model_index.json"):
             model_place, tokenizer_place = {"subfolder": "text_encoder"}, {"subfolder": "tokenizer"}
         name, options = TEXT_ENCODERS[_model_type(source, model_place, TEXT_ENCODERS, "text")]
-        model = getattr(transformers, name).from_pretrained(source, **model_place, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **tokenizer_place)
+        model = load_pretrained(getattr(transformers, name), source, **model_place, **options)
+        with reading(source, "its tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(source, **tokenizer_place)
     if model.config.model_type in ("bert", "roberta"):
         # The name under which StableDiffusionPipeline looks it up: padding is masked inside a BERT.
         model.config.use_attention_mask = True
@@ -79,8 +82,9 @@ def load_image_encoder(source: str) -> tuple[PreTrainedModel, CLIPImageProcessor
     if _has(source, "model_index.json"):
         model_place, processor_place = {"subfolder": "image_encoder"}, {"subfolder": "feature_extractor"}
     name = IMAGE_ENCODERS[_model_type(source, model_place, IMAGE_ENCODERS, "image")]
-    processor = CLIPImageProcessor.from_pretrained(source, **processor_place)
-    return getattr(transformers, name).from_pretrained(source, **model_place).eval(), processor
+    with reading(source, "its image processor"):
+        processor = CLIPImageProcessor.from_pretrained(source, **processor_place)
+    return load_pretrained(getattr(transformers, name), source, **model_place), processor
 
 
 def encode_tokens(text_encoder: nn.Module, token_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,7 +130,8 @@ def _has(source: str, name: str) -> bool:
 def _model_type(source: str, place: dict[str, str], known: dict, half: str) -> str:
     if not _has(source, "/".join([*place.values(), "config.json"])):
         raise ValueError(f"{source}: no {half} encoder (no config.json, or none that can be downloaded)")
-    model_type = AutoConfig.from_pretrained(source, **place).model_type
+    with reading(source, f"config.json of its {half} encoder"):
+        model_type = AutoConfig.from_pretrained(source, **place).model_type
     if model_type not in known:
         raise ValueError(
             f"{source} is a {model_type} model and has no {half} encoder that is known here: "

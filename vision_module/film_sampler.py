@@ -14,6 +14,16 @@ from vision_module.pipeline import VisionModel
 from vision_module.sampling import denoise, draw_noise, left_timesteps, make_solver
 
 
+def check_latents(latents: torch.Tensor) -> torch.Tensor:
+    """The latents (B, C, H, W), or ValueError where a value is not finite: the film would be black."""
+    if not torch.isfinite(latents).all():
+        raise ValueError(
+            "the denoiser gave latents that are not finite: --guidance-scale is too large for it, "
+            "--mixed-precision no may help, or the model is damaged"
+        )
+    return latents
+
+
 class FilmSampler:
     """Draws latents and films; item by item a pure function of its prompt, its reference and its generator.
 
@@ -73,7 +83,7 @@ class FilmSampler:
         config, vision = self.config, self.vision
         if not config.strength:
             latents = self._start(prompts)
-            return latents, decode_latents(vision.autoencoder, latents)
+            return latents, decode_latents(vision.autoencoder, check_latents(latents))
         noise = draw_noise(generators, vision.latent_shape).to(self.device)
         with self.autocast():
             if self._null_context is None:  # once for all batches, in their precision
@@ -90,4 +100,4 @@ class FilmSampler:
                 self._start(prompts),
                 config.strength,
             )
-            return latents, decode_latents(vision.autoencoder, latents)
+            return latents, decode_latents(vision.autoencoder, check_latents(latents))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from diffusers import UNet2DConditionModel
 
+from runtime.weights import load_pretrained
 from vision_module.config import UNetConfig
 
 # Stable Diffusion 1.x (its published unet/config.json), for --dry-run and measurements without its weights.
@@ -23,7 +24,7 @@ def load_unet(source: str, in_channels: int, sample_size: int, context_dim: int)
     Raises:
         ValueError: it takes other latents or another width of text.
     """
-    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet")
+    unet = load_pretrained(UNet2DConditionModel, source, subfolder="unet")
     if unet.config.cross_attention_dim != context_dim:
         raise ValueError(
             f"--init-from {source}: its U-Net takes text of width {unet.config.cross_attention_dim}, "

@@ -1,6 +1,6 @@
 """Settings of the sources: what the flags of prepare_data.py are made of. Imports no pandas."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ import tyro
 from data_module.config import SHARES, check_shares
 from data_module.sections import TextPreparation
 from data_module.sources.films import FilmFormat
+from runtime.config import setting
 from runtime.threads import usable_cores
 
 COLLECTION = "https://openi.nlm.nih.gov/imgs/collections"
@@ -20,7 +21,7 @@ _VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
 class DemoConfig:
     """Rendered phantom films with exactly known findings, and reports that fit them."""
 
-    out: Path
+    out: Path = setting(identity=False)
     """Pairs folder to write."""
     num_studies: int = 4000
     """Studies to render, one film each; some patients have several."""
@@ -28,11 +29,11 @@ class DemoConfig:
     """Pixels a side: 64, 128 or 256."""
     seed: int = 0
     """Another seed gives other patients."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Replace an --out that was made with other settings."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Say what would be made, and stop."""
-    num_workers: int = field(default_factory=usable_cores)
+    num_workers: int = setting(identity=False, default_factory=usable_cores)
     """Processes that render; changes nothing in the result."""
 
 
@@ -40,7 +41,7 @@ class DemoConfig:
 class OutputConfig:
     """What every source of films has in common."""
 
-    out: Path
+    out: Path = setting(identity=False)
     """Pairs folder to write."""
     size: int = 256
     """Pixels a side of the written films."""
@@ -63,15 +64,17 @@ class OutputConfig:
     split_shares: tuple[float, float, float] = SHARES
     """Shares of patients in its train, validation and test rows. CXRGenAI keeps 20% for the test: 0.7 0.1
     0.2, and --folds in training takes turns over the other 80%."""
-    strict: bool = False
+    strict: bool = setting(False, identity=False)
     """Any report or film that cannot be used is an error."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Replace an --out that was made with other settings."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Say what would be made, and stop."""
-    num_workers: Annotated[int, tyro.conf.arg(aliases=("--workers",))] = field(default_factory=usable_cores)
+    num_workers: Annotated[int, tyro.conf.arg(aliases=("--workers",))] = setting(
+        identity=False, default_factory=usable_cores
+    )
     """Processes that decode films; changes nothing in the result."""
-    shard: str = "0/1"
+    shard: str = setting("0/1", identity=False)
     """i/n makes part i of n, on machines that share --out or whose folders `merge` joins afterwards."""
 
     def __post_init__(self) -> None:
@@ -126,13 +129,13 @@ class TableConfig(OutputConfig):
 class OpenIConfig(OutputConfig):
     """Open-I (IU X-ray): its reports and, given a folder of them, its films; else a text-only folder."""
 
-    reports: Path | None = None
+    reports: Path | None = setting(None, identity=False)
     """NLMCXR_reports.tgz or a folder of its XML files; by default the one inside torchxrayvision."""
     images: Path | None = None
     """Folder of the films (CXR1_1_IM-0001-3001.png ...), searched with its subfolders."""
-    download: Path | None = None
+    download: Path | None = setting(None, identity=False)
     """Folder to download reports and films into (about 1.3 GB), instead of --reports and --images."""
-    mirror: str = COLLECTION
+    mirror: str = setting(COLLECTION, identity=False)
     """Address that --download takes NLMCXR_reports.tgz and NLMCXR_png.tgz from."""
     views: tuple[str, ...] = ("PA", "AP")
     """Views to keep when films are joined; add L for laterals and "" for films of unknown view."""
@@ -144,13 +147,13 @@ class OpenIConfig(OutputConfig):
 class MimicConfig(OutputConfig):
     """MIMIC-CXR-JPG 2.x (or MIMIC-CXR's DICOM films) with MIMIC-CXR's reports, as they were downloaded."""
 
-    root: Path
+    root: Path = setting(identity=False)
     """Download of the films; its files/ folder may lie deeper, as wget leaves it."""
-    reports: Path
+    reports: Path = setting(identity=False)
     """mimic-cxr-reports.zip, or a folder that holds it or the text files."""
-    tables: Path | None = None
+    tables: Path | None = setting(None, identity=False)
     """Folder of the metadata, split and label tables of MIMIC-CXR-JPG, where --root does not hold them."""
-    patients: Path | None = None
+    patients: Path | None = setting(None, identity=False)
     """MIMIC-IV's hosp/patients.csv.gz, which gives sex and age; else they stay empty."""
     split: Literal["official", "paper"] = "official"
     """official, or paper: PA films, of which folders p10 to p18 train and p19 tests (CXR-IRGen)."""
@@ -161,7 +164,7 @@ class MimicConfig(OutputConfig):
     """Which official labels: 1, 0, -1 and blank are kept as they are."""
     views: tuple[str, ...] = ()
     """PA, AP, L (lateral), "" (unknown) or another ViewPosition. Default: PA AP; for the paper's split PA."""
-    refresh: bool = False
+    refresh: bool = setting(False, identity=False)
     """Look again for films and reports that were missing: for a download that has grown since."""
 
     @property

@@ -137,7 +137,7 @@ def find_tables(config: MimicConfig) -> Tables:
 
 def _settings(config: MimicConfig, tables: Tables) -> dict[str, Any]:
     """What decides the content. The films and loose reports go by the ids in the hashed tables."""
-    settings = content_settings(config, "root", "reports", "tables", "patients")
+    settings = content_settings(config)
     settings["views"] = list(config.wanted_views)
     if config.reports.is_file():
         settings["reports_hash"] = hash_file(config.reports, "--reports")

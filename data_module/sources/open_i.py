@@ -175,7 +175,7 @@ def _join_films(
 
 
 def _settings(config: OpenIConfig, archive: Path, labelled: bool) -> dict[str, Any]:
-    settings = content_settings(config, "reports", "download", "mirror")
+    settings = content_settings(config)
     source = archive.name if archive.is_dir() else hash_file(archive, "--reports")
     return {"kind": "open-i", **settings, "reports": source, "labelled": labelled}
 

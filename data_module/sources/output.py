@@ -12,6 +12,7 @@ import pandas as pd
 
 from data_module.config import SHARES
 from data_module.pairs import METADATA
+from runtime.config import list_passing
 from runtime.files import file_hash, write_atomic
 from runtime.provenance import provenance_record
 
@@ -19,8 +20,6 @@ PARTS = ".parts"  # outcomes of the finished blocks of films
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
 _RECORD_REST = re.compile(rf"\.{re.escape(SETTINGS)}\.\d+\.tmp")  # of a run killed as it began
-# Settings that change nothing in the result, and so neither belong to it nor keep a run from going on.
-_PASSING = ("out", "strict", "overwrite", "dry_run", "num_workers", "shard", "refresh")
 
 
 def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) -> bool:
@@ -106,13 +105,14 @@ def remove_rests(out: Path, alone: bool) -> None:
         rest.unlink(missing_ok=True)
 
 
-def content_settings(config: Any, *leave_out: str) -> dict[str, Any]:
-    """The settings that decide a folder's content: none of the passing ones, and of a path the name only,
-    so that a folder is the same on every machine."""
+def content_settings(config: Any) -> dict[str, Any]:
+    """The settings that decide a folder's content, and of a path the name only, so that a folder is the same
+    on every machine."""
+    passing = set(list_passing(config))
     settings = {
         name: value.name if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(config).items()
-        if name not in (*_PASSING, *leave_out)
+        if name not in passing
     }
     if settings.get("split_shares") == SHARES:  # folders from before this setting have these
         del settings["split_shares"]

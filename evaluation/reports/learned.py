@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from evaluation.reports.overlap import normalise
+from runtime.weights import load_pretrained
 
 BATCH_SIZE = 64
 
@@ -48,7 +49,9 @@ class BertScore:
         self.device = torch.device(device)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            self.model = load_pretrained(
+                AutoModel, folder, "pooler", local_files_only=True, use_safetensors=True
+            )
         except (OSError, ValueError) as error:
             raise ValueError(f"--bert-score {folder} cannot be loaded: {error}") from error
         num_layers = self.model.config.num_hidden_layers

@@ -21,7 +21,7 @@ from data_module.labeler.attributes import NUM_ATTRIBUTES
 from data_module.pairs import PairsFolder
 from language_module.codec import ReportCodec
 from language_module.image_encoder import ImageEncoder
-from pipelines.report_writer import choose_drafts
+from pipelines.drafts import choose_drafts
 from prior_model.prior import ReportPrior
 
 TRAIN = ["--num-steps", "2", "--batch-size", "4", "--warmup-steps", "0", "--num-validation-batches", "1"]

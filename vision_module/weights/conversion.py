@@ -5,10 +5,10 @@ import json
 from diffusers import DDPMScheduler, ModelMixin
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from runtime.weights import load_pretrained, read_weights
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 from vision_module.weights.config import ConversionConfig
-from vision_module.weights.files import read_weights
 from vision_module.weights.monai import MonaiConfig, convert_autoencoder, convert_unet
 from vision_module.weights.sd import build_uvit, convert_cxr_irgen, convert_single_file, read_pipeline
 from vision_module.weights.uvit import load_published
@@ -26,7 +26,7 @@ def convert(config: ConversionConfig) -> tuple[VisionModel | ModelMixin, list[st
     if config.source == "cxr-irgen":
         name = config.reference_encoder
         encoder = (
-            CLIPVisionModelWithProjection.from_pretrained(name),
+            load_pretrained(CLIPVisionModelWithProjection, name),
             CLIPImageProcessor.from_pretrained(name),
         )
         return convert_cxr_irgen(weights, config.file, config.config, encoder)
@@ -58,7 +58,7 @@ def convert_monai(config: ConversionConfig) -> tuple[VisionModel | ModelMixin, l
         prediction_type=schedule.get("prediction_type", "v_prediction"),
         clip_sample=False,
     )
-    text_encoder = CLIPTextModel.from_pretrained(config.text_encoder, subfolder="text_encoder")
+    text_encoder = load_pretrained(CLIPTextModel, config.text_encoder, subfolder="text_encoder")
     tokenizer = CLIPTokenizer.from_pretrained(config.text_encoder, subfolder="tokenizer")
     prompts = Prompts(text_encoder, tokenizer, None, None, "text", "all")
     lines = [
