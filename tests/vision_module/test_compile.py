@@ -13,6 +13,8 @@ from vision_module.pipeline import VisionModel
 from vision_module.unet import build_unet
 from vision_module.uvit import UViT
 
+# The steps of the noise are embedded in float32, whose sines the compiler takes from another library.
+CLOSE = {"rtol": 1e-6, "atol": 1e-9}
 needs_compiler = pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler here")
 
 
@@ -39,12 +41,12 @@ def test_compiled_and_eager_agree():
     vision.compile()
     assert set(vision.denoiser.state_dict()) == names
     outputs = [model(*inputs(8)).sample for model in (eager, vision.denoiser)]
-    assert torch.allclose(*outputs, rtol=1e-10, atol=1e-12)
+    assert torch.allclose(*outputs, **CLOSE)
     for output in outputs:
         output.square().mean().backward()
     compiled = dict(vision.denoiser.named_parameters())
     for name, parameter in eager.named_parameters():
-        assert torch.allclose(parameter.grad, compiled[name].grad, rtol=1e-9, atol=1e-12), name
+        assert torch.allclose(parameter.grad, compiled[name].grad, **CLOSE), name
     latents = inputs(8)[0]
     with torch.no_grad():
         films = [decode_latents(model, latents) for model in (autoencoder, vision.autoencoder)]
