@@ -53,7 +53,7 @@ class PlanConfig:
     prompt: str = ""
     """One prompt for all items, instead of those of --data."""
     prompts: Path | None = setting(None, identity=False)
-    """File of prompts: .txt with one a line, or .csv with a column `prompt`."""
+    """File of prompts: a text file with one a line, or a .csv or .tsv table with a column `prompt`."""
     reference: Path | None = setting(None, identity=False)
     """One reference film for all items, instead of one of the same findings for each."""
     no_reference: bool = False

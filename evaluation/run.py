@@ -15,7 +15,14 @@ from evaluation.context import Context, Settings, open_scorers
 from evaluation.images import section as films
 from evaluation.images.guidance import read_guidance, read_points
 from evaluation.inputs.results import read_results
-from evaluation.inputs.rows import DEFAULT_REPORTS, match_reports, prompts, row_names, texts
+from evaluation.inputs.rows import (
+    DEFAULT_REPORTS,
+    find_decoder_tokens,
+    match_reports,
+    prompts,
+    row_names,
+    texts,
+)
 from evaluation.networks.cache import score_cached
 from evaluation.networks.clip import DomainClip
 from evaluation.output.page import write_page
@@ -133,7 +140,8 @@ def _score_reports(context: Context, used: dict[str, Any], optional: bool) -> Sc
     )
     items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
     items["stratum"] = np.full(len(matched.names), REAL)
-    return {**scores, **matched.counts}, items
+    remarks = [*matched.remarks, *scores.pop("remarks", [])]
+    return {**scores, **matched.counts, **({"remarks": remarks} if remarks else {})}, items
 
 
 def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scored:
@@ -150,6 +158,8 @@ def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scor
     read = [_read_pairs(context, folder) for folder in folders]
     result = pairs.evaluate_pairs(*read, settings.seed)
     result["num_empty_reports"] = sum(not text.strip() for text in texts(context.synthetic))
+    remarks = find_decoder_tokens(texts(context.synthetic), f"--synthetic {context.synthetic.root}")
+    result |= {"remarks": remarks} if remarks else {}
     items = {
         "name": np.array([name for folder in folders for name in row_names(folder)]),
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),

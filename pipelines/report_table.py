@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from data_module.pairs import PairsFolder
+from data_module.pairs import PairsFolder, refuse_contract_name
 from pipelines.config import ReportTableConfig
 from pipelines.report_rows import Process, read_films, reconstruct
 from pipelines.report_writer import open_codec, open_report_writer
@@ -35,6 +35,8 @@ def write_reports(config: ReportTableConfig) -> None:
     """
     if config.batch_size < 1:
         raise ValueError(f"--batch-size {config.batch_size}: must be at least 1")
+    if not config.image:
+        refuse_contract_name(config.out, "--out")
     table = list_rows(config)
     job = {**identify(config), "rows": _hash_rows(table)}
     if not config.image and config.out.exists() and not config.overwrite:

@@ -14,6 +14,7 @@ from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
     DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
@@ -23,6 +24,7 @@ from runtime.files import read_json, reading
 from runtime.weights import load_pretrained
 from vision_module.adapters import load_adapters, merge_adapters, save_adapters
 from vision_module.config import Fusion, TextTokens
+from vision_module.diffusion import Schedule
 from vision_module.encoders import load_image_encoder, load_text_encoder
 from vision_module.prompting import Prompts
 from vision_module.uvit import UViT
@@ -42,7 +44,7 @@ class UViTPipeline(DiffusionPipeline):
         text_encoder: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         unet: UViT,
-        scheduler: DDPMScheduler,
+        scheduler: Schedule,
         feature_extractor: CLIPImageProcessor | None = None,
         image_encoder: PreTrainedModel | None = None,
     ) -> None:
@@ -75,7 +77,7 @@ class VisionModel:
     autoencoder: AutoencoderKL
     denoiser: UViT | UNet2DConditionModel
     prompts: Prompts
-    scheduler: DDPMScheduler
+    scheduler: Schedule
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the pipeline folder (safetensors) and prompting.json, adapters merged into the weights."""
@@ -189,10 +191,15 @@ def _load_prompts(folder: Path, clip: str, reference_encoder: str, prompting: di
         return load_prompts(clip, reference_encoder, **prompting)
 
 
-def load_scheduler(folder: Path) -> DDPMScheduler:
-    """The noise schedule of a pipeline folder. Raises ValueError where it cannot be read."""
+def load_scheduler(folder: Path) -> Schedule:
+    """The schedule of a pipeline folder, with betas or of straight paths. ValueError where it cannot be
+    read."""
     with reading(folder / "scheduler", "the noise schedule"):
-        return DDPMScheduler.from_pretrained(folder / "scheduler")
+        name = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
+        flow = name == FlowMatchEulerDiscreteScheduler.__name__
+        return (FlowMatchEulerDiscreteScheduler if flow else DDPMScheduler).from_pretrained(
+            folder / "scheduler"
+        )
 
 
 def load_prompts(

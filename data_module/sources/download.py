@@ -43,7 +43,7 @@ def download(url: str, target: Path, part: int = PART) -> str:
     sums = target.with_name(f"{target.name}.sha256")
     if target.is_file() and sums.is_file():
         found = file_hash(target)
-        if found != sums.read_text().split()[0]:
+        if found != sums.read_text(errors="replace").partition(" ")[0].strip():
             raise ValueError(f"{target} has changed since its download: delete it and run the command again")
         return found
     remote = _ask(url)

@@ -135,9 +135,11 @@ def refuse_skipped(skipped: Sequence[Mapping[str, str]], strict: bool) -> None:
 def hash_file(path: str | Path, flag: str) -> str:
     """Short hash of a file's content. Raises ValueError that names the flag where it cannot be read."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError("not a plain file")
         return file_hash(path)[:16]
     except OSError as error:
-        raise ValueError(f"{flag} {path}: cannot be read ({error.strerror})") from None
+        raise ValueError(f"{flag} {path}: cannot be read ({error.strerror or error})") from None
 
 
 def count_values(values: Sequence[str]) -> dict[str, int]:

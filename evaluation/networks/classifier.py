@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 from tqdm import tqdm
-from transformers import AutoModelForImageClassification
+from transformers import AutoModelForImageClassification, TimmWrapperForImageClassification
 
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
 from data_module.images import FilmError, fit_crop, read_pixels, to_images
@@ -165,7 +165,13 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
 
     def forward(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         pooled: list[torch.Tensor] = []
-        hook = model.base_model.register_forward_hook(lambda module, inputs, out: pooled.append(_pool(out)))
+        if isinstance(model, TimmWrapperForImageClassification):  # features are what its head reads
+            head = model.timm_model.get_classifier()
+            hook = head.register_forward_pre_hook(lambda module, inputs: pooled.append(inputs[0]))
+        else:
+            hook = model.base_model.register_forward_hook(
+                lambda module, inputs, out: pooled.append(_pool(out))
+            )
         try:
             pixel_values = ((images + 1.0) / 2.0 - mean) / std
             logits = model(pixel_values=pixel_values.expand(-1, num_channels, -1, -1)).logits

@@ -86,7 +86,7 @@ def model_seeds(folder: Path) -> None:
     from language_module.build import BartSize, build_codec
     from language_module.codec import CodecConfig
     from language_module.tokenizer import train_tokenizer
-    from prior_model import ReportPrior
+    from prior_model.prior import ReportPrior
     from vision_module.autoencoder import AutoencoderConfig, build_autoencoder
     from vision_module.clip import ClipConfig, build_clip, make_processor
     from vision_module.clip import train_tokenizer as train_clip_tokenizer
@@ -117,10 +117,10 @@ def read_model(path: Path) -> Any:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging
 
-    from language_module import ReportCodec
-    from prior_model import ReportPrior
+    from language_module.codec import ReportCodec
+    from prior_model.prior import ReportPrior
     from runtime.weights import load_pretrained
-    from vision_module import VisionModel
+    from vision_module.pipeline import VisionModel
 
     logging.disable_progress_bar()
     diffusers_logging.disable_progress_bar()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import forked
+
 from malformed.mutations import copy_seed, mutate
 
 MEMORY = 2 * 2**30  # bytes beside what the libraries take
