@@ -39,14 +39,19 @@ PRESETS = {
     # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5, the first 1,000 test rows.
     "paper": Config(
         models=SamplerConfig(
-            drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5)
+            drawing=DrawingConfig(
+                solver="pndm", num_inference_steps=50, guidance_scale=7.5, mixed_precision="no"
+            )
         ),
         plan=PlanConfig(prompt_order="table"),
     ),
     # MONAI's chest X-ray bundle: DDIM, 50 steps, guidance 7, films alone.
     "monai": Config(
         models=SamplerConfig(
-            drawing=DrawingConfig(solver="ddim", num_inference_steps=50, guidance_scale=7.0), films_only=True
+            drawing=DrawingConfig(
+                solver="ddim", num_inference_steps=50, guidance_scale=7.0, mixed_precision="no"
+            ),
+            films_only=True,
         )
     ),
 }
@@ -82,6 +87,7 @@ def sample(config: Config) -> None:
     settings = {
         **_settings(config),
         "output.batch_size": batch_size,
+        "models.drawing.mixed_precision": sampler.films.precision,  # what "auto" came to on this machine
         "models": hashes,
         "data": plan.data_hash,
     }

@@ -254,8 +254,12 @@ class DrawingConfig:
     strength: float = 0.8
     """Share of the steps taken from --init-film or --init-from; less keeps more of the start, and 0 decodes
     the start as it is: the film of the text-to-latent baseline."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the denoiser, the autoencoder and the prior."""
+    mixed_precision: Literal["auto", "no", "bf16"] = "auto"
+    """Precision of the denoiser, the autoencoder and the prior; auto: bf16 where the device has instructions
+    for it, as NVIDIA's GPUs and most servers' processors do."""
+    compile: bool = False
+    """Compile the denoiser and the decoder (torch.compile; on a CPU it needs a C++ compiler): a minute or so
+    at the start, for many films."""
     truncate_prompts: bool = False
     """Use the beginning of a prompt that is longer than the text encoder reads."""
 

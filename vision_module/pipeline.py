@@ -79,6 +79,19 @@ class VisionModel:
     prompts: Prompts
     scheduler: Schedule
 
+    def prefer_channels_last(self) -> None:
+        """Lay out convolutions as tensor cores want them; values change by rounding only."""
+        for model in (self.autoencoder, self.denoiser):
+            model.to(memory_format=torch.channels_last)
+
+    def compile(self) -> None:
+        """Compile what runs once a step, the denoiser, and what makes the film, the decoder, in place.
+
+        Batches have one shape, and with a guidance interval two: each is compiled when it first comes.
+        """
+        for model in (self.denoiser, self.autoencoder.decoder):
+            model.compile(dynamic=False)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the pipeline folder (safetensors) and prompting.json, adapters merged into the weights."""
         parts = {

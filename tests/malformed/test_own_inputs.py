@@ -1,6 +1,7 @@
 """A few damaged files of each kind of ours; `python tests/malformed` damages as many as are asked for."""
 
 import pytest
+
 from malformed.runner import run_kind
 
 
