@@ -141,7 +141,7 @@ def _score_reports(context: Context, used: dict[str, Any], optional: bool) -> Sc
     items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
     items["stratum"] = np.full(len(matched.names), REAL)
     remarks = [*matched.remarks, *scores.pop("remarks", [])]
-    return {**scores, **matched.counts, **({"remarks": remarks} if remarks else {})}, items
+    return {**scores, **matched.counts, "remarks": remarks}, items
 
 
 def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scored:
@@ -158,8 +158,8 @@ def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scor
     read = [_read_pairs(context, folder) for folder in folders]
     result = pairs.evaluate_pairs(*read, settings.seed)
     result["num_empty_reports"] = sum(not text.strip() for text in texts(context.synthetic))
-    remarks = find_decoder_tokens(texts(context.synthetic), f"--synthetic {context.synthetic.root}")
-    result |= {"remarks": remarks} if remarks else {}
+    where = f"--synthetic {context.synthetic.root}"
+    result["remarks"] = find_decoder_tokens(texts(context.synthetic), where)
     items = {
         "name": np.array([name for folder in folders for name in row_names(folder)]),
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),
