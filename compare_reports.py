@@ -19,12 +19,13 @@ from data_module.labeler import label_reports
 from data_module.labeler.attributes import count_right
 from data_module.pairs import PairsFolder
 from evaluation.inputs.rows import match_reports
-from evaluation.reports.overlap import describe_texts, score_text
-from evaluation.reports.section import share_normal
+from evaluation.reports.overlap import score_text
+from evaluation.reports.variety import describe_texts, share_normal
 from evaluation.statistics.findings import score_f1
 from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
 from runtime.files import write_atomic
+from runtime.markdown import markdown_table
 
 NOTE = """
 F1 over the 14 findings, positive-only, by the rule labeler on the generated and on the real report; in
@@ -135,7 +136,7 @@ def render(scores: dict[str, dict[str, Any]], config: Config) -> str:
     """The markdown table."""
     names = ["", "micro-F1-14", *([f"F1 against {config.against}"] if config.against else ()), "macro-F1-14"]
     names += ["BLEU-4", "ROUGE-L", "CIDEr", "distinct", "normal", "side", "severity"]
-    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+    rows = []
 
     def share(pair: list[int]) -> str:
         return f"{pair[0] / pair[1]:.2f} of {pair[1]}" if pair[1] else "-"
@@ -149,8 +150,8 @@ def render(scores: dict[str, dict[str, Any]], config: Config) -> str:
         cells += [f"{row[key]:.3f}" for key in ("macro_f1_14", "bleu_4", "rouge_l", "cider")]
         cells += [f"{row['distinct_per_1000']:.0f}", f"{row['share_normal']:.2f}"]
         cells += [share(row["side_right"]), share(row["severity_right"])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return markdown_table(names, rows) + "\n"
 
 
 if __name__ == "__main__":

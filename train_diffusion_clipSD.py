@@ -12,7 +12,7 @@ from pathlib import Path
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from evaluation.images.validation import make_judge
+from evaluation.images.validation import make_validation_metrics
 from runtime.cli import parse_config, run_script
 from runtime.runs import model_source
 from training import TrainConfig
@@ -178,7 +178,9 @@ def main(argv: list[str] | None = None) -> None:
             else build_unet(config.model, channels, side, width)
         )
 
-    train_denoiser(config, "clipSD", build, config.lora, source, make_judge(config.scores.score_classifier))
+    train_denoiser(
+        config, "clipSD", build, config.lora, source, make_validation_metrics(config.scores.score_classifier)
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from evaluation.images.validation import make_judge
+from evaluation.images.validation import make_validation_metrics
 from runtime.cli import parse_config, run_script
 from vision_module.denoiser_run import (
     DEMO_TRAIN,
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
             print(load_published(model, config.model.init_from))
         return model
 
-    train_denoiser(config, "clipUViT", start, judge=make_judge(config.scores.score_classifier))
+    train_denoiser(config, "clipUViT", start, judge=make_validation_metrics(config.scores.score_classifier))
 
 
 if __name__ == "__main__":

@@ -44,15 +44,15 @@ def timed(parts: dict[str, float], name: str, work: Callable[[], object]) -> Non
 
 def time_films(num: int) -> dict[str, float]:
     """Every film figure from features and probabilities at hand, and hashing of the films' files."""
-    from PIL import Image
-
     from evaluation.images.comparison import compare_auroc, compare_features
     from evaluation.images.diversity import compare_pairs
     from evaluation.images.fidelity import frechet_influence, kernel_influence
     from evaluation.images.manifold import vendi_influence
+    from evaluation.statistics.weighted import calibration, ranked
+    from PIL import Image
+
     from evaluation.networks.cache import hash_films
     from evaluation.statistics.bootstrap import draw_weights, resample
-    from evaluation.statistics.weighted import calibration, ranked
 
     rng = np.random.default_rng(0)
     features = {name: make_features(num, seed) for seed, name in enumerate(("synthetic", "real", "floor"))}
@@ -86,9 +86,10 @@ def time_films(num: int) -> dict[str, float]:
 
 def time_reports(num: int) -> dict[str, float]:
     """The default report section, all made-up reports different, with its 1,000 resamples."""
+    from evaluation.statistics.measures import intervals
+
     from data_module.labeler import label_reports
     from evaluation.reports.section import evaluate_reports
-    from evaluation.statistics.measures import intervals
 
     rng = np.random.default_rng(0)
 

@@ -16,8 +16,8 @@ from data_module.images import FilmError, fit_crop, read_pixels
 from data_module.pairs import PairsFolder, film_paths
 from evaluation.inputs.rows import prompts, texts
 from evaluation.output.plots import plot_auroc, plot_curves, plot_distances, plot_guidance, to_svg
-from evaluation.output.table import build_sections
-from evaluation.statistics.measures import load_items
+from evaluation.output.table import build_chapters
+from evaluation.statistics.items import load_items
 from runtime.files import write_atomic
 
 NUM_CARDS = 12
@@ -43,7 +43,7 @@ def write_page(
     caption = f"{synthetic.root if synthetic else 'reports'} against {real.root}, split {split}"
     page = pages.get_template("page.html").render(
         caption=caption,
-        sections=build_sections(results),
+        chapters=build_chapters(results),
         plots=_plots(results, out),
         sheets=sheets,
         inputs=results.get("inputs", {}),

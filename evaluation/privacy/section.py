@@ -1,23 +1,31 @@
-"""The section `privacy` of results.json: synthetic films and reports against the training rows."""
+"""The section `privacy`: synthetic films and reports against the training rows."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data_module.pairs import PairsFolder, film_paths
 from evaluation.inputs.rows import row_names, texts
+from evaluation.metric import Metric, metrics_of, score_metrics
 from evaluation.networks.cache import score_cached
 from evaluation.networks.classifier import FilmClassifier
 from evaluation.privacy.copied_text import compare_copies
 from evaluation.privacy.distances import (
+    DISTANCES,
     FRACTION,
-    MEASURES,
-    compare_distances,
-    load_standardised,
+    QUANTILE,
+    load_standardized,
     nearest_training_films,
 )
-from evaluation.statistics.measures import REAL, SYNTHETIC
+from evaluation.privacy.near_copies import PrivacyInputs
+from evaluation.privacy.tables import privacy_tables
+from evaluation.sections import Scored, Section
+from evaluation.statistics.items import REAL, SYNTHETIC
+
+if TYPE_CHECKING:
+    from evaluation.context import Context
 
 MAX_LISTED = 50
 TRAIN = "train"
@@ -27,6 +35,7 @@ def evaluate_privacy(
     real: PairsFolder,
     synthetic: PairsFolder,
     extractor: FilmClassifier,
+    metrics: Sequence[Metric] | None = None,
     *,
     split: str = "test",
     batch_size: int = 64,
@@ -35,7 +44,7 @@ def evaluate_privacy(
     """The section `privacy` of results.json: nearest training film and report of every synthetic one.
 
     Returns:
-        The section, and the distances of all readable films (see `measures.of_privacy`).
+        The section, and the distances of all readable films.
 
     Raises:
         ValueError: no training rows, or no film of a set that can be read.
@@ -51,27 +60,29 @@ def evaluate_privacy(
         paths = film_paths(folder)
         scores = score_cached(extractor, paths, cache_dir, batch_size, progress=f"{key} films")
         good = kept[key] = np.flatnonzero(scores.readable)
-        pixels[key] = load_standardised([paths[row] for row in good])
+        pixels[key] = load_standardized([paths[row] for row in good])
         features[key] = scores.features[good]
         names[key] = [row_names(folder)[row] for row in good]
     known = pixels["training"], features["training"]
     distances, rows = nearest_training_films(pixels["synthetic"], features["synthetic"], *known)
     distances_real, _ = nearest_training_films(pixels["real"], features["real"], *known)
-    compared = compare_distances(distances, distances_real)
-    flagged, closeness = compared.pop("flagged"), compared.pop("closeness")
+    inputs = PrivacyInputs(synthetic=distances, real=distances_real)
+    flagged, closeness = inputs.compared["flagged"], inputs.compared["closeness"]
+    metrics = metrics_of("privacy") if metrics is None else metrics
+    figures, items = score_metrics(metrics, inputs, ("distances",))
     listed = np.argsort(closeness, kind="stable")[:MAX_LISTED]
     result: dict[str, Any] = {
+        **figures,
         "num_synthetic": len(names["synthetic"]),
         "num_real": len(names["real"]),
         "num_training": len(names["training"]),
-        **compared,
         "num_flagged": int(flagged.sum()),
         "nearest": [
             {
                 "film": names["synthetic"][row],
                 "training_film": names["training"][rows[row]],
                 "flagged": bool(flagged[row]),
-                **{name: float(distances[name][row]) for name in MEASURES},
+                **{name: float(distances[name][row]) for name in DISTANCES},
             }
             for row in listed
         ],
@@ -79,12 +90,55 @@ def evaluate_privacy(
     }
     result["reports"] = compare_copies(*(texts(folders[key]) for key in ("synthetic", "real", "training")))
     patients = [folders[key].table["patient_id"].to_numpy(str)[rows] for key, rows in kept.items()]
-    items = {
+    return result, items | {
         "name": np.array(names["synthetic"] + names["real"]),
         "patient": np.concatenate(patients[1:]),
         "stratum": np.repeat([SYNTHETIC, REAL], [len(names["synthetic"]), len(names["real"])]),
     }
-    for name in MEASURES:
-        items[name] = np.concatenate([distances[name], distances_real[name]])
-        items[f"near_{name}"] = np.array(compared[name]["threshold"] / FRACTION)
-    return result, items
+
+
+def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Sequence[Metric]) -> Scored:
+    settings = context.settings
+    absent = settings.split == TRAIN or not (context.real.table["split"] == TRAIN).any()
+    if optional and (absent or not context.real.has_films or not context.synthetic.has_films):
+        return f"Not scored: it needs films of split {TRAIN} in {context.real.root}, beside those of --split."
+    used |= context.network_names
+    return evaluate_privacy(
+        context.real,
+        context.synthetic,
+        context.extractors[0],
+        metrics,
+        split=settings.split,
+        batch_size=settings.batch_size,
+        cache_dir=context.cache_dir,
+    )
+
+
+SECTION = Section(
+    name="privacy",
+    title="Privacy",
+    legend="Distance to the nearest training film, against held-out real films.",
+    keys={
+        "pixels": "also `features` and `registered`: `median`, `smallest` (and `_real`), `ratio`, "
+        "`threshold`, `num_flagged`, `share_close`",
+        "features": "as `pixels`",
+        "registered": "as `pixels`",
+        "num_synthetic": "readable films; `num_real`",
+        "num_training": "films compared with",
+        "extractor": "whose features: `source`, `hash`",
+        "num_flagged": "films nearer than a threshold, of any kind",
+        "nearest": "the nearest films: `film`, `training_film`, distances, `flagged`",
+        "reports": "`share_verbatim_sentences`, `share_verbatim_reports`, `share_near_duplicates`, "
+        "`median_overlap` (and `_real`), `nearest`",
+    },
+    conventions={
+        "privacy.num_flagged": f"films nearer than {FRACTION} x the {QUANTILE:.0%} quantile of held-out real "
+        "ones, in any of the three",
+        "privacy.intervals": "95% percentile bootstrap, patients resampled, of ratio and share_close; "
+        "thresholds held",
+        "privacy.reports": "see results: sentences of 8 words or more that stand verbatim in a training "
+        "report; reports whose word triples overlap with a training report's (Jaccard) by 0.8 or more",
+    },
+    score=_score,
+    tables=privacy_tables,
+)

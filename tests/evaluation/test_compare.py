@@ -9,7 +9,7 @@ from evaluation.__main__ import main
 from evaluation.output.compare import compare_systems
 from evaluation.reports.negation import CASES, score_cases
 from evaluation.reports.overlap import score_overlap
-from evaluation.statistics.measures import intervals, load_items, save_items
+from evaluation.statistics.items import intervals, load_items, save_items
 
 
 def _save(folder, wrong: float, seed: int = 0, names: str = "s"):

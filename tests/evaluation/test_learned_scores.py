@@ -7,7 +7,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from evaluation.reports.learned import BertScore, score_meteor, score_radgraph
+from evaluation.reports.bert_score import BertScore
+from evaluation.reports.meteor import score_meteor
+from evaluation.reports.radgraph import score_radgraph
 
 WORDS = [
     "[PAD]",
