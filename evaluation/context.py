@@ -1,12 +1,13 @@
 """What a scoring command works with: folders, networks and labelers, opened once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_module.pairs import PairsFolder, hash_folder
 from evaluation.inputs.plain_folder import open_folder
+from evaluation.inputs.rows import ReportPairs
 from evaluation.reports.inputs import ReportLabeler
 from evaluation.settings import ScoreSettings
 from runtime.devices import resolve_device
@@ -25,8 +26,9 @@ class Context:
     """Opened inputs of a command. Networks are opened when they are first asked for."""
 
     settings: ScoreSettings
-    real: PairsFolder = field(init=False)
-    synthetic: PairsFolder | None = field(init=False)
+    real: PairsFolder | None = None  # at hand already; else --real is opened
+    synthetic: PairsFolder | None = None
+    generated: ReportPairs | None = None  # generated reports at hand; else --reports names their table
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -34,10 +36,10 @@ class Context:
             value = getattr(settings, name)
             if value < least:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
-        self.real = open_folder(settings.real, "--real", settings.split)
+        if self.real is None:
+            self.real = open_folder(settings.real, "--real", settings.split)
         self.real.split(settings.split)  # say at once that the split is empty
-        self.synthetic = None
-        if settings.synthetic:
+        if self.synthetic is None and settings.synthetic:
             self.synthetic = open_folder(settings.synthetic, "--synthetic", settings.split, settings.captions)
 
     @property
@@ -45,7 +47,7 @@ class Context:
         """Where film features and scores are kept."""
         return self.settings.out / "cache"
 
-    @property
+    @cached_property
     def inputs(self) -> dict[str, Any]:
         """What every section was scored on."""
         return {

@@ -4,17 +4,20 @@ import importlib.metadata
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evaluation.context import Context
-from evaluation.metric import metrics_of
+from evaluation.metric import Metric, metrics_of
 from evaluation.output.page import write_page
-from evaluation.output.table import render_markdown
+from evaluation.output.table import render_markdown, write_results_as
 from evaluation.sections import SECTION_NAMES, open_section
 from evaluation.settings import ScoreSettings
 from evaluation.statistics.items import intervals, save_items
+from evaluation.too_good import warn_of_floors
 from runtime.files import write_atomic
 
 LIBRARIES = ("torch", "transformers", "torchmetrics", "scikit-learn", "pycocoevalcap", "numpy")
@@ -33,33 +36,55 @@ def run_sections(settings: ScoreSettings, sections: Sequence[str]) -> dict[str, 
     if {"films", "pairs", "privacy"} & set(sections):
         _ = context.extractors  # say at once that a network is missing
     others = [name for name in SECTION_NAMES if name not in sections]
-    saved = _read_results(settings.out / "results.json", others, context)
-    for section in sections:
-        _score_section(context, section, saved, len(sections) > 1)
-    for section in sections:
-        finish = open_section(section).finish
+    kept = _read_results(settings.out / "results.json", others, context)
+    asked = {
+        name: [m for m in metrics_of(name) if not m.flag or getattr(settings, m.flag)] for name in sections
+    }
+    scored, items = score_sections(context, asked, optional=len(sections) > 1)
+    for name in sections:
+        path = settings.out / "items" / f"{name}.npz"
+        if name in items:
+            save_items(path, items[name])
+        else:
+            path.unlink(missing_ok=True)
+    scored["inputs"] = kept.pop("inputs") | scored["inputs"]
+    results = collect_results(kept | scored)
+    _write_results(context, results)
+    return results
+
+
+def score_sections(
+    context: Context, asked: Mapping[str, Sequence[Metric]], optional: bool
+) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """Sections by name, with `inputs`; and the items of those that could be scored. Nothing is written.
+
+    Args:
+        asked: section -> the metrics to compute, in the order in which they are scored.
+        optional: whether a section that lacks its inputs is left out, with a note, and is no error.
+    """
+    settings = context.settings
+    scored: dict[str, Any] = {"inputs": {}}
+    kept: dict[str, dict[str, np.ndarray]] = {}
+    for name, metrics in asked.items():
+        section, used = open_section(name), dict(context.inputs, seed=settings.seed)
+        found = section.score(context, used, optional, metrics)
+        scored["inputs"][name] = used
+        if isinstance(found, str):
+            print(f"{name}: {found}", file=sys.stderr)
+            scored[name] = {**dict.fromkeys(section.promised), "note": found}
+            continue
+        scored[name], kept[name] = found
+        scored[name]["intervals"] = intervals(metrics, kept[name], settings.num_bootstrap, settings.seed)
+        scored[name]["num_bootstrap"] = settings.num_bootstrap
+        warnings = [*scored[name].get("warnings", []), *warn_of_floors(name, scored[name])]
+        if warnings:
+            scored[name]["warnings"] = warnings
+            print("\n".join(f"{name}: warning: {sentence}" for sentence in warnings), file=sys.stderr)
+    for name in asked:
+        finish = open_section(name).finish
         if finish:
-            finish(context, saved)
-    return _write_results(context, saved)
-
-
-def _score_section(context: Context, name: str, saved: dict[str, Any], optional: bool) -> None:
-    """One section into `saved`, its items onto the disk."""
-    settings, section = context.settings, open_section(name)
-    used = dict(context.inputs, seed=settings.seed)
-    asked = [metric for metric in metrics_of(name) if not metric.flag or getattr(settings, metric.flag)]
-    scored = section.score(context, used, optional, asked)
-    path = settings.out / "items" / f"{name}.npz"
-    saved["inputs"][name] = used
-    if isinstance(scored, str):
-        print(f"{name}: {scored}", file=sys.stderr)
-        saved[name] = {**dict.fromkeys(section.promised), "note": scored}
-        path.unlink(missing_ok=True)
-        return
-    saved[name], items = scored
-    save_items(path, items)
-    saved[name]["intervals"] = intervals(name, items, settings.num_bootstrap, settings.seed)
-    saved[name]["num_bootstrap"] = settings.num_bootstrap
+            finish(context, scored)
+    return scored, kept
 
 
 def _read_results(path: Path, sections: Sequence[str], context: Context) -> dict[str, Any]:
@@ -90,8 +115,8 @@ def _read_results(path: Path, sections: Sequence[str], context: Context) -> dict
     return kept
 
 
-def _write_results(context: Context, scored: dict[str, Any]) -> dict[str, Any]:
-    out = context.settings.out
+def collect_results(scored: Mapping[str, Any]) -> dict[str, Any]:
+    """What results.json holds, from the sections and their inputs."""
     results: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     results |= {name: scored[name] for name in SECTION_NAMES if name in scored}
     results["conventions"] = {
@@ -99,7 +124,11 @@ def _write_results(context: Context, scored: dict[str, Any]) -> dict[str, Any]:
     }
     results["inputs"] = scored["inputs"]
     results["versions"] = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    results = _plain(results)
+    return _plain(results)
+
+
+def _write_results(context: Context, results: dict[str, Any]) -> None:
+    out = context.settings.out
     write_atomic(out / "results.md", render_markdown(results))
     if "auroc_findings" in results.get("films", {}):
         from evaluation.output.plots import draw_auroc
@@ -107,9 +136,10 @@ def _write_results(context: Context, scored: dict[str, Any]) -> dict[str, Any]:
         draw_auroc(results["films"], out / "auroc.png")
     write_page(results, context.real, context.synthetic, context.settings.split, out)
     write_atomic(out / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
+    for name in context.settings.format:
+        write_results_as(results, name, out)
     print(render_markdown(results, with_conventions=False).rstrip())
     print(f"\nwritten to {out / 'results.json'} and {out / 'report.html'}")
-    return results
 
 
 def conventions_of(section: str) -> dict[str, str]:

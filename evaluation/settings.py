@@ -57,5 +57,7 @@ class ScoreSettings:
     """Random subsets of FID and KID, and resamples."""
     device: str = "auto"
     """torch device; auto takes the accelerator where there is one."""
+    format: tuple[Literal["latex", "csv"], ...] = ()
+    """Writes every table besides as results.tex, or as tables/SECTION_NUMBER.csv."""
     dry_run: bool = False
     """Print the resolved settings and stop."""

@@ -11,7 +11,7 @@ from data_module.pairs import PairsFolder, film_paths
 from evaluation.images.floor import choose_floor, describe_floor
 from evaluation.images.guidance import read_guidance, read_points
 from evaluation.images.inputs import FeatureSets, FilmInputs, FilmSet, empty_probabilities
-from evaluation.images.per_finding import MIN_PER_FINDING, compare_findings
+from evaluation.images.per_finding import MIN_FOR_KID, MIN_PER_FINDING, compare_findings
 from evaluation.images.tables import count_films, film_tables
 from evaluation.inputs.rows import prompts, row_names, texts
 from evaluation.metric import Metric, metrics_of, score_metrics
@@ -215,7 +215,8 @@ SECTION = Section(
     conventions={
         "films.features": "the same figures over every extractor asked for, each with its preprocessing",
         "films.per_finding": "FID and KID of films with the finding against real ones with it, floor at the "
-        f"same n; findings with fewer than {MIN_PER_FINDING} films on a side are named",
+        f"same n; findings with fewer than {MIN_PER_FINDING} films on a side are named; KID from "
+        f"{MIN_FOR_KID} on, below which it scatters by more than half of its value",
         "films.num_unlabelled_synthetic": "films without a prompt, report or finding: not in AUROC, AP "
         "and ECE",
         "films.intervals": "95% percentile bootstrap, patients resampled; where a figure says another way, "

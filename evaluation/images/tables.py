@@ -5,6 +5,7 @@ from typing import Any
 
 from data_module.findings import FINDINGS
 from evaluation.images.guidance import HEADER, make_rows
+from evaluation.images.per_finding import MIN_FOR_KID
 from evaluation.output.cells import Table, format_value
 
 GUIDANCE_NOTE = "FID falls with n: compare scales of the same n."
@@ -87,8 +88,11 @@ def _distance_table(section: Mapping[str, Any]) -> Table:
         for name, figures in section["per_finding"].items()
     ]
     skipped = _join_skipped(section["per_finding_skipped"])
+    few = any(figures["kid"] is None for figures in section["per_finding"].values())
+    notes = [f"KID needs {MIN_FOR_KID} films."] if few else []
+    notes += [f"Too few films: {skipped}."] if skipped else []
     header = ("films with", "n", "FID", "floor", "KID x 1000", "floor")
-    return Table(header, rows, f"Too few films: {skipped}." if skipped else "")
+    return Table(header, rows, " ".join(notes))
 
 
 def _feature_table(section: Mapping[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,14 @@ def write_page(
         sheets["films"] = [
             ("Synthetic films beside real ones of like findings", _contact_sheet(synthetic, held_out))
         ]
-    if synthetic is not None and results.get("privacy", {}).get("nearest"):
-        cards = _neighbours(results["privacy"], synthetic, real)
+    privacy = results.get("privacy", {})
+    if synthetic is not None and privacy.get("nearest"):
+        cards = _neighbors(privacy["nearest"], "training_film", synthetic, real)
         sheets["privacy"] = [("Synthetic films nearest to a training film, flagged ones framed", cards)]
+        copies = [entry for entry in privacy.get("held_out", {}).get("nearest", []) if entry["flagged"]]
+        if copies:
+            cards = _neighbors(copies, "held_out_film", synthetic, real)
+            sheets["privacy"].append(("Near-copies of held-out films", cards))
     caption = f"{synthetic.root if synthetic else 'reports'} against {real.root}, split {split}"
     page = pages.get_template("page.html").render(
         caption=caption,
@@ -107,20 +112,18 @@ def _contact_sheet(synthetic: PairsFolder, real: PairsFolder) -> list[dict[str, 
     return cards
 
 
-def _neighbours(
-    section: Mapping[str, Any], synthetic: PairsFolder, real: PairsFolder
+def _neighbors(
+    entries: Sequence[Mapping[str, Any]], key: str, synthetic: PairsFolder, real: PairsFolder
 ) -> list[dict[str, Any]]:
     cards = []
-    for entry in section["nearest"][:NUM_CARDS]:
-        films = [
-            ("synthetic", synthetic.root / entry["film"]),
-            ("training", real.root / entry["training_film"]),
-        ]
+    for entry in entries[:NUM_CARDS]:
+        label = key.removesuffix("_film").replace("_", "-")
+        films = [("synthetic", synthetic.root / entry["film"]), (label, real.root / entry[key])]
         distances = ", ".join(f"{name} {entry[name]:.3f}" for name in ("pixels", "features", "registered"))
         cards.append(
             {
                 "films": [(label, _encode(path)) for label, path in films],
-                "text": f"{entry['film']} and {entry['training_film']}: {distances}",
+                "text": f"{entry['film']} and {entry[key]}: {distances}",
                 "flagged": entry["flagged"],
             }
         )

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from evaluation.metric import Metric, look_up, metrics_of
 from evaluation.output.cells import Table, format_interval, format_value
+from evaluation.output.formats import to_csv, to_latex
 from evaluation.sections import SECTION_NAMES, open_section
+from runtime.files import write_atomic
 from runtime.markdown import markdown_table
 
 HEADER = ("", "value", "95% interval", "floor", "real", "better")
@@ -38,7 +41,9 @@ def _build_chapter(name: str, results: Mapping[str, Any]) -> Chapter:
     if "note" not in values:
         tables += section.tables(values)
     known = {k: v for k, v in results.get("conventions", {}).items() if k.startswith(f"{name}.")}
-    return Chapter(name, section.title, values.get("note", ""), tables, _join_keys(known))
+    warnings = [f"Warning: {sentence}" for sentence in values.get("warnings", [])]
+    note = "\n\n".join([*([values["note"]] if values.get("note") else []), *warnings])
+    return Chapter(name, section.title, note, tables, _join_keys(known))
 
 
 def _join_keys(conventions: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -68,6 +73,20 @@ def render_markdown(results: Mapping[str, Any], with_conventions: bool = True) -
         if chapter.tables and with_conventions:
             parts += [*(f"- {_quote(keys)}: {text}." for keys, text in chapter.conventions), ""]
     return "\n".join(parts)
+
+
+def write_results_as(results: Mapping[str, Any], name: str, out: Path) -> None:
+    """Every table of the results as OUT/results.tex ("latex") or OUT/tables/SECTION_NUMBER.csv ("csv")."""
+    tables = {
+        f"{chapter.name}_{number}": table
+        for chapter in build_chapters(results)
+        for number, table in enumerate((t for t in chapter.tables if t.rows), start=1)
+    }
+    if name == "latex":
+        write_atomic(out / "results.tex", to_latex(list(tables.values())))
+        return
+    for key, table in tables.items():
+        write_atomic(out / "tables" / f"{key}.csv", to_csv(table))
 
 
 def _quote(keys: str) -> str:

@@ -16,6 +16,7 @@ from evaluation.privacy.distances import (
     DISTANCES,
     FRACTION,
     QUANTILE,
+    compare_distances,
     load_standardized,
     nearest_training_films,
 )
@@ -63,37 +64,77 @@ def evaluate_privacy(
         pixels[key] = load_standardized([paths[row] for row in good])
         features[key] = scores.features[good]
         names[key] = [row_names(folder)[row] for row in good]
-    known = pixels["training"], features["training"]
-    distances, rows = nearest_training_films(pixels["synthetic"], features["synthetic"], *known)
-    distances_real, _ = nearest_training_films(pixels["real"], features["real"], *known)
+    sets = {key: (pixels[key], features[key]) for key in folders}
+    distances, listed = _search(sets["synthetic"], sets["training"], names["synthetic"], names["training"])
+    distances_real, _ = nearest_training_films(*sets["real"], *sets["training"])
     inputs = PrivacyInputs(synthetic=distances, real=distances_real)
-    flagged, closeness = inputs.compared["flagged"], inputs.compared["closeness"]
     metrics = metrics_of("privacy") if metrics is None else metrics
     figures, items = score_metrics(metrics, inputs, ("distances",))
-    listed = np.argsort(closeness, kind="stable")[:MAX_LISTED]
     result: dict[str, Any] = {
         **figures,
         "num_synthetic": len(names["synthetic"]),
         "num_real": len(names["real"]),
         "num_training": len(names["training"]),
-        "num_flagged": int(flagged.sum()),
-        "nearest": [
-            {
-                "film": names["synthetic"][row],
-                "training_film": names["training"][rows[row]],
-                "flagged": bool(flagged[row]),
-                **{name: float(distances[name][row]) for name in DISTANCES},
-            }
-            for row in listed
-        ],
+        "num_flagged": int(inputs.compared["flagged"].sum()),
+        "nearest": _list_nearest(inputs.compared, listed, "training_film"),
+        "held_out": _search_held_out(sets, names),
         "extractor": {"source": extractor.source, "hash": extractor.identity},
     }
+    if result["held_out"]["num_flagged"]:
+        result["warnings"] = [
+            f"{result['held_out']['num_flagged']} synthetic films are near-copies of films of split {split}, "
+            "with which the synthetic films are compared."
+        ]
     result["reports"] = compare_copies(*(texts(folders[key]) for key in ("synthetic", "real", "training")))
     patients = [folders[key].table["patient_id"].to_numpy(str)[rows] for key, rows in kept.items()]
     return result, items | {
         "name": np.array(names["synthetic"] + names["real"]),
         "patient": np.concatenate(patients[1:]),
         "stratum": np.repeat([SYNTHETIC, REAL], [len(names["synthetic"]), len(names["real"])]),
+    }
+
+
+Films = tuple[np.ndarray, np.ndarray]  # (N, S, S) standardized films, (N, D) features
+
+
+def _search(
+    films: Films, targets: Films, names: Sequence[str], target_names: Sequence[str]
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Distances of each film to its nearest target; and each pair of names with its distances."""
+    distances, rows = nearest_training_films(*films, *targets)
+    listed = [
+        {
+            "film": name,
+            "nearest": target_names[rows[place]],
+            **{kind: float(distances[kind][place]) for kind in DISTANCES},
+        }
+        for place, name in enumerate(names)
+    ]
+    return distances, listed
+
+
+def _list_nearest(compared: dict[str, Any], listed: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """The closest films first; `key` is what the nearest film is called."""
+    order = np.argsort(compared["closeness"], kind="stable")[:MAX_LISTED]
+    found = []
+    for row in order:
+        entry = dict(listed[row], flagged=bool(compared["flagged"][row]))
+        found.append({"film": entry.pop("film"), key: entry.pop("nearest"), **entry})
+    return found
+
+
+def _search_held_out(sets: dict[str, Films], names: dict[str, list[str]]) -> dict[str, Any]:
+    """The same search among the held-out films; training films, which are no copies, set the limit."""
+    distances, listed = _search(sets["synthetic"], sets["real"], names["synthetic"], names["real"])
+    num = min(len(names["training"]), len(names["real"]))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(names["training"]))[:num])
+    others = tuple(x[chosen] for x in sets["training"])
+    distances_real, _ = nearest_training_films(*others, *sets["real"])
+    compared = compare_distances(distances, distances_real)
+    return {
+        **{kind: compared[kind] for kind in DISTANCES},
+        "num_flagged": int(compared["flagged"].sum()),
+        "nearest": _list_nearest(compared, listed, "held_out_film"),
     }
 
 
@@ -128,12 +169,16 @@ SECTION = Section(
         "extractor": "whose features: `source`, `hash`",
         "num_flagged": "films nearer than a threshold, of any kind",
         "nearest": "the nearest films: `film`, `training_film`, distances, `flagged`",
+        "held_out": "the same search among the real films of the split: the three distances, `num_flagged`, "
+        "`nearest` (`held_out_film`); training films, which are no copies, set the thresholds",
         "reports": "`share_verbatim_sentences`, `share_verbatim_reports`, `share_near_duplicates`, "
         "`median_overlap` (and `_real`), `nearest`",
     },
     conventions={
         "privacy.num_flagged": f"films nearer than {FRACTION} x the {QUANTILE:.0%} quantile of held-out real "
         "ones, in any of the three",
+        "privacy.held_out": "the same search among the held-out real films, against as many training "
+        "films: a film made from a film that it is compared with",
         "privacy.intervals": "95% percentile bootstrap, patients resampled, of ratio and share_close; "
         "thresholds held",
         "privacy.reports": "see results: sentences of 8 words or more that stand verbatim in a training "

@@ -20,7 +20,12 @@ COLUMNS = {
 
 def privacy_tables(section: Mapping[str, Any]) -> list[Table]:
     """Distances by kind; shares of copied sentences and reports."""
-    tables = [_distance_table(section)]
+    sets = f"{section['num_synthetic']} synthetic and {section['num_real']} held-out real films against "
+    tables = [_distance_table(section, "distance", f"{sets}{section['num_training']} training films")]
+    if held_out := section.get("held_out"):
+        sets = f"{section['num_synthetic']} synthetic films, and training films, against "
+        sets += f"{section['num_real']} held-out real films"
+        tables.append(_distance_table(held_out, "distance to held-out films", sets))
     copies = section.get("reports")
     if copies:
         shares = [
@@ -34,7 +39,7 @@ def privacy_tables(section: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def _distance_table(section: Mapping[str, Any]) -> Table:
+def _distance_table(section: Mapping[str, Any], title: str, sets: str) -> Table:
     rows = []
     for name in (name for name in DISTANCES if name in section):
         row = [name]
@@ -43,11 +48,7 @@ def _distance_table(section: Mapping[str, Any]) -> Table:
             if key in ("ratio", "share_close"):
                 row.append(format_interval(section, f"{name}.{key}") or "–")
         rows.append(row)
-    header = ["distance"]
+    header = [title]
     for key, title in COLUMNS.items():
         header += [title, "95% interval"] if key in ("ratio", "share_close") else [title]
-    counts = (
-        f"{section['num_synthetic']} synthetic and {section['num_real']} held-out real films against "
-        f"{section['num_training']} training films; near-copies flagged: {section['num_flagged']}."
-    )
-    return Table(header, rows, counts)
+    return Table(header, rows, f"{sets}; near-copies flagged: {section['num_flagged']}.")

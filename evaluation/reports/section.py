@@ -1,7 +1,6 @@
 """The section `reports`: do generated reports say what the real report of the same film says?"""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,16 +55,20 @@ def evaluate_reports(
 
 def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Sequence[Metric]) -> Scored:
     settings, real = context.settings, context.real
-    path = settings.reports or Path(settings.synthetic) / DEFAULT_REPORTS
-    used |= {"reports": str(path), **context.labeler_name}
-    # `all` also scores a generator that writes no reports of real films.
-    if settings.reports is None and not path.is_file() and optional:
-        return (
-            f"Not scored: there is no {path}. It holds the generated reports of the held-out real films "
-            "(columns file_name, report); name another with --reports."
-        )
-    matched = match_reports(path, real, settings.split)
-    used["reports_hash"] = file_hash(path)[:16]
+    used |= context.labeler_name
+    if context.generated:
+        matched = context.generated
+    else:
+        path = settings.reports or context.synthetic.root / DEFAULT_REPORTS
+        used["reports"] = str(path)
+        # `all` also scores a generator that writes no reports of real films.
+        if settings.reports is None and not path.is_file() and optional:
+            return (
+                f"Not scored: there is no {path}. It holds the generated reports of the held-out real films "
+                "(columns file_name, report); name another with --reports."
+            )
+        matched = match_reports(path, real, settings.split)
+        used["reports_hash"] = file_hash(path)[:16]
     if settings.bert_score:
         used["bert_score"] = f"{settings.bert_score}, layer {settings.bert_score_layer}"
     train = real.table[real.table["split"] == "train"]["report"].fillna("").astype(str).tolist()

@@ -6,26 +6,23 @@ So intervals, and differences to another system, need nothing else. Every sectio
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from evaluation.metric import Items, metrics_of
+from evaluation.metric import Items, Metric
 from evaluation.statistics.bootstrap import draw_weights, percentile_interval, resample
 from runtime.files import write_atomic
 
 SYNTHETIC, REAL = 0, 1
 
 
-def intervals(section: str, items: Items, num: int, seed: int) -> dict[str, list[float] | None]:
-    """95% percentile bootstrap interval of each figure of a section, patients resampled; {} for num = 0."""
+def intervals(metrics: Sequence[Metric], items: Items, num: int, seed: int) -> dict[str, list[float] | None]:
+    """95% percentile bootstrap interval of each figure, patients resampled; {} for num = 0."""
     if not num:
         return {}
-    estimators = {
-        key: estimator
-        for metric in metrics_of(section)
-        for key, estimator in metric.estimators(items).items()
-    }
+    estimators = {key: estimator for metric in metrics for key, estimator in metric.estimators(items).items()}
     drawn = resample(estimators, draw_weights(items["patient"], items["stratum"], num, seed))
     return {key: percentile_interval(values) for key, values in drawn.items()}
 

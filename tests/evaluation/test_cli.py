@@ -9,20 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from helpers.scored_folders import REPORTS, write_random_pairs, write_scored_folders
 from PIL import Image
 
-from data_module.findings import FINDINGS, prompt_sentence
+from data_module.findings import FINDINGS
 from data_module.pairs import write_pairs
 from evaluation.__main__ import main
 from evaluation.metric import all_metrics, look_up
-from vision_module.classifier import ResNetSize, build_classifier, save_classifier
 
-REPORTS = {
-    "Cardiomegaly": "The heart is enlarged. Cardiomegaly.",
-    "Pleural Effusion": "There is a small left pleural effusion.",
-    "Pneumothorax": "There is a right pneumothorax.",
-}
 PROMISED = (
     "films.auroc_mean",
     "films.auroc_mean_real",
@@ -37,44 +31,10 @@ PROMISED = (
 )
 
 
-def _write_pairs(folder: Path, num: int, seed: int, splits: tuple[str, ...] = ("train", "test"), **extra):
-    rng = np.random.default_rng(seed)
-    (folder / "images").mkdir(parents=True)
-    rows = []
-    for number in range(num):
-        finding = list(REPORTS)[number % 3]
-        pixels = rng.integers(0, 256, (32, 32), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"images/{number}.png")
-        labels = {name: 1.0 if name == finding else 0.0 for name in REPORTS} | {"Edema": -1.0}
-        rows.append(
-            {
-                "file_name": f"images/{number}.png",
-                "report": REPORTS[finding],
-                "patient_id": f"p{seed}_{number // 2}",
-                "study_id": f"s{number}",
-                "split": splits[(number // 2) % len(splits)],
-                "prompt": prompt_sentence(labels),
-                **labels,
-                **extra,
-            }
-        )
-    return write_pairs(folder, rows, {}, "# test")
-
-
 @pytest.fixture
 def folders(tmp_path):
-    """Flags of a whole evaluation; synthetic/heldout_reports.csv repeats the real reports."""
-    real = _write_pairs(tmp_path / "real", 48, 0)
-    _write_pairs(tmp_path / "synthetic", 21, 1, ("test",))
-    held_out = real.split("test").table
-    held_out[["report", "file_name"]].to_csv(tmp_path / "synthetic/heldout_reports.csv", index=False)
-    torch.manual_seed(0)
-    model = build_classifier(ResNetSize(8, (8, 12), (1, 1))).eval()
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "config.json").write_text('{"kind": "classifier", "config": {}}')
-    save_classifier(model, run / "model", 32, {})
-    return tmp_path
+    """Folders of a whole evaluation; synthetic/heldout_reports.csv repeats the real reports."""
+    return write_scored_folders(tmp_path)
 
 
 def _flags(root: Path, *more: str) -> list[str]:
@@ -188,7 +148,7 @@ def test_order_of_columns_and_rows_does_not_matter(folders):
 
 
 def test_a_folder_of_one_split_takes_its_floor_from_two_halves(folders):
-    _write_pairs(folders / "one", 40, 3, ("test",))
+    write_random_pairs(folders / "one", 40, 3, ("test",))
     main(["images", *_flags(folders), "--real", str(folders / "one")])
     films = _results(folders)["films"]
     assert "two halves" in films["floor"]
@@ -197,7 +157,7 @@ def test_a_folder_of_one_split_takes_its_floor_from_two_halves(folders):
 
 
 def test_synthetic_films_without_findings_have_no_auroc(folders):
-    _write_pairs(folders / "plain", 12, 4, ("test",), **dict.fromkeys((*REPORTS, "Edema")))
+    write_random_pairs(folders / "plain", 12, 4, ("test",), **dict.fromkeys((*REPORTS, "Edema")))
     main(["images", *_flags(folders), "--synthetic", str(folders / "plain")])
     films = _results(folders)["films"]
     assert films["auroc_mean"] is None
