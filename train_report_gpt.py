@@ -20,7 +20,7 @@ from data_module.film_store import FilmStore
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
 from evaluation.networks.xrv import PREFIX as XRV
-from evaluation.networks.xrv import read_weights
+from evaluation.networks.xrv import read_xrv_weights
 from language_module import (
     GPTSize,
     ImageEncoder,
@@ -173,7 +173,7 @@ def build_model(config: Config, reports: list[str]) -> ReportGPT:
         return ReportGPT.from_pretrained(source).train()
     torch.manual_seed(config.train.seed)
     if config.encoder.startswith(XRV):
-        encoder = build_densenet(read_weights(Path(config.encoder.removeprefix(XRV))))
+        encoder = build_densenet(read_xrv_weights(Path(config.encoder.removeprefix(XRV))))
     elif config.encoder:
         encoder = ImageEncoder.from_pretrained(model_source(config.encoder, "classifier", "--encoder"))
     else:

@@ -9,7 +9,7 @@ from evaluation.inputs.rows import DEFAULT_REPORTS, match_reports
 from evaluation.metric import Metric, metrics_of, score_metrics
 from evaluation.reports.inputs import ReportInputs, ReportLabeler
 from evaluation.reports.tables import report_tables
-from evaluation.reports.variety import most_frequent
+from evaluation.reports.variety import most_frequent_report
 from evaluation.sections import Scored, Section
 from evaluation.statistics.findings import UNCERTAIN_POLICIES
 from evaluation.statistics.items import REAL
@@ -48,7 +48,7 @@ def evaluate_reports(
         )
     if metrics is None:
         metrics = [metric for metric in metrics_of("reports") if not metric.flag]
-    constant = most_frequent(train_reports or references)
+    constant = most_frequent_report(train_reports or references)
     inputs = ReportInputs(0, references, hypotheses, label, constant, settings)
     return score_metrics(metrics, inputs, AVAILABLE)
 

@@ -23,7 +23,7 @@ def describe_texts(texts: Sequence[str]) -> dict[str, float]:
     }
 
 
-def most_frequent(texts: Sequence[str]) -> str:
+def most_frequent_report(texts: Sequence[str]) -> str:
     """The text that stands there most often after normalization, as first written; the first of equals."""
     words = [normalize(text) for text in texts]
     return texts[words.index(Counter(words).most_common(1)[0][0])]

@@ -241,15 +241,20 @@ def test_label_keeps_the_table_and_adds_the_findings(folders):
     assert table["Pleural Effusion"].tolist()[1] == 1
 
 
-def test_errors_have_no_traceback_and_exit_code_2(tmp_path):
-    command = [sys.executable, "-m", "evaluation", "label", "--reports", str(tmp_path / "gone.csv")]
-    command += ["--out", str(tmp_path / "out.csv")]
+@pytest.mark.parametrize("fault", ["input", "disk"])
+def test_errors_have_no_traceback_and_exit_code_2(tmp_path, fault):
+    reports, out = tmp_path / "reports.csv", tmp_path / "out.csv"
+    if fault == "disk":  # what a full or read-only disk raises: an OSError while writing
+        reports.write_text("report\nClear lungs.\n")
+        (tmp_path / "file").write_text("")
+        out = tmp_path / "file" / "out.csv"
+    command = [sys.executable, "-m", "evaluation", "label", "--reports", str(reports), "--out", str(out)]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2], check=False
     )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
-    assert "gone.csv" in done.stderr
+    assert ("reports.csv" if fault == "input" else "file") in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -12,7 +12,7 @@ from data_module.pairs import write_pairs
 from evaluation.inputs.rows import match_reports
 from evaluation.reports.overlap import normalize, score_text
 from evaluation.reports.section import evaluate_reports
-from evaluation.reports.variety import describe_texts, most_frequent, share_normal
+from evaluation.reports.variety import describe_texts, most_frequent_report, share_normal
 from evaluation.statistics.findings import score_conventions, score_f1, tune_thresholds
 
 EDEMA, EFFUSION, FRACTURE = (FINDINGS.index(n) for n in ("Edema", "Pleural Effusion", "Fracture"))
@@ -166,7 +166,7 @@ def test_text_descriptions():
     described = describe_texts(["Lungs clear.", "lungs  clear", "edema"])
     assert described["num_distinct_reports"] == 2
     assert described["share_most_frequent"] == pytest.approx(2 / 3)
-    assert most_frequent(["edema", "Lungs clear.", "lungs clear"]) == "Lungs clear."
+    assert most_frequent_report(["edema", "Lungs clear.", "lungs clear"]) == "Lungs clear."
     labels = _array({EDEMA: 1}, {FINDINGS.index("No Finding"): 1, FINDINGS.index("Support Devices"): 1}, {})
     assert share_normal(labels) == pytest.approx(2 / 3)
 
