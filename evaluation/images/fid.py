@@ -19,7 +19,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """FID of features (N, D) and (M, D): |mean difference|^2 + tr(S_a + S_b - 2 (S_a S_b)^1/2).
 
     With S = R^T R, the trace of (S_a S_b)^1/2 is the sum of the singular values of R_b R_a^T. R comes from
-    a QR of the centred features, so no covariance is formed and no square root of a matrix is taken: exact
+    a QR of the centered features, so no covariance is formed and no square root of a matrix is taken: exact
     and finite also for N < D, where the covariances are singular.
     """
     a, b = check_features(a, b)
@@ -52,9 +52,9 @@ def frechet_influence(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndar
     for x, mean, half, sign in zip((a, b), means, halves, (1.0, -1.0), strict=True):
         parts = []
         for block in feature_blocks(x):
-            centred = block - mean
-            spread = np.square(centred).sum(axis=1) - np.square(centred @ half).sum(axis=1)
-            parts.append(sign * centred @ shift + spread)
+            centered = block - mean
+            spread = np.square(centered).sum(axis=1) - np.square(centered @ half).sum(axis=1)
+            parts.append(sign * centered @ shift + spread)
         influence = np.concatenate(parts)
         influences.append(influence - influence.mean())
     return influences[0], influences[1]

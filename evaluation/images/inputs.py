@@ -48,7 +48,7 @@ class FilmSet:
     paths: Sequence[Path | None]
     prompts: Sequence[str]
     labels: np.ndarray  # (N, 14) what was asked for, or the film's own findings
-    probabilities: np.ndarray  # (N, 14) by the classifier; NaN: unreadable, unlabelled, or not scored
+    probabilities: np.ndarray  # (N, 14) by the classifier; NaN: unreadable, unlabeled, or not scored
     readable: np.ndarray  # (N,) bool
 
     def __len__(self) -> int:

@@ -51,7 +51,7 @@ def kernel_influence(
         for start, rows in zip(range(0, len(x), features.BLOCK), feature_blocks(x), strict=True):
             kernel = (rows @ reference.T / x.shape[1] + 1.0) ** 3
             counts = np.full(len(rows), float(len(reference)))
-            if own:  # a film is no neighbour of itself
+            if own:  # a film is no neighbor of itself
                 inside = np.arange(start, min(start + len(rows), len(reference)))
                 kernel[inside - start, inside] = 0.0
                 counts[inside - start] -= 1.0

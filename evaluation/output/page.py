@@ -65,7 +65,7 @@ def _plots(results: Mapping[str, Any], out: Path) -> dict[str, list[tuple[str, M
         plots["films"] = [
             ("AUROC of each finding", _inline(plot_auroc(films))),
             (
-                "Precision-recall and calibration: synthetic (red), real (grey)",
+                "Precision-recall and calibration: synthetic (red), real (gray)",
                 _inline(plot_curves(items, films["auroc_findings"])),
             ),
         ]

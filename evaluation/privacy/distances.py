@@ -1,4 +1,4 @@
-"""Is a synthetic film a copy of a training film? Nearest neighbours in pixels, in features, and registered.
+"""Is a synthetic film a copy of a training film? Nearest neighbors in pixels, in features, and registered.
 
 Each distance to the nearest training film is held against the same distance of held-out real films, which
 are no copies: a generator that memorizes comes closer than they do.

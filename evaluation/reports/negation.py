@@ -25,7 +25,7 @@ CASES = Path(__file__).parent / "negation_flips.csv"
 
 
 def _clinical(references: list[str], hypotheses: list[str]) -> np.ndarray:
-    """(N,) share of findings on which the labels of both reports agree, of those labelled in either."""
+    """(N,) share of findings on which the labels of both reports agree, of those labeled in either."""
     truth, guess = (np.nan_to_num(label_reports(x), nan=-9.0) for x in (references, hypotheses))
     mentioned = (truth != -9.0) | (guess != -9.0)
     mentioned[:, 0] = False  # No Finding follows from the others

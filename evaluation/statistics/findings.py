@@ -211,7 +211,7 @@ def _micro_f1(truth: np.ndarray, guess: np.ndarray) -> float | None:
 def tune_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Finding -> the threshold of highest F1; a decision is probability >= threshold.
 
-    Halfway between two neighbouring probabilities; the first of equals from above. A finding without a
+    Halfway between two neighboring probabilities; the first of equals from above. A finding without a
     positive or without a probability gets none.
 
     Args:

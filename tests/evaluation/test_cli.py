@@ -232,7 +232,7 @@ def test_the_guidance_curve_takes_in_the_run_and_others(folders):
 
 
 def test_label_keeps_the_table_and_adds_the_findings(folders):
-    path, out = folders / "in.csv", folders / "labelled.csv"
+    path, out = folders / "in.csv", folders / "labeled.csv"
     pd.DataFrame({"id": ["007", "b"], "report": list(REPORTS.values())[:2]}).to_csv(path, index=False)
     main(["label", "--reports", str(path), "--out", str(out)])
     table = pd.read_csv(out, dtype={"id": str})
