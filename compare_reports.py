@@ -15,13 +15,6 @@ from typing import Any
 import numpy as np
 
 from data_module.findings import POSITIVE
-from data_module.labeler import label_reports
-from data_module.labeler.attributes import count_right
-from data_module.pairs import PairsFolder
-from evaluation.inputs.rows import match_reports
-from evaluation.reports.overlap import score_text
-from evaluation.reports.variety import describe_texts, share_normal
-from evaluation.statistics.findings import score_f1
 from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
 from runtime.files import write_atomic
@@ -62,7 +55,16 @@ def main(argv: list[str] | None = None) -> None:
     config = parse_config({"demo": Config()}, argv, __doc__)
     if config.dry_run:
         print(json.dumps(to_dict(config), indent=2))
-        return
+    else:
+        compare(config)
+
+
+def compare(config: Config) -> None:
+    from data_module.labeler import label_reports
+    from data_module.pairs import PairsFolder
+    from evaluation.inputs.rows import match_reports
+    from evaluation.reports.variety import share_normal
+
     tables = dict(entry.partition("=")[::2] for entry in config.reports)
     if not tables or not all(tables.values()):
         raise ValueError("--reports: give NAME=FILE for each table")
@@ -105,6 +107,11 @@ def score_table(
     references: list[str], hypotheses: list[str], truth: np.ndarray, guess: np.ndarray
 ) -> dict[str, Any]:
     """Everything that is said of one system, but for its intervals."""
+    from data_module.labeler.attributes import count_right
+    from evaluation.reports.overlap import score_text
+    from evaluation.reports.variety import describe_texts, share_normal
+    from evaluation.statistics.findings import score_f1
+
     f1 = score_f1(truth, guess)
     sides, severities = (count_right(references, hypotheses, name) for name in ("side", "severity"))
     return {

@@ -9,161 +9,28 @@ the baselines most-frequent and retrieval. With --reconstruct the reports of --d
 codec --language, so that the codec can be scored alone.
 """
 
-import dataclasses
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+import json
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import torch
-
-from data_module.pairs import PairsFolder
-from language_module import DecodingConfig
-from pipelines.config import WriterConfig
-from pipelines.report_rows import Process, read_films, reconstruct
-from pipelines.report_writer import open_codec, open_report_writer
-from runtime.batch_log import log_path, process_in_batches
+from pipelines.config import ReportTableConfig, WriterConfig
 from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
-from runtime.dry_run import describe_run
-from runtime.files import write_atomic
-from runtime.generators import make_generator
-
-
-@dataclass(frozen=True)
-class Config:
-    """Report generation."""
-
-    writer: WriterConfig = field(default_factory=WriterConfig)
-    image: Path | None = None
-    """One film, of any size and bit depth, DICOM included: its report is printed."""
-    images: Path | None = None
-    """Folder of films, subfolders included."""
-    data: Path = Path("runs/demo/data")
-    """Pairs folder whose films (or reports, with --reconstruct) are read where no image is named."""
-    split: str = "test"
-    """Its split: train, validation or test."""
-    out: Path = Path("reports.csv")
-    """Table to write: study_id, file_name, report, warning. Beside it, skipped.csv: what was unreadable."""
-    reconstruct: bool = False
-    """Encode and decode the reports of --data instead of reading films; needs --language only."""
-    max_films: int = 0
-    """Rows at most, from the first; 0 takes all."""
-    batch_size: int = 32
-    """Rows at once. Batches are always full, the last one padded: a row's report depends on no other."""
-    seed: int = 0
-    """Seed of --method sample; row i draws from (seed, i)."""
-    overwrite: bool = False
-    """Write --out anew where it is already there."""
-    dry_run: bool = False
-    """Print the resolved config and stop."""
-    decoding: DecodingConfig = field(default_factory=DecodingConfig)
-
 
 PRESETS = {
-    "demo": Config(),
-    "paper": Config(writer=WriterConfig(model="runs/paper/prior"), data=Path("data/mimic-cxr")),
+    "demo": ReportTableConfig(),
+    "paper": ReportTableConfig(writer=WriterConfig(model="runs/paper/prior"), data=Path("data/mimic-cxr")),
 }
 
 
-@torch.no_grad()
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags, write the table or print the report."""
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        describe_run(config, {})
+        print(json.dumps(to_dict(config), indent=2))
         return
-    if config.batch_size < 1:
-        raise ValueError(f"--batch-size {config.batch_size}: must be at least 1")
-    if not config.image and config.out.exists() and not config.overwrite:
-        raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
-    table = list_rows(config)
-    process, identity = open_process(config)
-    if config.image:
-        (result,) = process(table, draw_generators(config, range(1)))
-        if result.skipped:
-            raise ValueError(result.skipped)
-        if result.warning:
-            print(f"warning: {config.image}: {result.warning}", file=sys.stderr)
-        print(result.report)
-        return
+    from pipelines.report_table import write_reports
 
-    def process_batch(first: int, rows: pd.DataFrame) -> list[Sequence[str]]:
-        return process(rows, draw_generators(config, range(first, first + len(rows))))
-
-    log = log_path(config.out, describe_job(config, table, identity))
-    results = process_in_batches(table, config.batch_size, log, process_batch, unit="report")
-    write_results(config.out, table, pd.DataFrame(results, columns=["report", "warning", "skipped"]))
-    log.unlink()
-
-
-def open_process(config: Config) -> tuple[Process, list[str]]:
-    """Rows -> results, through --model or, with --reconstruct, the codec alone; hashes of the weights."""
-    if config.reconstruct:
-        codec = open_codec(config.writer.language or "runs/demo/bart")
-        return partial(reconstruct, codec, config.decoding), [codec.fingerprint()]
-    writer = open_report_writer(config.writer, config.data)
-    return partial(read_films, writer, config.decoding), writer.identity
-
-
-def list_rows(config: Config) -> pd.DataFrame:
-    """What is asked for: study_id, file_name, path and (with --data) report of each row."""
-    if config.image or config.images:
-        if config.images and not config.images.is_dir():
-            raise ValueError(f"--images {config.images}: no such folder")
-        root = config.images or config.image.parent
-        found = [config.image] if config.image else sorted(p for p in root.rglob("*") if p.is_file())
-        paths = [path for path in found if config.image or not path.name.startswith(".")]
-        names = [path.relative_to(root).as_posix() for path in paths]
-        table = pd.DataFrame({"study_id": [path.stem for path in paths], "file_name": names, "path": paths})
-    else:
-        pairs = PairsFolder.open(config.data).split(config.split)
-        if not (config.reconstruct or pairs.has_films):
-            raise ValueError(f"--data {config.data} has rows with no film: only --reconstruct reads it")
-        table = pairs.table.reindex(columns=["study_id", "file_name", "report"]).reset_index(drop=True)
-        table["path"] = [config.data / str(name) for name in table["file_name"]]
-    table = table.head(config.max_films) if config.max_films else table
-    if not len(table):
-        raise ValueError(f"{config.images or config.data} holds nothing to read")
-    return table
-
-
-def draw_generators(config: Config, places: range) -> list[torch.Generator] | None:
-    """One generator a row, where reports are sampled."""
-    if config.decoding.method != "sample":
-        return None
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-    return [make_generator(config.seed, place, device=device) for place in places]
-
-
-def describe_job(config: Config, table: pd.DataFrame, identity: list[str]) -> dict[str, object]:
-    """Everything that decides the reports."""
-    return {
-        "config": to_dict(dataclasses.replace(config, overwrite=False)),
-        "models": identity,
-        "rows": table.drop(columns="path").to_csv(index=False),
-        "sizes": [path.stat().st_size if path.is_file() else -1 for path in table["path"]],
-    }
-
-
-def write_results(out: Path, table: pd.DataFrame, results: pd.DataFrame) -> None:
-    """The table of reports, and skipped.csv beside it where something could not be read."""
-    columns = pd.concat([table[["study_id", "file_name"]], results], axis=1)
-    failed = (columns["skipped"] != "").to_numpy()
-    skipped = out.with_name("skipped.csv")
-    if failed.any():
-        names = columns["file_name"].fillna("").astype(str)
-        item = np.where(names == "", columns["study_id"].astype(str), names)
-        reasons = pd.DataFrame({"item": item, "reason": columns["skipped"]})[failed]
-        write_atomic(skipped, reasons.to_csv(index=False))
-        print(f"{skipped}: {failed.sum()} row(s) could not be read")
-    good = columns[~failed].drop(columns="skipped")
-    write_atomic(out, good.to_csv(index=False))
-    num_warned = int((good["warning"] != "").sum())
-    print(f"{out}: {len(good)} reports, {good['report'].nunique()} distinct, {num_warned} with a warning")
+    write_reports(config)
 
 
 if __name__ == "__main__":

@@ -13,42 +13,14 @@ Several machines share the work by --shard 0/4, 1/4, ...
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from data_module.demo import write_demo
-from data_module.labeler import label_reports
-from data_module.pairs import PairsFolder
-from data_module.sources.films import FilmFormat, default_num_workers, estimate_bytes
-from data_module.sources.merging import MergeConfig, merge_shards
-from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
-from data_module.sources.open_i import OpenIConfig, prepare_open_i
-from data_module.sources.output import begin_folder, plain_config
-from data_module.sources.table import TableConfig, prepare_table
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """Rendered phantom films with exactly known findings, and reports that fit them."""
-
-    out: Path
-    """Pairs folder to write."""
-    num_studies: int = 4000
-    """Studies to render, one film each; some patients have several."""
-    size: int = 64
-    """Pixels a side: 64, 128 or 256."""
-    seed: int = 0
-    """Another seed gives other patients."""
-    overwrite: bool = False
-    """Replace an --out that was made with other settings."""
-    dry_run: bool = False
-    """Say what would be made, and stop."""
-    num_workers: int = field(default_factory=default_num_workers)
-    """Processes that render; changes nothing in the result."""
-
+from data_module.sources.config import DemoConfig, MergeConfig, MimicConfig, OpenIConfig, TableConfig
+from data_module.sources.films import FilmFormat, estimate_bytes
+from runtime.cli import run_script
+from runtime.config import to_dict
 
 # Films of each view in MIMIC-CXR-JPG 2.0.0, for the estimate of --dry-run.
 MIMIC_FILMS = {"PA": 96_161, "AP": 147_173, "L": 117_986, "": 15_769}
@@ -84,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def prepare(config: Config) -> bool:
     """Make the pairs folder that a source's config describes; False while other shards are missing."""
+    from data_module.labeler import label_reports
+    from data_module.sources.mimic_cxr import prepare_mimic
+    from data_module.sources.open_i import prepare_open_i
+    from data_module.sources.table import prepare_table
+
     match config:
         case DemoConfig():
             prepare_demo(config)
@@ -99,14 +76,19 @@ def prepare(config: Config) -> bool:
 def merge(config: MergeConfig) -> None:
     """Join shards and say what is left to do."""
     if config.dry_run:
-        print(json.dumps(plain_config(config), indent=2, default=str))
+        print(json.dumps(to_dict(config), indent=2))
         return
+    from data_module.sources.merging import merge_shards
+
     num_films = merge_shards(config)
     print(f"{config.out}: {num_films:,} films joined; now run their command with this --out, no --shard")
 
 
-def prepare_demo(config: DemoConfig) -> PairsFolder:
+def prepare_demo(config: DemoConfig) -> None:
     """Render the demo, unless it is there."""
+    from data_module.demo.source import write_demo
+    from data_module.sources.output import begin_folder
+
     if config.num_studies < 1 or config.seed < 0:
         raise ValueError(f"--num-studies {config.num_studies} --seed {config.seed}: give at least 1 and 0")
     if config.size < 32:
@@ -114,16 +96,15 @@ def prepare_demo(config: DemoConfig) -> PairsFolder:
     settings = {"kind": "demo", "num_studies": config.num_studies, "size": config.size, "seed": config.seed}
     if begin_folder(config.out, settings, config.overwrite):
         print(f"{config.out}: already done")
-        return PairsFolder.open(config.out)
-    record = plain_config(config)
-    return write_demo(
-        config.out, config.num_studies, config.size, config.seed, config.num_workers, config=record
+        return
+    write_demo(
+        config.out, config.num_studies, config.size, config.seed, config.num_workers, config=to_dict(config)
     )
 
 
 def describe(config: Config) -> None:
     """Print the resolved config and sizes. Files that are absent are said to be, and nothing is written."""
-    print(json.dumps(plain_config(config), indent=2))
+    print(json.dumps(to_dict(config), indent=2))
     film = (
         FilmFormat(config.size, "fit-crop", "png") if isinstance(config, DemoConfig) else config.film_format
     )
@@ -145,7 +126,4 @@ def describe(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    # Here, since the processes that render the demo import this file too, and need no training engine.
-    from runtime.cli import run_script
-
     run_script(main)

@@ -9,44 +9,41 @@ Item i depends on (seed, i), the models and the flags, and on nothing else: a ki
 stopped, and shards of one run write into one folder.
 """
 
+import json
 import sys
 from dataclasses import dataclass, field
 
-from data_module.cache import model_hash
-from data_module.labeler import label_reports
-from data_module.sampling_plan import PlanConfig, SamplingPlan
-from data_module.synthetic import OutputConfig, SyntheticFolder
+from data_module.config import PlanConfig, SyntheticConfig
 from pipelines.config import SamplerConfig
-from pipelines.pair_sampler import PairSampler
 from runtime.cli import parse_config, run_script
-from runtime.config import to_dict
-from runtime.dry_run import describe_run
+from runtime.config import flatten, list_passing, setting, to_dict
 from runtime.files import file_hash
-from runtime.provenance import provenance_record
-from runtime.shards import parse_shard
-from vision_module import DrawingConfig
+from vision_module.config import DrawingConfig
 
 
 @dataclass(frozen=True)
 class Config:
     models: SamplerConfig = field(default_factory=SamplerConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
+    output: SyntheticConfig = field(default_factory=SyntheticConfig)
     seed: int = 0
     """Seed of prompt order, references and noise."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config and stop."""
 
 
-# What does not decide the content of an item, and the models and the data, which count by their content.
-FREE = ("out", "num_pairs", "start", "shard", "overwrite", "dry_run")
-FREE += ("vision", "language", "prior", "data", "init_from")
+# Models, data and files count by their content.
+BY_CONTENT = ("models.vision", "models.language", "models.prior", "models.drawing.init_from", "plan.data")
+BY_CONTENT += ("models.drawing.init_film", "plan.prompts", "plan.reference")
 
 PRESETS = {
     "demo": Config(),
-    # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5.
+    # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5, the first 1,000 test rows.
     "paper": Config(
-        models=SamplerConfig(drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5))
+        models=SamplerConfig(
+            drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5)
+        ),
+        plan=PlanConfig(prompt_order="table"),
     ),
     # MONAI's chest X-ray bundle: DDIM, 50 steps, guidance 7, films alone.
     "monai": Config(
@@ -60,8 +57,20 @@ PRESETS = {
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        describe_run(config, {})
-        return
+        print(json.dumps(to_dict(config), indent=2))
+    else:
+        sample(config)
+
+
+def sample(config: Config) -> None:
+    from data_module.labeler import label_reports
+    from data_module.sampling_plan import SamplingPlan
+    from data_module.synthetic import SyntheticFolder
+    from pipelines.pair_sampler import PairSampler
+    from runtime.contents import model_hash
+    from runtime.provenance import provenance_record
+    from runtime.shards import parse_shard
+
     plan = SamplingPlan(config.plan, config.seed, label_reports)
     sampler = PairSampler(config.models, config.seed)
     prompts = sampler.films.vision.prompts
@@ -73,7 +82,12 @@ def main(argv: list[str] | None = None) -> None:
     output, items = config.output, config.output.items(len(plan))
     batch_size = output.batch_size or min(32, len(items))
     hashes = {name: model_hash(folder) for name, folder in sampler.models.items()}
-    settings = {**_settings(config), "batch_size": batch_size, "models": hashes, "data": plan.data_hash}
+    settings = {
+        **_settings(config),
+        "output.batch_size": batch_size,
+        "models": hashes,
+        "data": plan.data_hash,
+    }
     out = output.folder(config.plan.prompt, settings)
     folder = SyntheticFolder(out, settings, items, output.overwrite)
     folder.fill(plan, sampler.sample, batch_size, parse_shard(output.shard), output.image_format)
@@ -88,13 +102,14 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _settings(config: Config) -> dict:
-    """The flags that decide what item i is; files count by their content."""
-    values = to_dict(config)
-    for part in ("plan", "output", "models", "drawing", "decoding"):
-        values.update(values.pop(part))
-    files = (config.plan.prompts, config.plan.reference, config.models.drawing.init_film)
-    contents = {str(path): file_hash(path)[:16] for path in files if path}
-    return {**{name: value for name, value in values.items() if name not in FREE}, "files": contents}
+    """The flags that decide what item i is."""
+    files = {
+        "prompts": config.plan.prompts,
+        "reference": config.plan.reference,
+        "init_film": config.models.drawing.init_film,
+    }
+    settings = flatten(to_dict(config), (*list_passing(config), *BY_CONTENT))
+    return {**settings, "files": {name: file_hash(path)[:16] for name, path in files.items() if path}}
 
 
 if __name__ == "__main__":

@@ -4,35 +4,27 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from data_module.film_store import FilmStore
-from data_module.images import to_images
-from data_module.pairs import PairsFolder
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
-from runtime.runs import RunFolder
-from training import TrainConfig, fit
-from vision_module.adversary import PatchDiscriminator
-from vision_module.autoencoder import AutoencoderConfig, build_autoencoder, standardise_latents
-from vision_module.autoencoder_loss import AutoencoderLoss, AutoencoderLossConfig
+from training.config import TrainConfig
+from vision_module.config import AutoencoderConfig, AutoencoderLossConfig
 
 
 @dataclass(frozen=True)
 class Config:
     data: Path = Path("runs/demo/data")
     """Pairs folder; its train split is trained on."""
-    out: Path = Path("runs/demo/autoencoder")
+    out: Path = setting(Path("runs/demo/autoencoder"), identity=False)
     """Run folder."""
     image_size: int = 64
     """Side of the films in pixels."""
     model: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a run that is in --out and start anew."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
 
 
@@ -116,28 +108,6 @@ PRESETS = {
 }
 
 
-class Films:
-    """Whole films as images (B, 1, S, S) in [-1, 1], shifted a little: a film is not cropped to the pixel."""
-
-    def __init__(self, pairs: PairsFolder, image_size: int, max_shift: int) -> None:
-        self.store = FilmStore(pairs.image_paths, image_size)
-        self.max_shift = max_shift
-
-    def __len__(self) -> int:
-        return len(self.store)
-
-    def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        images = to_images(self.store[indices])
-        if self.max_shift:
-            low, high = -self.max_shift, self.max_shift + 1
-            shifts = torch.randint(low, high, (2,), generator=generator).tolist()
-            padded = torch.nn.functional.pad(images, (self.max_shift,) * 4, mode="replicate")
-            top, left = (self.max_shift + shift for shift in shifts)
-            side = images.shape[-1]
-            images = padded[..., top : top + side, left : left + side]
-        return {"images": images}
-
-
 def objective(model, batch, generator):
     return model(batch["images"], generator)
 
@@ -146,16 +116,31 @@ def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
         _describe(config)
-        return
-    config.loss.check(config.image_size)
+    else:
+        config.loss.check(config.image_size)
+        train(config)
+
+
+def train(config: Config) -> None:
+    import numpy as np
+    import torch
+
+    from data_module.images import to_images
+    from data_module.pairs import PairsFolder
+    from runtime.runs import RunFolder
+    from training.loop import fit
+    from vision_module.autoencoder import build_autoencoder, standardise_latents
+    from vision_module.autoencoder_data import ShiftedFilms
+    from vision_module.autoencoder_loss import AutoencoderLoss
+
     pairs = PairsFolder.open(config.data)
     torch.manual_seed(config.train.seed)
     # The loss counts forwards, of which an optimiser step takes several where gradients are accumulated.
     adversarial_from = config.loss.adversarial_from * config.train.gradient_accumulation_steps
     model = AutoencoderLoss(build_autoencoder(config.model, config.image_size), config.loss, adversarial_from)
     run = RunFolder.create(config.out, "autoencoder", config, config.overwrite)
-    train_films = Films(pairs.split("train"), config.image_size, max_shift=config.image_size // 16)
-    validation_films = Films(pairs.split("validation"), config.image_size, max_shift=0)
+    train_films = ShiftedFilms(pairs.split("train"), config.image_size, max_shift=config.image_size // 16)
+    validation_films = ShiftedFilms(pairs.split("validation"), config.image_size, max_shift=0)
 
     def save(model: AutoencoderLoss, folder: Path) -> None:
         autoencoder = model.autoencoder
@@ -170,6 +155,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def _describe(config: Config) -> None:
     """The dry run: sizes and memory, without reading --init-from or --perceptual."""
+    from vision_module.adversary import PatchDiscriminator
+    from vision_module.autoencoder import build_autoencoder
+
     latent = config.image_size // (8 if config.model.init_from else config.model.downsampling)
     models, loss = {}, config.loss
     if not config.model.init_from:

@@ -7,27 +7,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
-from data_module.pairs import PairsFolder
-from language_module import (
-    NO_DENOISING,
-    BartSize,
-    CodecConfig,
-    Denoising,
-    ReportCodec,
-    ReportSource,
-    build_bart,
-    build_codec,
-    load_bart,
-    train_tokenizer,
-    truncated_share,
-)
-from language_module.pooling import check_pooling
+from language_module.config import NO_DENOISING, BartSize, CodecConfig, Denoising, check_pooling
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
-from runtime.runs import RunFolder
-from training import TrainConfig, fit, with_epochs
+from training.config import TrainConfig, with_epochs
 
 
 @dataclass(frozen=True)
@@ -36,7 +20,7 @@ class Config:
 
     data: Path = Path("runs/demo/data")
     """Pairs folder; its reports of split train are learned, those of split validation watched."""
-    out: Path = Path("runs/demo/bart")
+    out: Path = setting(Path("runs/demo/bart"), identity=False)
     """Run folder to write."""
     init_from: str = ""
     """BART folder or hub name to start from, such as facebook/bart-base; empty starts from scratch."""
@@ -57,9 +41,9 @@ class Config:
     """Batches of reports of about one length: half the padding, but not each report once an epoch."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
     size: BartSize = field(default_factory=BartSize)
     denoising: Denoising = field(default_factory=Denoising)
@@ -123,20 +107,27 @@ def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     check_pooling(config.pooling, config.num_embeddings)
     if config.dry_run:
-        describe_run(
-            config,
-            {"bart": lambda: build_bart(config.size, config.size.vocab_size, config.max_tokens)},
-            bool(config.train.ema_decay),
-            trained=("bart",),
-            sizes={"report_embeddings": f"(B, {config.num_embeddings}, {config.size.d_model})"},
-        )
-        return
+        _describe(config)
+    else:
+        train(config)
+
+
+def train(config: Config) -> None:
+    import torch
+
+    from data_module.pairs import PairsFolder
+    from language_module.build import start_codec, truncated_share
+    from language_module.data import ReportSource
+    from runtime.runs import RunFolder
+    from training.loop import fit
+
     pairs = PairsFolder.open(config.data)
     train_reports = pairs.split("train").table["report"].tolist()
     validation_reports = pairs.split("validation").table["report"].tolist()
     run = RunFolder.create(config.out, "bart", config, config.overwrite)
 
-    codec = _new_codec(config, train_reports)
+    torch.manual_seed(config.train.seed)
+    codec = start_codec(config.init_from, config.size, config.codec, train_reports)
     if not torch.accelerator.is_available():
         # A step takes a tenth less time than with torch's plain kernel, the training loop's on a CPU.
         codec.bart.set_attn_implementation("eager")
@@ -162,13 +153,16 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def _new_codec(config: Config, reports: list[str]) -> ReportCodec:
-    torch.manual_seed(config.train.seed)
-    if config.init_from:
-        bart, tokenizer = load_bart(config.init_from)
-        return ReportCodec(bart, tokenizer, config.codec)
-    tokenizer = train_tokenizer(reports, config.size.vocab_size, config.max_tokens)
-    return build_codec(config.size, tokenizer, config.codec)
+def _describe(config: Config) -> None:
+    from language_module.build import build_bart
+
+    describe_run(
+        config,
+        {"bart": lambda: build_bart(config.size, config.size.vocab_size, config.max_tokens)},
+        bool(config.train.ema_decay),
+        trained=("bart",),
+        sizes={"report_embeddings": f"(B, {config.num_embeddings}, {config.size.d_model})"},
+    )
 
 
 if __name__ == "__main__":

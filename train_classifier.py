@@ -7,27 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import torch
-from transformers.utils import logging
-
-from data_module.film_store import FilmStore
-from data_module.findings import FINDINGS
-from data_module.pairs import PairsFolder
-from evaluation.statistics.findings import score_auroc, tune_thresholds
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
-from runtime.runs import RunFolder
-from training import TrainConfig, fit
-from vision_module.classifier import (
-    Augmentation,
-    FilmSource,
-    ResNetSize,
-    build_classifier,
-    masked_bce,
-    predict_store,
-    save_classifier,
-    write_json,
-)
+from training.config import TrainConfig
+from vision_module.config import Augmentation, ResNetSize
 
 
 @dataclass(frozen=True)
@@ -36,7 +20,7 @@ class Config:
 
     data: Path = Path("runs/demo/data")
     """Pairs folder; films of split train are learned; those of split validation set the thresholds."""
-    out: Path = Path("runs/demo/classifier")
+    out: Path = setting(Path("runs/demo/classifier"), identity=False)
     """Run folder to write."""
     image_size: int = 64
     """Films are fitted and cropped to this side."""
@@ -44,9 +28,9 @@ class Config:
     """What an uncertain (-1) label becomes in the loss."""
     blank: Literal["negative", "ignore"] = "negative"
     """What a finding that is not mentioned becomes in the loss."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
     size: ResNetSize = field(default_factory=ResNetSize)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -83,29 +67,44 @@ PRESETS = {
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags and train."""
     config = parse_config(PRESETS, argv, __doc__)
-    logging.disable_progress_bar()  # transformers' own, for one small file
     if config.image_size < 32:
         raise ValueError(f"--image-size {config.image_size}: the network needs films of 32 or more")
     if config.dry_run:
-        num_features, side = config.size.hidden_sizes[-1], config.image_size
-        sizes = {"pixel_values": f"(B, 1, {side}, {side})", "features": f"(B, {num_features})"}
-        describe_run(
-            config,
-            {"classifier": lambda: build_classifier(config.size)},
-            bool(config.train.ema_decay),
-            ("classifier",),
-            sizes,
-        )
-        return
+        _describe(config)
+    else:
+        train(config)
+
+
+def train(config: Config) -> None:
+    import torch
+    from transformers.utils import logging
+
+    from data_module.film_store import FilmStore
+    from data_module.findings import FINDINGS
+    from data_module.pairs import PairsFolder
+    from runtime.runs import RunFolder
+    from training.loop import fit
+    from vision_module.classifier import (
+        FilmSource,
+        build_classifier,
+        masked_bce,
+        predict_store,
+        save_classifier,
+        write_json,
+    )
+
+    logging.disable_progress_bar()  # transformers' own, for one small file
     pairs = PairsFolder.open(config.data)
-    train, validation = pairs.split("train"), pairs.split("validation")
+    train_rows, validation = pairs.split("train"), pairs.split("validation")
     run = RunFolder.create(config.out, "classifier", config, config.overwrite)
     policy = (config.uncertain, config.blank)
     films = FilmStore(validation.image_paths, config.image_size)
-    train_films = FilmStore(train.image_paths, config.image_size)
+    train_films = FilmStore(train_rows.image_paths, config.image_size)
     torch.manual_seed(config.train.seed)
 
     def save(model: torch.nn.Module, folder: Path) -> None:
+        from evaluation.statistics.findings import score_auroc, tune_thresholds  # late: scikit-learn
+
         probabilities = predict_store(model, films)
         scores = score_auroc(validation.labels, probabilities, *policy)
         save_classifier(model, folder, config.image_size, tune_thresholds(validation.labels, probabilities))
@@ -119,12 +118,21 @@ def main(argv: list[str] | None = None) -> None:
     fit(
         build_classifier(config.size),
         masked_bce,
-        FilmSource(train_films, train.labels, *policy, augmentation=config.augmentation),
+        FilmSource(train_films, train_rows.labels, *policy, augmentation=config.augmentation),
         FilmSource(films, validation.labels, *policy),
         config.train,
         run,
         save,
     )
+
+
+def _describe(config: Config) -> None:
+    from vision_module.classifier import build_classifier
+
+    num_features, side = config.size.hidden_sizes[-1], config.image_size
+    sizes = {"pixel_values": f"(B, 1, {side}, {side})", "features": f"(B, {num_features})"}
+    models = {"classifier": lambda: build_classifier(config.size)}
+    describe_run(config, models, bool(config.train.ema_decay), ("classifier",), sizes)
 
 
 if __name__ == "__main__":

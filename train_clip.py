@@ -4,33 +4,18 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from data_module.film_store import FilmStore
-from data_module.findings import FINDINGS, POSITIVE, UNCERTAIN
-from data_module.images import to_images
-from data_module.pairs import PairsFolder
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
-from runtime.runs import RunFolder
-from training import TrainConfig, fit
-from vision_module.clip import (
-    ClipConfig,
-    ContrastiveLoss,
-    build_clip,
-    clip_pixels,
-    load_tokenizer,
-    make_processor,
-    train_tokenizer,
-)
+from training.config import TrainConfig
+from vision_module.config import ClipConfig
 
 
 @dataclass(frozen=True)
 class Config:
     data: Path = Path("runs/demo/data")
     """Pairs folder; its train split is trained on."""
-    out: Path = Path("runs/demo/clip")
+    out: Path = setting(Path("runs/demo/clip"), identity=False)
     """Run folder."""
     image_size: int = 64
     """Side of the films that a CLIP trained from scratch takes."""
@@ -40,9 +25,9 @@ class Config:
     """Weight of reading the findings off the text and film embeddings; 0 is CLIP's loss alone."""
     model: ClipConfig = field(default_factory=ClipConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a run that is in --out and start anew."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
 
 
@@ -60,47 +45,6 @@ PRESETS = {
 }
 
 
-class FilmTexts:
-    """A film as pixel_values and one of its texts as tokens."""
-
-    def __init__(self, pairs: PairsFolder, columns: tuple[str, ...], tokenizer, processor) -> None:
-        self.store = FilmStore(pairs.image_paths, processor.crop_size["height"])
-        self.processor = processor
-        texts = pairs.text_columns(columns)
-        self.present = torch.as_tensor(texts != "", dtype=torch.float32)
-        tokens = [
-            tokenizer(
-                list(column),
-                padding="max_length",
-                max_length=tokenizer.model_max_length,
-                truncation=True,
-                return_tensors="pt",
-            )
-            for column in texts.T
-        ]
-        # Present 1, uncertain 1/2, absent or not mentioned 0.
-        labels = pairs.labels
-        self.findings = torch.as_tensor((labels == POSITIVE) + 0.5 * (labels == UNCERTAIN)).float()
-        self.input_ids = torch.stack([t.input_ids for t in tokens], dim=1)
-        self.attention_mask = torch.stack([t.attention_mask for t in tokens], dim=1)
-
-    def __len__(self) -> int:
-        return len(self.store)
-
-    def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        rows = torch.as_tensor(indices)
-        choice = torch.multinomial(self.present[rows], 1, generator=generator).squeeze(1)
-        input_ids, attention_mask = self.input_ids[rows, choice], self.attention_mask[rows, choice]
-        # The text encoder is causal and pools at the end of the text, so padding past the longest is waste.
-        length = int(attention_mask.sum(dim=1).max())
-        return {
-            "pixel_values": clip_pixels(to_images(self.store[indices]), self.processor),
-            "input_ids": input_ids[:, :length],
-            "attention_mask": attention_mask[:, :length],
-            "findings": self.findings[rows],
-        }
-
-
 def objective(model, batch, generator):
     return model(**batch)
 
@@ -108,11 +52,27 @@ def objective(model, batch, generator):
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        models = {}
-        if not config.model.init_from:
-            models["clip"] = lambda: build_clip(config.model, None, config.image_size)
-        describe_run(config, models, bool(config.train.ema_decay), ("clip",), {"text": "(B, 77) tokens"})
-        return
+        _describe(config)
+    else:
+        train(config)
+
+
+def train(config: Config) -> None:
+    import torch
+
+    from data_module.findings import FINDINGS
+    from data_module.pairs import PairsFolder
+    from runtime.runs import RunFolder
+    from training.loop import fit
+    from vision_module.clip import (
+        ContrastiveLoss,
+        build_clip,
+        load_tokenizer,
+        make_processor,
+        train_tokenizer,
+    )
+    from vision_module.clip_data import FilmTexts
+
     pairs = PairsFolder.open(config.data)
     train_rows = pairs.split("train")
     run = RunFolder.create(config.out, "clip", config, config.overwrite)
@@ -136,6 +96,15 @@ def main(argv: list[str] | None = None) -> None:
 
     model = ContrastiveLoss(clip, len(FINDINGS), config.findings_weight)
     fit(model, objective, train_data, validation_data, config.train, run, save)
+
+
+def _describe(config: Config) -> None:
+    from vision_module.clip import build_clip
+
+    models = {}
+    if not config.model.init_from:
+        models["clip"] = lambda: build_clip(config.model, None, config.image_size)
+    describe_run(config, models, bool(config.train.ema_decay), ("clip",), {"text": "(B, 77) tokens"})
 
 
 if __name__ == "__main__":

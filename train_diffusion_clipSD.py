@@ -8,29 +8,21 @@ StableDiffusionPipeline folder, with the reference encoder in image_encoder/.
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from diffusers import UNet2DConditionModel
-from torch import nn
-
-from evaluation.images.validation import make_validation_metrics
 from runtime.cli import parse_config, run_script
-from runtime.runs import model_source
-from training import TrainConfig
-from vision_module.adapters import LoraConfig, check_lora
-from vision_module.denoiser_run import (
-    DEMO_TRAIN,
-    PAPER_TRAIN,
-    DenoiserConfig,
-    describe_denoiser,
-    train_denoiser,
-)
-from vision_module.diffusion import DiffusionConfig
-from vision_module.unet import SD1_UNET, UNetConfig, build_unet, load_unet
+from training.config import TrainConfig
+from vision_module.config import DiffusionConfig, LoraConfig, UNetConfig, check_lora
+from vision_module.denoiser_config import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+from runtime.config import setting
 
 
 @dataclass(frozen=True)
 class Config(DenoiserConfig):
-    out: Path = Path("runs/demo/sd")
+    out: Path = setting(Path("runs/demo/sd"), identity=False)
     """Run folder."""
     diffusion: DiffusionConfig = field(
         default_factory=lambda: DiffusionConfig(fusion="concat", text_tokens="all")
@@ -156,21 +148,24 @@ PRESETS = {
 
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
-    source = config.model.init_from
-    check_lora(config.lora, source)
+    check_lora(config.lora, config.model.init_from)
     if config.dry_run:
+        _describe(config)
+    else:
+        train(config)
 
-        def sketch(channels: int, side: int, width: int, num_tokens: int) -> nn.Module:
-            if source:  # without its weights, Stable Diffusion 1.x stands for it
-                return UNet2DConditionModel(sample_size=side, **SD1_UNET)
-            return build_unet(config.model, channels, side, width)
 
-        describe_denoiser(config, sketch, frozen=config.lora.lora)
-        return
+def train(config: Config) -> None:
+    from evaluation.images.validation import make_validation_metrics
+    from runtime.runs import model_source
+    from vision_module.denoiser_run import train_denoiser
+    from vision_module.unet import build_unet, load_unet
+
+    source = config.model.init_from
     if source:
         source = model_source(source, "clipSD", "--init-from")
 
-    def build(channels: int, side: int, width: int, num_tokens: int) -> nn.Module:
+    def build(channels: int, side: int, width: int, num_tokens: int) -> "nn.Module":
         # Cross-attention takes any number of tokens.
         return (
             load_unet(source, channels, side, width)
@@ -178,9 +173,22 @@ def main(argv: list[str] | None = None) -> None:
             else build_unet(config.model, channels, side, width)
         )
 
-    train_denoiser(
-        config, "clipSD", build, config.lora, source, make_validation_metrics(config.scores.score_classifier)
-    )
+    metrics = make_validation_metrics(config.scores.score_classifier)
+    train_denoiser(config, "clipSD", build, config.lora, source, metrics)
+
+
+def _describe(config: Config) -> None:
+    from diffusers import UNet2DConditionModel
+
+    from vision_module.denoiser_run import describe_denoiser
+    from vision_module.unet import SD1_UNET, build_unet
+
+    def sketch(channels: int, side: int, width: int, num_tokens: int) -> "nn.Module":
+        if config.model.init_from:  # without its weights, Stable Diffusion 1.x stands for it
+            return UNet2DConditionModel(sample_size=side, **SD1_UNET)
+        return build_unet(config.model, channels, side, width)
+
+    describe_denoiser(config, sketch, frozen=config.lora.lora)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from evaluation.images.validation import make_validation_metrics
 from runtime.cli import parse_config, run_script
-from vision_module.denoiser_run import (
-    DEMO_TRAIN,
-    PAPER_TRAIN,
-    DenoiserConfig,
-    describe_denoiser,
-    train_denoiser,
-)
-from vision_module.diffusion import DiffusionConfig
-from vision_module.uvit import UVIT_SIZES, UViT
-from vision_module.weights.uvit import load_published
+from vision_module.config import DiffusionConfig
+from vision_module.denoiser_config import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig
+
+if TYPE_CHECKING:
+    from vision_module.uvit import UViT
+from runtime.config import setting
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class UViTConfig:
 
 @dataclass(frozen=True)
 class Config(DenoiserConfig):
-    out: Path = Path("runs/demo/uvit")
+    out: Path = setting(Path("runs/demo/uvit"), identity=False)
     """Run folder."""
     model: UViTConfig = field(default_factory=UViTConfig)
 
@@ -61,8 +56,12 @@ PRESETS = {
 }
 
 
-def build(config: UViTConfig, in_channels: int, sample_size: int, context_dim: int, num_tokens: int) -> UViT:
+def build(
+    config: UViTConfig, in_channels: int, sample_size: int, context_dim: int, num_tokens: int
+) -> "UViT":
     """A new U-ViT for these latents and this context."""
+    from vision_module.uvit import UVIT_SIZES, UViT
+
     shape = {"embed_dim": config.embed_dim, "depth": config.depth, "num_heads": config.num_heads}
     if config.size != "custom":
         shape = UVIT_SIZES[config.size]
@@ -79,10 +78,19 @@ def build(config: UViTConfig, in_channels: int, sample_size: int, context_dim: i
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        describe_denoiser(config, lambda *shape: build(config.model, *shape))
-        return
+        from vision_module.denoiser_run import describe_denoiser
 
-    def start(*shape: int) -> UViT:
+        describe_denoiser(config, lambda *shape: build(config.model, *shape))
+    else:
+        train(config)
+
+
+def train(config: Config) -> None:
+    from evaluation.images.validation import make_validation_metrics
+    from vision_module.denoiser_run import train_denoiser
+    from vision_module.weights.uvit import load_published
+
+    def start(*shape: int) -> "UViT":
         model = build(config.model, *shape)
         if config.model.init_from:
             print(load_published(model, config.model.init_from))

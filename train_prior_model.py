@@ -9,21 +9,17 @@ a copy of the codec's decoder.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from accelerate import PartialState
-
-from data_module.film_check import FilmCheck, describe_maps
-from data_module.pairs import PairsFolder
-from language_module import ReportCodec
 from pipelines.config import PriorSize, PriorTrainingConfig
-from pipelines.prior_training import build_prior, check_settings, prepare_films, prepare_inputs
-from prior_model import FilmToReport, PriorLossConfig
+from prior_model.config import PriorLossConfig
 from runtime.cli import parse_config, run_script
 from runtime.dry_run import describe_run
-from runtime.runs import RunFolder
-from training import ParameterGroup, TrainConfig, fit, with_epochs
+from training.config import TrainConfig, with_epochs
+
+if TYPE_CHECKING:
+    from prior_model.film_prior import FilmToReport
+from runtime.processes import process_state
 
 PRESETS = {
     "demo": PriorTrainingConfig(
@@ -60,21 +56,30 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the flags and train."""
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        latents, embeddings = config.dry_run_latents, config.dry_run_embeddings
-        describe_run(
-            config,
-            {"prior": lambda: build_prior(config.size, latents, embeddings, features=config.features)},
-            bool(config.train.ema_decay),
-            trained=("prior",),
-            sizes={"latents": f"(B, {latents})", "report_embeddings": f"(B, {embeddings})"},
-        )
-        return
+        _describe(config)
+    else:
+        train(config)
+
+
+def train(config: PriorTrainingConfig) -> None:
+    import numpy as np
+    import torch
+
+    from data_module.film_check import FilmCheck, describe_maps
+    from data_module.pairs import PairsFolder
+    from language_module.codec import ReportCodec
+    from pipelines.prior_training import check_settings, prepare_films, prepare_inputs
+    from prior_model.film_prior import FilmToReport
+    from runtime.runs import RunFolder
+    from training.loop import fit
+    from training.optimizer import ParameterGroup
+
     check_settings(config)
     pairs = PairsFolder.open(config.data)
     if not pairs.has_films:
         raise ValueError(f"--data {config.data} has rows with no film: a prior reads films")
     codec = ReportCodec.from_pretrained(RunFolder.open(config.language, "bart").model_dir)
-    codec.requires_grad_(False).to(PartialState().device)
+    codec.requires_grad_(False).to(process_state().device)
     if config.tune_decoder:
         codec.bart.get_decoder().requires_grad_(True)
     parts = (
@@ -84,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     if not torch.accelerator.is_available():
         codec.bart.set_attn_implementation("eager")  # faster backward on a CPU, see train_bart.py
 
-    def save(model: FilmToReport, folder: Path) -> None:
+    def save(model: "FilmToReport", folder: Path) -> None:
         model.save_pretrained(folder)
         FilmCheck.fit(np.concatenate([describe_maps(maps) for maps in parts.read_train()])).save(folder)
 
@@ -101,6 +106,19 @@ def main(argv: list[str] | None = None) -> None:
             for name, tuned in (("encoder", config.tune_encoder), ("codec", config.tune_decoder))
             if tuned
         ],
+    )
+
+
+def _describe(config: PriorTrainingConfig) -> None:
+    from pipelines.prior_training import build_prior
+
+    latents, embeddings = config.dry_run_latents, config.dry_run_embeddings
+    describe_run(
+        config,
+        {"prior": lambda: build_prior(config.size, latents, embeddings, features=config.features)},
+        bool(config.train.ema_decay),
+        trained=("prior",),
+        sizes={"latents": f"(B, {latents})", "report_embeddings": f"(B, {embeddings})"},
     )
 
 

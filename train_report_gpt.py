@@ -10,33 +10,16 @@ Stage 1 leaves the image encoder as it is; stage 2 starts from a run of stage 1 
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import torch
-
-from data_module.film_check import FilmCheck, describe_maps
-from data_module.film_store import FilmStore
-from data_module.images import to_images
-from data_module.pairs import PairsFolder
-from evaluation.networks.xrv import PREFIX as XRV
-from evaluation.networks.xrv import read_xrv_weights
-from language_module import (
-    GPTSize,
-    ImageEncoder,
-    MappingConfig,
-    ReportFilmSource,
-    ReportGPT,
-    build_densenet,
-    build_gpt,
-    build_vit,
-    load_decoder,
-    train_tokenizer,
-)
+from language_module.config import GPTSize, MappingConfig
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
-from runtime.runs import RunFolder, model_source
-from training import TrainConfig, fit, with_epochs
+from training.config import TrainConfig, with_epochs
+
+if TYPE_CHECKING:
+    from language_module.report_gpt import ReportGPT
 
 
 @dataclass(frozen=True)
@@ -45,7 +28,7 @@ class Config:
 
     data: Path = Path("runs/demo/data")
     """Pairs folder; split train is learned, split validation watched."""
-    out: Path = Path("runs/demo/report_gpt_1")
+    out: Path = setting(Path("runs/demo/report_gpt_1"), identity=False)
     """Run folder to write."""
     stage: Literal[1, 2] = 1
     """1: the encoder is frozen; 2: everything is trained, from the run that --init-from names."""
@@ -62,9 +45,9 @@ class Config:
     """Films are moved by up to this many pixels each way in training."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
     mapping: MappingConfig = field(default_factory=MappingConfig)
     size: GPTSize = field(default_factory=GPTSize)
@@ -115,15 +98,21 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the flags and train."""
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        positions = config.max_tokens + config.mapping.num_prefix
-        describe_run(
-            config,
-            {"decoder": lambda: build_gpt(config.size, config.size.vocab_size, positions)},
-            bool(config.train.ema_decay),
-            trained=("decoder",),
-            sizes={"tokens of prefix and report": positions},
-        )
-        return
+        _describe(config)
+    else:
+        train(config)
+
+
+def train(config: Config) -> None:
+    import torch
+
+    from data_module.film_check import FilmCheck
+    from data_module.film_store import FilmStore
+    from data_module.pairs import PairsFolder
+    from language_module.data import ReportFilmSource, describe_films
+    from runtime.runs import RunFolder
+    from training.loop import fit
+
     if (config.stage == 2) != bool(config.init_from):
         raise ValueError(
             f"--stage {config.stage}: stage 2 needs --init-from RUN (of stage 1), stage 1 takes none"
@@ -131,15 +120,15 @@ def main(argv: list[str] | None = None) -> None:
     pairs = PairsFolder.open(config.data)
     if not pairs.has_films:
         raise ValueError(f"--data {config.data} has rows with no film: this baseline reads films")
-    train, validation = pairs.split("train"), pairs.split("validation")
-    train_reports = train.table["report"].tolist()
+    train_rows, validation = pairs.split("train"), pairs.split("validation")
+    train_reports = train_rows.table["report"].tolist()
     model = build_model(config, train_reports)
     run = RunFolder.create(config.out, "report_gpt", config, config.overwrite)
-    films = FilmStore(train.image_paths, model.film_size)
+    films = FilmStore(train_rows.image_paths, model.film_size)
     if not torch.accelerator.is_available():
         model.decoder.set_attn_implementation("eager")  # faster backward on a CPU, see train_bart.py
 
-    def save(model: ReportGPT, folder: Path) -> None:
+    def save(model: "ReportGPT", folder: Path) -> None:
         model.save_pretrained(folder)
         FilmCheck.fit(describe_films(model, films)).save(folder)
 
@@ -156,18 +145,30 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-@torch.no_grad()
-def describe_films(model: ReportGPT, films: FilmStore) -> np.ndarray:
-    """(N, D) for the film check."""
-    parts = []
-    for start in range(0, len(films), 64):
-        images = to_images(films[np.arange(start, min(start + 64, len(films)))])
-        parts.append(describe_maps(model.encoder(images.to(model.device)).float().cpu().numpy()))
-    return np.concatenate(parts)
+def _describe(config: Config) -> None:
+    from language_module.report_gpt import build_gpt
+
+    positions = config.max_tokens + config.mapping.num_prefix
+    describe_run(
+        config,
+        {"decoder": lambda: build_gpt(config.size, config.size.vocab_size, positions)},
+        bool(config.train.ema_decay),
+        trained=("decoder",),
+        sizes={"tokens of prefix and report": positions},
+    )
 
 
-def build_model(config: Config, reports: list[str]) -> ReportGPT:
+def build_model(config: Config, reports: list[str]) -> "ReportGPT":
     """The model that a stage starts from."""
+    import torch
+
+    from evaluation.networks.xrv import PREFIX as XRV
+    from evaluation.networks.xrv import read_xrv_weights
+    from language_module.image_encoder import ImageEncoder, build_densenet, build_vit
+    from language_module.report_gpt import ReportGPT, build_gpt, load_decoder
+    from language_module.tokenizer import train_tokenizer
+    from runtime.runs import model_source
+
     if config.init_from:
         source = model_source(config.init_from, "report_gpt", "--init-from")
         return ReportGPT.from_pretrained(source).train()

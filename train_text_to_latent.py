@@ -10,17 +10,16 @@ Text-to-X-ray's first generator: a baseline to compare with, and a start for sam
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from data_module.pairs import PairsFolder
-from prior_model import TextLatentSource, TextToLatent, text_to_latent_losses
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.dry_run import describe_run
-from runtime.runs import RunFolder, model_source
-from training import TrainConfig, fit, with_epochs
-from vision_module.clip import NUM_TOKENS
+from training.config import TrainConfig, with_epochs
+from vision_module.config import NUM_TOKENS
+
+if TYPE_CHECKING:
+    from prior_model.text_to_latent import TextToLatent
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class Config:
     """Run of train_autoencoder.py, or folder or hub name of an AutoencoderKL."""
     clip: str = "runs/demo/clip"
     """Text encoder, as train_diffusion_clipSD.py takes it: run, folder or hub name."""
-    out: Path = Path("runs/demo/text_to_latent")
+    out: Path = setting(Path("runs/demo/text_to_latent"), identity=False)
     """Run folder."""
-    cache: Path | None = None
+    cache: Path | None = setting(None, identity=False)
     """Where latents and texts are kept, encoded once for each model and data; None: cache/ beside --out."""
     num_tokens: int = NUM_TOKENS
     """Tokens that the text encoder reads."""
@@ -59,13 +58,13 @@ class Config:
     """Side of the films in pixels."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
-    dry_run_latents: tuple[int, int, int] = (4, 16, 16)
+    dry_run_latents: tuple[int, int, int] = setting((4, 16, 16), identity=False)
     """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""
-    dry_run_width: int = 128
+    dry_run_width: int = setting(128, identity=False)
     """Width of the text that --dry-run assumes; a run takes it from its text encoder."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Delete a run that is in --out and start anew."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
     size: MlpSize = field(default_factory=MlpSize)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -104,9 +103,19 @@ def main(argv: list[str] | None = None) -> None:
         sizes = {"text": f"(B, {config.dry_run_width})", "latents": f"(B, {config.dry_run_latents})"}
         models = {"text_to_latent": lambda: build(config.size, config.dry_run_width, channels, size)}
         describe_run(config, models, bool(config.train.ema_decay), ("text_to_latent",), sizes)
-        return
-    # Imported late: --help and --dry-run need not wait for it.
-    from vision_module.denoiser_run import ENCODER_RUNS
+    else:
+        train(config)
+
+
+def train(config: Config) -> None:
+    import numpy as np
+    import torch
+
+    from data_module.pairs import PairsFolder
+    from prior_model.text_to_latent import TextLatentSource, text_to_latent_losses
+    from runtime.runs import RunFolder, model_source
+    from training.loop import fit
+    from vision_module.denoiser_config import ENCODER_RUNS
     from vision_module.encoding import encode_latents, encode_prompts
     from vision_module.pipeline import load_prompts
 
@@ -146,8 +155,10 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def build(size: MlpSize, text_dim: int, latent_channels: int, latent_size: int) -> TextToLatent:
+def build(size: MlpSize, text_dim: int, latent_channels: int, latent_size: int) -> "TextToLatent":
     """An untrained MLP between these widths."""
+    from prior_model.text_to_latent import TextToLatent
+
     return TextToLatent(
         text_dim=text_dim,
         latent_channels=latent_channels,

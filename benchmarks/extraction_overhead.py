@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from data_module.demo import generate_studies
+from data_module.demo.source import generate_studies
 from data_module.images import load_images
 from evaluation.networks.cache import score_cached
 from evaluation.networks.classifier import FilmClassifier

@@ -22,7 +22,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_module.decoding import read_resized
-from data_module.demo import generate_studies
+from data_module.demo.source import generate_studies
 
 WIDTH, HEIGHT, SIZE = 2544, 3056, 256
 GRAINS = {"no grain": 0.0, "grain": 1.6}

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from data_module.demo import write_demo
+from data_module.demo.source import write_demo
 from data_module.images import load_images
-from vision_module.autoencoder import AutoencoderConfig, build_autoencoder, encode_films
+from vision_module.autoencoder import build_autoencoder, encode_films
+from vision_module.config import AutoencoderConfig
 from vision_module.encoding import encode_latents
 
 BATCH = 32

@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers.mimic_tree import make_ledger, write_metadata
 
-from data_module.sources.mimic_cxr import MimicConfig, find_tables, plan_films, write_folder
+from data_module.sources.config import MimicConfig
+from data_module.sources.mimic_cxr import find_tables, plan_films, write_folder
 from data_module.sources.mimic_tables import join_tables
 
 NUM_STUDIES = 227_835

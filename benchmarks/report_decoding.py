@@ -19,7 +19,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_module.pairs import PairsFolder
-from language_module import DecodingConfig, ReportCodec
+from language_module.codec import ReportCodec
+from language_module.config import DecodingConfig
 from runtime.devices import pick_device
 from runtime.files import write_atomic
 from runtime.runs import RunFolder

@@ -11,15 +11,17 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import tyro
 
-from data_module.contact_sheet import draw_contact_sheet
-from data_module.description import Description, Leak, describe_folder
-from data_module.pairs import PairsFolder
 from runtime.files import write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from data_module.description import Description, Leak
+    from data_module.pairs import PairsFolder
 
 _STYLE = """body{font:14px system-ui,sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}
 td,th{border:1px solid #ccc;padding:.2em .5em;text-align:right}th{background:#f3f3f3}img{max-width:100%}
@@ -51,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         print(json.dumps({"folder": str(config.folder), "out": str(out)}, indent=2))
         return
+    from data_module.description import describe_folder
+    from data_module.pairs import PairsFolder
+
     pairs = PairsFolder.open(config.folder)
     description = describe_folder(pairs)
     print(as_text(description))
@@ -58,15 +63,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"\n{out}")
 
 
-def _draw(pairs: PairsFolder) -> bytes:
+def _draw(pairs: "PairsFolder") -> bytes:
     """The contact sheet as the bytes of a PNG file."""
+    from data_module.contact_sheet import draw_contact_sheet
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sheet.png"
         draw_contact_sheet(pairs, path)
         return path.read_bytes()
 
 
-def as_text(description: Description) -> str:
+def as_text(description: "Description") -> str:
     """The description for a terminal; the wide table of co-occurrence is in the HTML file only."""
     parts = [
         f"{name}\n{table.to_string()}"
@@ -76,7 +83,7 @@ def as_text(description: Description) -> str:
     return "\n\n".join([*parts, "\n".join(["Leaks", *(_leak_line(leak) for leak in description.leaks)])])
 
 
-def as_html(description: Description, sheet: bytes) -> str:
+def as_html(description: "Description", sheet: bytes) -> str:
     """One HTML file without scripts or links. Everything from the folder is escaped."""
     title = html.escape(f"Pairs folder {description.folder}")
     body = [f"<h1>{title}</h1>", "<h2>Leaks</h2><ul>"]
@@ -93,11 +100,11 @@ def as_html(description: Description, sheet: bytes) -> str:
     return f"<!doctype html><html><head>{head}</head><body>{''.join(body)}</body></html>\n"
 
 
-def _as_table(table: pd.DataFrame) -> str:
+def _as_table(table: "pd.DataFrame") -> str:
     return table.to_html(border=0, escape=True)
 
 
-def _leak_line(leak: Leak) -> str:
+def _leak_line(leak: "Leak") -> str:
     state = ("none" if not leak.count else f"{leak.count:,}") + ("" if leak.grave else " (for information)")
     return f"{leak.what}: {state}" + (f", such as {'; '.join(leak.examples)}" if leak.examples else "")
 

@@ -24,29 +24,11 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from runtime.files import file_hash, write_atomic
+from runtime.files import write_atomic
 
-_WEIGHT_SUFFIXES = (".safetensors", ".bin")  # .bin: OpenCLIP folders of older date
-_MODEL_SUFFIXES = (*_WEIGHT_SUFFIXES, ".json", ".txt", ".model", ".jinja")
 _POLL_S = 0.2
 _FREE_MARGIN = 64 * 2**20  # bytes left free on the disk
 Encode = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-
-
-def model_hash(folder: str | Path) -> str:
-    """Hash of a model folder's weights, configs and tokenizer by content: a copy or a touch keeps it.
-
-    Raises:
-        ValueError: the folder holds no safetensors file.
-    """
-    folder = Path(folder)
-    files = sorted(path for path in folder.rglob("*") if path.suffix in _MODEL_SUFFIXES and path.is_file())
-    if not any(path.suffix in _WEIGHT_SUFFIXES for path in files):
-        raise ValueError(f"{folder} holds no .safetensors weights; is it a save_pretrained folder?")
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_hash(path)}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 def cache_key(manifest_hash: str, models: Mapping[str, str], settings: Mapping[str, Any]) -> str:

@@ -3,11 +3,6 @@
 import textwrap
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 from data_module.images import read_pixels
 from data_module.pairs import PairsFolder
 
@@ -17,6 +12,9 @@ NUM_LINES = 12  # of text that fit beside a film
 
 def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_columns: int = 3) -> None:
     """Draw the first films of a folder, each with its prompt (bold) and report, as a PNG."""
+    import matplotlib.pyplot as plt  # late: it takes a second, long before there is anything to draw
+
+    plt.switch_backend("Agg")
     shown = min(len(pairs), num_rows * num_columns)
     num_columns = min(num_columns, shown)
     width, height = WIDTH * num_columns, HEIGHT * -(-shown // num_columns)

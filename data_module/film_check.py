@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 FILE = "film_check.safetensors"
@@ -65,5 +66,15 @@ class FilmCheck:
         path = Path(folder) / FILE
         if not path.is_file():
             return None
-        arrays = load_file(path)
-        return cls(arrays["mean"], arrays["whitening"], float(arrays["limit"][0]))
+        try:
+            arrays = load_file(path)
+            check = cls(arrays["mean"], arrays["whitening"], float(arrays["limit"][0]))
+            whole = check.whitening.shape[0] == len(check.mean) and check.limit > 0
+            whole = whole and np.isfinite(check.mean).all() and np.isfinite(check.whitening).all()
+        except (OSError, ValueError, KeyError, IndexError, SafetensorError) as error:
+            raise ValueError(
+                f"{path} cannot be read ({type(error).__name__}): train the model anew"
+            ) from None
+        if not whole:
+            raise ValueError(f"{path} is damaged: train the model anew, or delete the file to go without")
+        return check

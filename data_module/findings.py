@@ -5,9 +5,12 @@ torchxrayvision all order them differently. Source of names and codes: Irvin et 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Labeler = Callable[[Sequence[str]], np.ndarray]  # reports -> (N, 14) certainties in the order of FINDINGS
 
@@ -76,11 +79,11 @@ def check_labels(labels: Mapping[str, float]) -> None:
     for name, code in labels.items():
         if name not in FINDINGS:
             raise ValueError(f"{name!r} is not one of the 14 findings: {', '.join(FINDINGS)}")
-        if not (pd.isna(code) or code in CERTAINTIES):
+        if not (code is None or code != code or code in CERTAINTIES):  # NaN differs from itself
             raise ValueError(f"{name}: {code!r} is not a certainty (1, 0, -1 or empty)")
 
 
-def label_array(table: pd.DataFrame) -> np.ndarray:
+def label_array(table: "pd.DataFrame") -> np.ndarray:
     """Finding columns of a table, taken by name: (N, 14) float32 in the order of FINDINGS, NaN = empty."""
     return table.reindex(columns=list(FINDINGS)).to_numpy(dtype=np.float32, na_value=np.nan)
 

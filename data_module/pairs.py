@@ -2,7 +2,7 @@
 
     FOLDER/metadata.csv  images/  provenance.json  README.md  skipped.csv
 
-It is a Hugging Face `imagefolder`: `load_dataset("imagefolder", data_dir=FOLDER)` reads it unchanged.
+It is a Hugging Face `imagefolder`: `load_dataset(FOLDER, SPLIT)` reads it unchanged, split by split.
 Past 100,000 rows the table is metadata.parquet, with the same columns. A text-only folder (reports without
 films, for the language modules) leaves file_name empty in every row.
 """
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_module.card import card_head
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
 from runtime.files import write_atomic
 
@@ -240,10 +241,17 @@ def write_pairs_in_pieces(
     root = Path(root)
     csv = num_rows <= MAX_CSV_ROWS
     path = root / METADATA[not csv]
-    checked = (_as_stored(piece, path) for piece in pieces)
+    filmed: set[str] = set()  # splits with films
+
+    def check() -> Iterator[pd.DataFrame]:
+        for piece in pieces:
+            stored = _as_stored(piece, path)
+            filmed.update(stored["split"][stored["file_name"].notna()])
+            yield stored
+
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        written = (_write_csv if csv else _write_parquet)(checked, temporary)
+        written = (_write_csv if csv else _write_parquet)(check(), temporary)
         assert written == num_rows, f"{written} rows came, {num_rows} were announced"
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -252,7 +260,8 @@ def write_pairs_in_pieces(
     record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
     write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
     write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
-    write_atomic(root / "README.md", card)
+    head = card_head(path.name, [name for name in SPLITS if name in filmed])
+    write_atomic(root / "README.md", head + card)
     # Last, since a folder with metadata is a finished folder.
     temporary.replace(path)
     (root / METADATA[csv]).unlink(missing_ok=True)

@@ -2,33 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from data_module.config import PlanConfig
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
-
-
-@dataclass(frozen=True)
-class PlanConfig:
-    """What is to be drawn."""
-
-    data: Path | None = Path("runs/demo/data")
-    """Pairs folder: its --split rows give the prompts, its train rows the reference films. With --prompt or
-    --prompts it need not be there; the films are then drawn from text alone."""
-    split: Literal["train", "validation", "test"] = "test"
-    """Rows of --data that give the prompts."""
-    prompt: str = ""
-    """One prompt for all items, instead of those of --data."""
-    prompts: Path | None = None
-    """File of prompts: .txt with one a line, or .csv with a column `prompt`."""
-    reference: Path | None = None
-    """One reference film for all items, instead of one of the same findings for each."""
-    no_reference: bool = False
-    """Text alone: no reference film."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +25,9 @@ class PlannedPair:
 class SamplingPlan:
     """Items 0, 1, 2, ... of a sampling run.
 
-    Prompts come from a list, or else from the rows of one split of a pairs folder, in an order that depends
-    on the seed only. The reference film has the same findings and is of another patient; it is drawn from
-    the train split, or is one given film for all.
+    Prompts come from a list, or else from the rows of one split of a pairs folder, as they stand or in an
+    order that depends on the seed only. The reference film has the same findings and is of another patient;
+    it is drawn from the train split, or is one given film for all.
 
     Attributes:
         prompts: the distinct prompts; item i takes one of them.
@@ -88,7 +69,9 @@ class SamplingPlan:
             count = len(self.prompts)
             self.names = [f"{config.data}, split {config.split}, prompt {i + 1}" for i in range(count)]
             self.patients = rows.table["patient_id"].tolist()
-            self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
+            self.order = np.arange(len(rows))
+            if config.prompt_order == "random":
+                self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
         self.films: PairsFolder | None = None
         if pairs is not None and self.reference is None and not config.no_reference:
             self.films = pairs.split("train")

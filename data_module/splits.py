@@ -2,13 +2,10 @@
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from data_module.config import SHARES, FoldConfig, check_shares
 from data_module.pairs import SPLITS, PairsFolder
-
-SHARES = (0.8, 0.1, 0.1)  # of patients in train, validation and test, where nobody says otherwise
 
 
 def split_by_patient(patient_ids: Sequence[str], seed: int, fractions: Sequence[float] = SHARES) -> list[str]:
@@ -35,29 +32,6 @@ def split_by_patient(patient_ids: Sequence[str], seed: int, fractions: Sequence[
         if patient not in of_patient:
             of_patient[patient] = _split_of(patient, seed, fractions)
     return [of_patient[patient] for patient in patient_ids]
-
-
-def check_shares(shares: Sequence[float]) -> None:
-    """Raise ValueError for anything but the shares of train, validation and test."""
-    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
-        given = " ".join(map(str, shares))
-        raise ValueError(f"--split-shares {given}: give three shares (train, validation, test) that sum to 1")
-
-
-@dataclass(frozen=True)
-class FoldConfig:
-    """Cross-validation by patient: train and validation rows in turns, the test rows kept."""
-
-    folds: int = 0
-    """Number of folds; 0 keeps the split of --data."""
-    fold: int = 0
-    """The fold that is validated on, 0 to folds - 1; the others are trained on."""
-
-    def __post_init__(self) -> None:
-        if self.folds and not (self.folds >= 2 and 0 <= self.fold < self.folds):
-            raise ValueError(
-                f"--folds {self.folds} --fold {self.fold}: need at least 2 and 0 <= fold < folds"
-            )
 
 
 def split_by_fold(splits: Sequence[str], patient_ids: Sequence[str], config: FoldConfig) -> list[str]:

@@ -4,15 +4,12 @@ Films go to images/, and each finished batch leaves one file in .parts/ after it
 When every item is there, the parts become metadata.csv.
 """
 
-import hashlib
 import io
 import json
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,48 +21,8 @@ from data_module.pairs import PairsFolder, write_pairs
 from data_module.sampling_plan import PlannedPair
 from data_module.sections import split_sections
 from runtime.files import write_atomic
-from runtime.shards import parse_shard
 
 PARTS, SETTINGS = ".parts", "settings.json"
-
-
-@dataclass(frozen=True)
-class OutputConfig:
-    """Where the pairs go, and how many."""
-
-    out: Path | None = None
-    """Pairs folder to write. None: runs/demo/pairs, and with --prompt a folder in runs/films that the prompt
-    and a hash of all settings name: the same command again finds its film, another one overwrites none."""
-    num_pairs: int = 0
-    """Number of pairs; 0 makes one of each prompt."""
-    start: int = 0
-    """First item; items start ... start + num_pairs - 1 are made."""
-    shard: str = "0/1"
-    """i/n makes every n-th batch, from the i-th (0 <= i < n); all shards share --out."""
-    batch_size: int = 0
-    """Items at once; 0 takes 32, or --num-pairs where that is less. Batches are always full; another size
-    changes at most rounding."""
-    image_format: Literal["png", "jpg"] = "png"
-    """Format of the films, 8-bit grey."""
-    overwrite: bool = False
-    """Delete a folder that this script made in --out and start anew."""
-
-    def __post_init__(self) -> None:
-        parse_shard(self.shard)
-        if self.batch_size < 0 or self.num_pairs < 0 or self.start < 0:
-            raise ValueError("--batch-size, --num-pairs and --start must be 0 or more")
-
-    def items(self, num_prompts: int) -> range:
-        """The items to make, of that many prompts."""
-        return range(self.start, self.start + (self.num_pairs or num_prompts))
-
-    def folder(self, prompt: str, settings: Mapping[str, Any]) -> Path:
-        """`out`, or the folder of its own that a free prompt gets."""
-        if self.out or not prompt:
-            return self.out or Path("runs/demo/pairs")
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-        words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:48]
-        return Path("runs/films") / f"{words}-{key}"
 
 
 class SyntheticFolder:
@@ -162,6 +119,12 @@ class SyntheticFolder:
     ) -> None:
         """Store a batch: pixels (B, S, S) uint8, and reports unless only films are made."""
         lines = []
+        for item, film in zip(items, pixels, strict=True):
+            if film.min() == film.max():
+                raise ValueError(
+                    f"item {item} came out as a film of one grey ({film.min()}), which is not written: "
+                    "the vision model is damaged, or not trained yet"
+                )
         for place, (item, pair) in enumerate(zip(items, plan, strict=True)):
             name = f"images/{item // 1000:04d}/{item:08d}.{image_format}"
             buffer = io.BytesIO()

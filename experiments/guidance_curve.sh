@@ -18,11 +18,11 @@ LOW=${LOW:-0.2}
 HIGH=${HIGH:-0.8}
 DRY=${DRY_RUN:+--dry-run}
 
-draw() {  # NAME LOW HIGH SCALE
+draw() {  # NAME LOW HIGH GUIDANCE
   $PYTHON sample_pairs.py --vision "$VISION" --data "$DATA" --films-only --num-pairs "$FILMS" --guidance-scale "$4" --guidance-interval "$2" "$3" --out "$OUT/films_$1_$4" $DRY
   $PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/films_$1_$4" --classifier "$CLASSIFIER" --out "$OUT/$1_$4" $DRY
 }
 
-for SCALE in 1 2 3 4 6 8; do draw all 0 1 $SCALE; done
-for SCALE in 2 3 4 6 8; do draw interval "$LOW" "$HIGH" $SCALE; done
+for GUIDANCE in 1 2 3 4 6 8; do draw all 0 1 $GUIDANCE; done
+for GUIDANCE in 2 3 4 6 8; do draw interval "$LOW" "$HIGH" $GUIDANCE; done
 $PYTHON experiments/plot_guidance.py "$OUT"/all_* "$OUT"/interval_* --out "$OUT" $DRY

@@ -1,7 +1,6 @@
 """A new codec: from scratch on a corpus, or from a BART folder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from transformers import (
     AutoTokenizer,
@@ -10,27 +9,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from language_module.codec import CodecConfig, ReportCodec
-
-
-@dataclass(frozen=True)
-class BartSize:
-    """Sizes of a BART that starts from scratch."""
-
-    vocab_size: int = 2048
-    """Byte-level BPE tokens, trained on the reports."""
-    d_model: int = 192
-    """Width, and D of the report embeddings."""
-    encoder_layers: int = 2
-    """Encoder layers."""
-    decoder_layers: int = 2
-    """Decoder layers."""
-    num_heads: int = 4
-    """Attention heads."""
-    ffn_dim: int = 512
-    """Width inside the feed-forward layers."""
-    dropout: float = 0.0
-    """Dropout."""
+from language_module.codec import ReportCodec
+from language_module.config import BartSize, CodecConfig
+from language_module.tokenizer import train_tokenizer
+from runtime.weights import load_pretrained
 
 
 def build_bart(size: BartSize, vocab_size: int, max_tokens: int) -> BartForConditionalGeneration:
@@ -69,7 +51,7 @@ def load_bart(source: str) -> tuple[BartForConditionalGeneration, PreTrainedToke
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        bart = BartForConditionalGeneration.from_pretrained(source)
+        bart = load_pretrained(BartForConditionalGeneration, source).train()
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
@@ -83,3 +65,10 @@ def truncated_share(codec: ReportCodec, reports: Sequence[str]) -> float:
     """Share of the reports that are longer than the codec's max_tokens, so that their end is lost."""
     lengths = codec.tokenizer(list(reports), truncation=False, return_length=True, verbose=False)["length"]
     return sum(length > codec.config.max_tokens for length in lengths) / len(lengths)
+
+
+def start_codec(init_from: str, size: BartSize, config: CodecConfig, reports: list[str]) -> ReportCodec:
+    """What training starts from: a published BART, or a new one with a tokenizer of the reports."""
+    if init_from:
+        return ReportCodec(*load_bart(init_from), config)
+    return build_codec(size, train_tokenizer(reports, size.vocab_size, config.max_tokens), config)

@@ -5,11 +5,10 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from transformers import (
@@ -21,23 +20,13 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.bart.modeling_bart import shift_tokens_right
 
-from language_module.decoding import DecodingConfig, generate_options
-from language_module.denoising import NO_DENOISING, Denoising, add_noise, mask_tokens
+from language_module.config import NO_DENOISING, CodecConfig, DecodingConfig, Denoising
+from language_module.decoding import generate_options
+from language_module.denoising import add_noise, mask_tokens
 from language_module.pooling import StatePooler, segment_places
 from language_module.tokenizer import normalize_report
-
-
-@dataclass(frozen=True)
-class CodecConfig:
-    """What codec.json holds: how states become embeddings, and how long a report may be."""
-
-    pooling: str = "learned"
-    num_embeddings: int = 8
-    pooler_depth: int = 2
-    pooler_heads: int = 4
-    normalize: bool = True
-    segments: bool = False
-    max_tokens: int = 160
+from runtime.files import read_json
+from runtime.weights import load_part, load_pretrained, reading
 
 
 class ReportCodec(nn.Module):
@@ -265,8 +254,9 @@ class ReportCodec(nn.Module):
             raise ValueError(
                 f"{folder} is not a report codec: it has no codec.json (train_bart.py writes it)"
             )
-        config = CodecConfig(**json.loads(path.read_text()))
-        bart = BartForConditionalGeneration.from_pretrained(folder)
-        codec = cls(bart, AutoTokenizer.from_pretrained(folder), config)
-        codec.pooler.load_state_dict(load_file(folder / "pooler.safetensors"))
+        bart = load_pretrained(BartForConditionalGeneration, folder)
+        with reading(folder, "the report codec"):
+            config = CodecConfig(**read_json(path))
+            codec = cls(bart, AutoTokenizer.from_pretrained(folder), config)
+        load_part(codec.pooler, folder / "pooler.safetensors", "the codec's pooler")
         return codec.eval()

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from data_module.film_check import describe_maps
 from data_module.images import shift_films, to_images
 from language_module.codec import ReportCodec
 from language_module.report_gpt import ReportGPT
@@ -84,3 +85,13 @@ class ReportFilmSource:
             "input_ids": self.input_ids[indices, :width],
             "attention_mask": self.attention_mask[indices, :width],
         }
+
+
+@torch.no_grad()
+def describe_films(model: ReportGPT, films: Films) -> np.ndarray:
+    """(N, D): what the film check knows of the films that the model was trained on."""
+    parts = []
+    for start in range(0, len(films), 64):
+        images = to_images(films[np.arange(start, min(start + 64, len(films)))])
+        parts.append(describe_maps(model.encoder(images.to(model.device)).float().cpu().numpy()))
+    return np.concatenate(parts)

@@ -1,8 +1,7 @@
 """How report embeddings are turned into text: greedy, beam or per-item sampling."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import (
@@ -12,49 +11,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-
-@dataclass(frozen=True)
-class DecodingConfig:
-    """Report decoding. Greedy and beam are deterministic; sampling draws from one generator an item."""
-
-    method: Literal["greedy", "beam", "sample"] = "greedy"
-    """greedy and beam always give the same report for the same embeddings."""
-    num_beams: int = 4
-    """Beams, for method beam."""
-    length_penalty: float = 1.0
-    """Above 1 favours longer reports, for method beam."""
-    temperature: float = 1.0
-    """Softmax temperature, for method sample."""
-    top_p: float = 0.9
-    """Smallest set of tokens with this probability is drawn from, for method sample."""
-    num_candidates: int = 1
-    """Reports drawn for a film, for method sample with a prior that predicts findings: the one that agrees
-    best with them is kept, the greedy one being a candidate too."""
-    no_repeat_ngram_size: int = 0
-    """No token sequence of this length occurs twice in a report; 0 allows all (reports do repeat words)."""
-    min_new_tokens: int = 0
-    """Tokens before a report may end."""
-    max_new_tokens: int = 0
-    """Tokens at most; 0 takes the codec's own limit."""
-
-    def __post_init__(self) -> None:
-        for name, wrong, need in (
-            ("num_beams", self.num_beams < 1, "at least 1"),
-            ("num_candidates", self.num_candidates < 1, "at least 1"),
-            (
-                "num_candidates",
-                self.num_candidates > 1 and self.method != "sample",
-                "1 without --method sample",
-            ),
-            ("temperature", self.temperature <= 0, "above 0"),
-            ("top_p", not 0 < self.top_p <= 1, "above 0 and at most 1"),
-            ("no_repeat_ngram_size", self.no_repeat_ngram_size < 0, "0 or more"),
-            ("min_new_tokens", self.min_new_tokens < 0, "0 or more"),
-            ("max_new_tokens", self.max_new_tokens < 0, "0 or more"),
-        ):
-            if wrong:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} {getattr(self, name)}: must be {need}")
+from language_module.config import DecodingConfig
 
 
 class GumbelSampler(LogitsProcessor):

@@ -1,13 +1,12 @@
 """ImageEncoder: films -> feature maps of a ViT, a ResNet, a CLIP or torchxrayvision's DenseNet."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PreTrainedModel, ViTConfig, ViTImageProcessor, ViTModel
@@ -15,6 +14,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, ViTConfig, ViTI
 from data_module.cache import CacheWriter, LatentCache, cache_key
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
+from runtime.files import read_json
+from runtime.weights import load_pretrained, read_weights
 
 SETTINGS = "preprocessor_config.json"
 DENSENET = "densenet.safetensors"  # the file of a folder that holds torchxrayvision's DenseNet-121
@@ -105,12 +106,12 @@ class ImageEncoder(nn.Module):
         if (Path(source) / DENSENET).is_file():
             if num_levels > 1:
                 raise ValueError(f"--feature-levels {num_levels}: torchxrayvision's DenseNet gives one")
-            return build_densenet(load_file(Path(source) / DENSENET))
+            return build_densenet(read_weights(Path(source) / DENSENET, "a DenseNet-121"))
         try:
             config = AutoConfig.from_pretrained(source)
             # A ViT's pooler is no part of its published weights, and feature maps need none.
             options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
-            model = AutoModel.from_pretrained(source, config=config, **options)
+            model = load_pretrained(AutoModel, source, "pooler", config=config, **options)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(
@@ -195,7 +196,7 @@ def encode_features(
 def _preprocessing(folder: Path, config: object) -> tuple[int, float, float]:
     """Image size, mean and deviation from preprocessor_config.json, or else from the model's own config."""
     path = folder / SETTINGS
-    saved = json.loads(path.read_text()) if path.is_file() else {}
+    saved = read_json(path) if path.is_file() else {}
     size = saved.get("crop_size") or saved.get("size") or getattr(config, "image_size", None) or 224
     if isinstance(size, Mapping):
         size = size.get("height", size.get("shortest_edge"))

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-POOLINGS = ("mean", "bos", "eos", "learned")
+from language_module.config import check_pooling
 
 
 class StatePooler(nn.Module):
@@ -85,16 +85,3 @@ def segment_places(attention_mask: torch.Tensor, num_segments: int) -> torch.Ten
     lengths = attention_mask.sum(dim=1, keepdim=True)
     tokens = torch.arange(attention_mask.shape[1], device=attention_mask.device)
     return (tokens + 0.5) * num_segments / lengths
-
-
-def check_pooling(pooling: str, num_embeddings: int) -> None:
-    """Raise ValueError for a pooling that does not exist or cannot give this many embeddings."""
-    if pooling not in POOLINGS:
-        raise ValueError(f"--pooling {pooling!r}: choose one of {', '.join(POOLINGS)}")
-    if pooling != "learned" and num_embeddings != 1:
-        raise ValueError(
-            f"--num-embeddings {num_embeddings} with --pooling {pooling}: that gives 1 embedding; "
-            "use --pooling learned for more"
-        )
-    if not 1 <= num_embeddings <= 32:
-        raise ValueError(f"--num-embeddings {num_embeddings}: must be 1 to 32")

@@ -8,12 +8,10 @@ et al., 2021). Stage 1 trains with the encoder frozen, stage 2 goes on with all 
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from transformers import (
@@ -26,43 +24,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from language_module.decoding import DecodingConfig, generate_options
+from language_module.config import DecodingConfig, GPTSize, MappingConfig
+from language_module.decoding import generate_options
 from language_module.image_encoder import ImageEncoder
 from language_module.pooling import StatePooler
 from language_module.tokenizer import normalize_report
+from runtime.files import read_json
+from runtime.weights import load_part, load_pretrained, reading
 
 CONFIG = "report_gpt.json"
 MAPPING = "mapping.safetensors"
-
-
-@dataclass(frozen=True)
-class GPTSize:
-    """Sizes of a GPT-2 that starts from scratch."""
-
-    vocab_size: int = 1024
-    """Byte-level BPE tokens, trained on the reports."""
-    dim: int = 192
-    """Width."""
-    depth: int = 4
-    """Blocks."""
-    num_heads: int = 4
-    """Attention heads."""
-    dropout: float = 0.0
-    """Dropout."""
-
-
-@dataclass(frozen=True)
-class MappingConfig:
-    """The mapping network between image features and the decoder's embeddings."""
-
-    mapping: Literal["linear", "perceiver"] = "perceiver"
-    """linear: each place of the feature map becomes a prefix token; perceiver: query tokens read the map."""
-    num_prefix: int = 16
-    """Prefix tokens of the perceiver."""
-    mapping_depth: int = 2
-    """Layers of the perceiver."""
-    mapping_heads: int = 4
-    """Attention heads of the perceiver."""
 
 
 class MappingNetwork(nn.Module):
@@ -203,11 +174,12 @@ class ReportGPT(nn.Module):
         folder = Path(folder)
         if not (folder / CONFIG).is_file():
             raise ValueError(f"{folder} is no report GPT: it has no {CONFIG} (train_report_gpt.py writes it)")
-        saved = json.loads((folder / CONFIG).read_text())
         decoder, tokenizer = load_decoder(str(folder / "decoder"))
         encoder = ImageEncoder.from_pretrained(folder / "encoder")
-        model = cls(encoder, decoder, tokenizer, MappingConfig(**saved["mapping"]), saved["max_tokens"])
-        model.mapping.load_state_dict(load_file(folder / MAPPING))
+        with reading(folder / CONFIG):
+            saved = read_json(folder / CONFIG)
+            model = cls(encoder, decoder, tokenizer, MappingConfig(**saved["mapping"]), saved["max_tokens"])
+        load_part(model.mapping, folder / MAPPING, "the GPT's mapping")
         return model.eval()
 
 
@@ -239,7 +211,7 @@ def load_decoder(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        decoder = AutoModelForCausalLM.from_pretrained(source)
+        decoder = load_pretrained(AutoModelForCausalLM, source).train()
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_module.cache import model_hash
 from data_module.film_check import FilmCheck, describe_maps
 from data_module.pairs import PairsFolder
-from language_module import DecodingConfig, ImageEncoder, encode_features
+from language_module.config import DecodingConfig
+from language_module.image_encoder import ImageEncoder, encode_features
 from pipelines.report_writer import Generators, ReportBatch, ReportWriter, check_distances
+from runtime.contents import model_hash
 from runtime.devices import pick_device
 from runtime.runs import RunFolder
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from data_module.findings import FINDINGS
-from language_module import DecodingConfig
-from prior_model import PriorLossConfig
-from training import TrainConfig
-from vision_module import DrawingConfig
-from vision_module.classifier import Augmentation
+from language_module.config import DecodingConfig
+from prior_model.config import PriorLossConfig
+from runtime.config import setting
+from training.config import TrainConfig
+from vision_module.config import Augmentation, DrawingConfig
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,12 @@ class PriorTrainingConfig:
     """Learning rate of both copies, as a factor of --learning-rate."""
     language: Path = Path("runs/demo/bart")
     """Run folder of the report codec."""
-    out: Path = Path("runs/demo/prior")
+    out: Path = setting(Path("runs/demo/prior"), identity=False)
     """Run folder to write."""
     init_vit: str = ""
     """Folder or .safetensors file of a published ViT (such as ViT-B/16 on ImageNet, timm or Hugging Face
     layout) to start the transformer from; empty starts from scratch."""
-    cache: Path | None = None
+    cache: Path | None = setting(None, identity=False)
     """Where the latents are kept, encoded once for each autoencoder and data; None: cache/ beside --out."""
     latent_noise: float = 0.1
     """Noise on the latents (their own scale is 1), so that generated ones read well; 0 = posterior mean."""
@@ -108,15 +108,45 @@ class PriorTrainingConfig:
     """Films are moved by up to this many latent cells in training."""
     num_epochs: float = 0.0
     """Passes over the train split; above 0 it sets the number of steps."""
-    dry_run_latents: tuple[int, int, int] = (4, 16, 16)
+    dry_run_latents: tuple[int, int, int] = setting((4, 16, 16), identity=False)
     """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""
-    dry_run_embeddings: tuple[int, int] = (8, 192)
+    dry_run_embeddings: tuple[int, int] = setting((8, 192), identity=False)
     """Report embeddings (K, D) that --dry-run assumes; a run takes them from its codec."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
-    dry_run: bool = False
+    dry_run: bool = setting(False, identity=False)
     """Print the resolved config, sizes and memory, and stop."""
     size: PriorSize = field(default_factory=PriorSize)
     augmentation: Augmentation = field(default_factory=Augmentation)
     loss: PriorLossConfig = field(default_factory=PriorLossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class ReportTableConfig:
+    """Which films get a report, by which models, and where the reports go."""
+
+    writer: WriterConfig = field(default_factory=WriterConfig)
+    image: Path | None = None
+    """One film, of any size and bit depth, DICOM included: its report is printed."""
+    images: Path | None = None
+    """Folder of films, subfolders included."""
+    data: Path = Path("runs/demo/data")
+    """Pairs folder whose films (or reports, with --reconstruct) are read where no image is named."""
+    split: str = "test"
+    """Its split: train, validation or test."""
+    out: Path = setting(Path("reports.csv"), identity=False)
+    """Table to write: study_id, file_name, report, warning. Beside it, skipped.csv: what was unreadable."""
+    reconstruct: bool = False
+    """Encode and decode the reports of --data instead of reading films; needs --language only."""
+    max_films: int = 0
+    """Rows at most, from the first; 0 takes all."""
+    batch_size: int = 32
+    """Rows at once. Batches are always full, the last one padded: a row's report depends on no other."""
+    seed: int = 0
+    """Seed of --method sample; row i draws from (seed, i)."""
+    overwrite: bool = setting(False, identity=False)
+    """Write --out anew where it is already there."""
+    dry_run: bool = setting(False, identity=False)
+    """Print the resolved config and stop."""
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)

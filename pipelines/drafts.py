@@ -1,4 +1,4 @@
-"""Which of several drafts of a report to keep: the one that says what the prior sees on the film."""
+"""Several drafts of a report, and which to keep: what says what the prior sees, without contradiction."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,36 @@ import torch
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.labeler import label_reports
 from data_module.labeler.attributes import NUM_ATTRIBUTES, attribute_labels
+from data_module.labeler.consistency import find_contradictions
+from language_module.codec import ReportCodec
+from language_module.config import DecodingConfig
+
+CONTRADICTION_COST = 4.0  # log-odds that each kind of contradiction within a draft takes off its score
+
+
+def decode_drafts(
+    codec: ReportCodec,
+    embeddings: torch.Tensor,
+    logits: torch.Tensor | None,
+    decoding: DecodingConfig,
+    generators: Sequence[torch.Generator] | None,
+) -> list[str]:
+    """Reports of B films from their embeddings (B, K, D): one draft each, or the best of several.
+
+    Args:
+        logits: what the prior sees, see `choose_drafts`; None for a prior that predicts no findings.
+
+    Raises:
+        ValueError: several drafts, and nothing to choose by.
+    """
+    if decoding.num_candidates == 1:
+        return codec.decode(embeddings, decoding, generators)
+    if logits is None:
+        raise ValueError("--num-candidates needs a prior that predicts findings (--num-findings 14)")
+    # One after another, so that a report depends on its film's own generator alone.
+    drafts = [codec.decode(embeddings, decoding, generators) for _ in range(decoding.num_candidates)]
+    drafts.append(codec.decode(embeddings))
+    return choose_drafts(drafts, logits.float().cpu())
 
 
 def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list[str]:
@@ -15,7 +45,8 @@ def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list
 
     Its score is the sum of the log-odds (B, 14), or with sides and grades (B, 14 + NUM_ATTRIBUTES), of what
     the draft asserts, and of the contrary of what it denies. What it leaves open counts nothing, and neither
-    do side and grade of a finding that is not seen: they are only known given the finding.
+    do side and grade of a finding that is not seen: they are only known given the finding. Each way in which
+    the draft contradicts itself costs CONTRADICTION_COST.
     """
     num_findings = len(FINDINGS)
     seen = logits[:, :num_findings].repeat_interleave(NUM_ATTRIBUTES // num_findings, dim=1) > 0
@@ -26,6 +57,7 @@ def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list
         told = attribute_labels(reports)  # 1, 0, or -1: left open
         signs = np.concatenate([present, np.where(told < 0, 0.0, 2.0 * told - 1.0)], axis=1)
         signs = torch.from_numpy(signs[:, : logits.shape[1]].astype(np.float32))
-        scores.append((signs * seen * logits).sum(dim=1))
+        contradictions = torch.from_numpy(find_contradictions(reports).sum(axis=1))
+        scores.append((signs * seen * logits).sum(dim=1) - CONTRADICTION_COST * contradictions)
     best = torch.stack(scores).argmax(dim=0).tolist()
     return [drafts[choice][item] for item, choice in enumerate(best)]

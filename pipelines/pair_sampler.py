@@ -7,13 +7,17 @@ import torch
 
 from data_module.images import to_pixels
 from data_module.sampling_plan import PlannedPair
-from language_module import ReportCodec
+from language_module.codec import ReportCodec
 from pipelines.config import SamplerConfig
-from prior_model import ReportPrior, TextToLatent
+from pipelines.drafts import decode_drafts
+from prior_model.prior import ReportPrior
+from prior_model.text_to_latent import TextToLatent
 from runtime.devices import pick_device
 from runtime.generators import make_generator
 from runtime.runs import model_source
-from vision_module import FilmSampler, VisionModel
+from runtime.weights import load_pretrained
+from vision_module.film_sampler import FilmSampler
+from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 
 
@@ -36,7 +40,7 @@ class PairSampler:
         if not self.config.drawing.init_from:
             return None
         folder = model_source(self.config.drawing.init_from, "text_to_latent", "--init-from")
-        model = TextToLatent.from_pretrained(folder).eval().to(self.device)
+        model = load_pretrained(TextToLatent, folder).to(self.device)
         shape = (model.config.latent_channels, model.config.latent_size, model.config.latent_size)
         if shape != vision.latent_shape:
             raise ValueError(
@@ -54,7 +58,7 @@ class PairSampler:
             except ValueError as error:
                 raise ValueError(f"{error}; --films-only draws films without reports") from None
         self.codec = ReportCodec.from_pretrained(self.models["language"]).eval().to(self.device)
-        self.report_prior = ReportPrior.from_pretrained(self.models["prior"]).eval().to(self.device)
+        self.report_prior = load_pretrained(ReportPrior, self.models["prior"]).to(self.device)
         codec = self.codec
         self.report_prior.check_codec(codec.num_embeddings, codec.embedding_dim, codec.fingerprint())
 
@@ -69,6 +73,8 @@ class PairSampler:
         if self.config.films_only:
             return pixels, None
         with self.films.autocast():
-            embeddings = self.report_prior(latents)
+            embeddings, logits = self.report_prior(latents, return_findings=True)
+        if not torch.isfinite(embeddings).all():
+            raise ValueError(f"the prior {self.models['prior']} gave embeddings that are not finite")
         draws = [make_generator(self.seed, 3, item, device=self.device) for item in items]
-        return pixels, self.codec.decode(embeddings.float(), self.config.decoding, draws)
+        return pixels, decode_drafts(self.codec, embeddings.float(), logits, self.config.decoding, draws)

@@ -3,23 +3,30 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
-from data_module.cache import model_hash
 from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS
 from data_module.images import to_images
 from data_module.labeler.attributes import NUM_ATTRIBUTES, attribute_labels
 from data_module.pairs import PairsFolder
-from language_module import ImageEncoder, ReportCodec, encode_features
+from language_module.codec import ReportCodec
+from language_module.image_encoder import ImageEncoder, encode_features
 from pipelines.config import PriorSize, PriorTrainingConfig
-from prior_model import FilmReportSource, LatentReportSource, ReportPrior, ReportTargets, load_vit_weights
+from prior_model.film_prior import FilmReportSource
+from prior_model.objective import LatentReportSource, ReportTargets
+from prior_model.prior import ReportPrior
+from prior_model.vit_weights import load_vit_weights
+from runtime.contents import model_hash
+from runtime.processes import process_state
 from runtime.runs import RunFolder
+from vision_module.classifier import augment_films
+from vision_module.encoding import encode_latents
 
 NUM_SAMPLED = 1024  # training films that set the features' scale
 
@@ -81,9 +88,10 @@ def prepare_films(config: PriorTrainingConfig, pairs: PairsFolder, codec: Report
         return encoder(images.to(encoder.device)).float().cpu()
 
     prior = start_prior(config, read(0, NUM_SAMPLED), codec)
+    augment = partial(augment_films, augmentation=config.augmentation)
     sources = [
         FilmReportSource(films[name], *read_targets(config, pairs.split(name), codec), augment=augment)
-        for name, augment in (("train", config.augmentation), ("validation", None))
+        for name, augment in (("train", augment), ("validation", None))
     ]
 
     def read_train() -> Iterator[np.ndarray]:
@@ -100,16 +108,13 @@ def open_encoder(config: PriorTrainingConfig) -> tuple[Path, str, int]:
 
 def encode_inputs(config: PriorTrainingConfig, pairs: PairsFolder) -> tuple[np.ndarray, np.ndarray | None]:
     """What the prior reads of every film, (N, C, H, W), and the latents' deviation; encoded once."""
-    # Imported late: --help and --dry-run need not wait for it.
-    from vision_module import encode_latents
-
     cache = config.cache or config.out.parent / "cache"
     if config.features == "latents":
         autoencoder = RunFolder.open(config.autoencoder, "autoencoder")
         latents = encode_latents(pairs, autoencoder.model_dir, cache, batch_size=32)
         return latents["latents_mean"], latents["latents_std"]
     folder, *settings = open_encoder(config)
-    encoder = ImageEncoder.from_pretrained(folder, *settings).to(PartialState().device)
+    encoder = ImageEncoder.from_pretrained(folder, *settings).to(process_state().device)
     return encode_features(pairs, encoder, model_hash(folder), cache), None
 
 

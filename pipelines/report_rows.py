@@ -8,7 +8,8 @@ import pandas as pd
 import torch
 
 from data_module.images import FilmError, load_images
-from language_module import DecodingConfig, ReportCodec
+from language_module.codec import ReportCodec
+from language_module.config import DecodingConfig
 from pipelines.report_writer import Generators, ReportWriter
 
 # Words of the reports that a codec has learned have one or two tokens, those of another language several.

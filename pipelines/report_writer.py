@@ -9,15 +9,20 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from data_module.cache import model_hash
 from data_module.film_check import FilmCheck, describe_maps
-from language_module import DecodingConfig, ImageEncoder, ReportCodec, ReportGPT
+from language_module.codec import ReportCodec
+from language_module.config import DecodingConfig
+from language_module.image_encoder import ImageEncoder
+from language_module.report_gpt import ReportGPT
 from pipelines.config import WriterConfig
-from pipelines.drafts import choose_drafts
-from prior_model import CODEC, ENCODER, ReportPrior
+from pipelines.drafts import decode_drafts
+from prior_model.film_prior import CODEC, ENCODER
+from prior_model.prior import ReportPrior
+from runtime.contents import model_hash
 from runtime.devices import pick_device
 from runtime.runs import RunFolder
-from vision_module import encode_films
+from runtime.weights import load_pretrained
+from vision_module.autoencoder import encode_films
 
 Generators = Sequence[torch.Generator] | None
 
@@ -79,7 +84,7 @@ def check_distances(check: FilmCheck | None, features: torch.Tensor) -> np.ndarr
 
 def _codec_and_prior(config: WriterConfig, run: RunFolder) -> ReportWriter:
     device = pick_device()
-    prior = ReportPrior.from_pretrained(run.model_dir).eval().to(device)
+    prior = load_pretrained(ReportPrior, run.model_dir).to(device)
     language = (
         _own_part(run, CODEC)
         or RunFolder.open(Path(config.language or run.config["language"]), "bart").model_dir
@@ -92,15 +97,7 @@ def _codec_and_prior(config: WriterConfig, run: RunFolder) -> ReportWriter:
     def write(images: torch.Tensor, decoding: DecodingConfig, generators: Generators) -> ReportBatch:
         features = read(images.to(device))
         embeddings, logits = prior(prior.standardize(features), return_findings=True)
-        if decoding.num_candidates == 1:
-            reports = codec.decode(embeddings, decoding, generators)
-        elif logits is None:
-            raise ValueError("--num-candidates needs a prior that predicts findings (--num-findings 14)")
-        else:
-            # One after another, so that a report depends on its film's own generator alone.
-            drafts = [codec.decode(embeddings, decoding, generators) for _ in range(decoding.num_candidates)]
-            drafts.append(codec.decode(embeddings))
-            reports = choose_drafts(drafts, logits.float().cpu())
+        reports = decode_drafts(codec, embeddings, logits, decoding, generators)
         return ReportBatch(reports, check_distances(check, features))
 
     return ReportWriter(film_size, write, (language, run.model_dir, folder))
@@ -124,7 +121,7 @@ def _prior_input(
         encoder = ImageEncoder.from_pretrained(folder, f"--{kind}", levels).to(prior.device)
         return encoder, encoder.image_size, folder
     folder = RunFolder.open(Path(config.autoencoder or run.config["autoencoder"]), "autoencoder").model_dir
-    autoencoder = AutoencoderKL.from_pretrained(folder).eval().to(prior.device)
+    autoencoder = load_pretrained(AutoencoderKL, folder).to(prior.device)
     film_size = prior.config.latent_size * 2 ** (len(autoencoder.config.block_out_channels) - 1)
     return lambda images: encode_films(autoencoder, images)[0], film_size, folder
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from data_module.images import to_images
-from prior_model.objective import PriorLossConfig, ReportTargets, prior_losses
+from prior_model.config import PriorLossConfig
+from prior_model.objective import ReportTargets, prior_losses
 from prior_model.prior import ReportPrior
 
 ENCODER, CODEC = "encoder", "codec"  # folders of what was trained along, within that of the prior

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from timm.models import adapt_input_conv
 from timm.models.vision_transformer import VisionTransformer
+
+from runtime.weights import read_weights
 
 # Hugging Face's name within a block -> timm's; queries, keys and values are joined afterwards.
 _IN_BLOCK = {
@@ -59,7 +60,7 @@ def load_vit_weights(vit: VisionTransformer, folder: str | Path) -> LoadedWeight
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
         raise ValueError(f"--init-vit {folder}: no model.safetensors there")
-    weights, left_out = convert_keys(load_file(path))
+    weights, left_out = convert_keys(read_weights(path, "a ViT"))
     own = vit.state_dict()
     grid = vit.patch_embed.grid_size
     try:

@@ -11,6 +11,7 @@ import tyro
 
 from runtime.config import from_dict
 from runtime.runs import is_finished
+from runtime.threads import settle_threads
 
 Config = TypeVar("Config")
 
@@ -76,12 +77,14 @@ def _replay(default: Config, path: Path) -> Config:
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's main: bad input ends with one line and exit code 2, Ctrl-C with 130."""
+    settle_threads()
     try:
         main()
     except (ValueError, OSError) as error:
         if os.environ.get("PAIRCXR_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        named = isinstance(error, OSError) and error.filename and error.strerror
+        print(f"error: {f'{error.filename}: {error.strerror}' if named else error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)

@@ -26,7 +26,7 @@ def describe_run(
         sizes: further lines, such as latent shapes.
     """
     print(json.dumps(to_dict(config), indent=2))
-    import torch  # late: settings alone are shown at once
+    import torch  # late: settings are shown at once
 
     gigabytes = 0.0
     for name, build in models.items():

@@ -1,34 +1,50 @@
 """Run folders: config.json, metrics.jsonl, checkpoints/, and model/ once the run is finished."""
 
+import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.config import to_dict
-
-# Settings that may change between the runs of one folder: they do not change the weights.
-FREE_SETTINGS = (
-    "out",
-    "overwrite",
-    "dry_run",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "log_every",
-    "num_workers",
-    "tracker",
+from runtime.config import flatten, list_changed, list_passing, to_dict
+from runtime.contents import hash_contents
+from runtime.files import (
+    is_leftover,
+    naming,
+    publish_folder,
+    read_json,
+    read_json_lines,
+    remove_leftovers,
+    write_atomic,
 )
+from runtime.locks import NAME as LOCK
+from runtime.locks import hold_folder, release_folder
+from runtime.processes import on_main
+
+CONFIG = "config.json"
+_RETRAIN = "run its training command again, with --overwrite"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one training run. `kind` says what was trained: "bart", "clip", ..."""
+    """The folder of one training run.
+
+    Attributes:
+        kind: what was trained: "bart", "clip", ...
+        passing: dotted names of the settings that do not decide the weights, in a run that trains.
+    """
 
     root: Path
     kind: str
     config: dict[str, Any]
+    passing: frozenset[str] = frozenset()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the weights."""
+        return flatten(self.config, self.passing)
 
     @property
     def model_dir(self) -> Path:
@@ -37,6 +53,11 @@ class RunFolder:
     @property
     def checkpoint_dir(self) -> Path:
         return self.root / "checkpoints"
+
+    @property
+    def unfinished_dir(self) -> Path:
+        """Where the model is written before it takes its name."""
+        return self.root / ".model.tmp"
 
     @property
     def metrics_path(self) -> Path:
@@ -48,38 +69,75 @@ class RunFolder:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add a line to metrics.jsonl."""
-        with self.metrics_path.open("a") as file:
+        with naming(self.metrics_path), self.metrics_path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
-    def cut_log(self, step: int) -> None:
-        """Drop what metrics.jsonl holds of later steps."""
+    def read_log(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; one that a kill or a full disk cut, or that is damaged, is left out."""
+        return read_json_lines(self.metrics_path)
+
+    def cut_log(self, num_lines: int) -> None:
+        """Keep the first lines of metrics.jsonl, those of the checkpoint that a run goes on from."""
         if self.metrics_path.exists():
-            lines = self.metrics_path.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            self.metrics_path.write_text("".join(f"{line}\n" for line in kept))
+            kept = self.read_log()[:num_lines]
+            write_atomic(self.metrics_path, "".join(json.dumps(line) + "\n" for line in kept))
 
     @classmethod
     def create(cls, root: Path, kind: str, config: Any, overwrite: bool = False) -> "RunFolder":
-        """Start a run folder, or go on with the one that is there.
+        """Start a run folder, or go on with the one that is there; it is held until the run's end.
+
+        Of several processes the main one does all that, and the others wait for it.
 
         Raises:
-            ValueError: the folder holds another kind of run or other settings.
+            ValueError: it holds other settings or another kind of run, or another process trains in it.
+            OSError: it cannot be written.
         """
-        root, resolved = Path(root), to_dict(config)
-        path = root / "config.json"
-        if overwrite and path.is_file():
-            shutil.rmtree(root)
-        if path.is_file():
-            saved = _read(path)
-            _same_settings(saved, {"kind": kind, "config": resolved}, root)
-        elif root.is_dir() and any(root.iterdir()):
-            raise ValueError(f"--out {root} is not empty and not a run folder: name another folder")
-        else:
-            root.mkdir(parents=True, exist_ok=True)
-            temporary = root / ".config.json.tmp"
-            temporary.write_text(json.dumps({"kind": kind, "config": resolved}, indent=2) + "\n")
-            temporary.replace(path)
-        return cls(root, kind, resolved)
+        run = cls(Path(root), kind, to_dict(config), frozenset(list_passing(config)))
+        on_main(lambda: run._begin(overwrite))
+        return run
+
+    def _begin(self, overwrite: bool) -> None:
+        hold_folder(self.root)
+        path = self.root / CONFIG
+        remove_leftovers(self.root)
+        if path.is_file() and overwrite:
+            self._empty()
+        elif path.is_file():
+            _check_same(read_json(path, "--overwrite trains anew"), self, self.identity)
+            return
+        elif any(entry.name != LOCK for entry in self.root.iterdir()):
+            raise ValueError(f"--out {self.root} is not empty and not a run folder: name another folder")
+        contents = hash_contents(self.identity)
+        record = {"kind": self.kind, "config": self.config, "contents": contents}
+        write_atomic(path, json.dumps(record, indent=2) + "\n")
+
+    def _empty(self) -> None:
+        """Delete all but the lock, and config.json, without which a folder would not be ours to delete."""
+        if self.finished:  # renamed first: half a model must not stand for a finished run
+            shutil.rmtree(self.unfinished_dir, ignore_errors=True)
+            self.model_dir.rename(self.unfinished_dir)
+        for entry in self.root.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name not in (CONFIG, LOCK):
+                entry.unlink()
+
+    def finish(self, save: Callable[[Path], None]) -> None:
+        """Let `save` write the model; model/ appears whole, and says that the run is finished.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        shutil.rmtree(self.unfinished_dir, ignore_errors=True)
+        with naming(self.model_dir):
+            try:
+                save(self.unfinished_dir)
+                publish_folder(self.unfinished_dir, self.model_dir)
+            except BaseException:
+                shutil.rmtree(self.unfinished_dir, ignore_errors=True)
+                raise
+        shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
+        release_folder(self.root)
 
     @classmethod
     def open(cls, root: Path, kind: str | tuple[str, ...]) -> "RunFolder":
@@ -90,12 +148,14 @@ class RunFolder:
         """
         root = Path(root)
         kinds = (kind,) if isinstance(kind, str) else kind
-        path = root / "config.json"
+        path = root / CONFIG
         if not path.is_file():
-            raise ValueError(f"{root} is not a run folder: it has no config.json")
-        saved = _read(path)
+            raise ValueError(f"{root} is not a run folder: it has no {CONFIG}")
+        saved = read_json(path, _RETRAIN)
         if saved.get("kind") not in kinds:
             raise ValueError(f"{root} holds a {saved.get('kind')} run; a {' or '.join(kinds)} run is needed")
+        if not isinstance(saved.get("config"), dict):
+            raise ValueError(f"{path} names no settings (damaged): {_RETRAIN}")
         run = cls(root, saved["kind"], saved["config"])
         if not run.finished:
             raise ValueError(f"{root} is not finished (no model/): run its training command again")
@@ -110,10 +170,21 @@ def is_finished(config: Any) -> bool:
     """
     if not hasattr(config, "train") or any(getattr(config, n, False) for n in ("dry_run", "overwrite")):
         return False
-    path = Path(config.out) / "config.json"
-    if not (path.is_file() and (Path(config.out) / "model").is_dir()):
+    root = Path(config.out)
+    if not ((root / CONFIG).is_file() and (root / "model").is_dir()):
         return False
-    return _flat(_read(path).get("config", {})) == _flat(to_dict(config))
+    run = RunFolder(root, "", to_dict(config), frozenset(list_passing(config)))
+    saved = read_json(root / CONFIG, "--overwrite trains anew")
+    if list_changed(flatten(saved.get("config") or {}, run.passing), run.identity):
+        return False  # or a moved folder, which is told when its content is known
+    rests = [entry for entry in root.iterdir() if entry.name in ("checkpoints", LOCK) or is_leftover(entry)]
+    if rests:  # the run was killed as it tidied up, or is just doing so; its folder may be read-only now
+        with contextlib.suppress(OSError, ValueError):
+            hold_folder(root)
+            shutil.rmtree(root / "checkpoints", ignore_errors=True)
+            remove_leftovers(root)
+            release_folder(root)
+    return True
 
 
 def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> str:
@@ -124,8 +195,8 @@ def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> st
     """
     path = Path(name)
     for root in (path, path.parent):
-        config = root / "config.json"
-        if config.is_file() and {"kind", "config"} <= _read(config).keys():
+        config = root / CONFIG
+        if config.is_file() and {"kind", "config"} <= read_json(config, _RETRAIN).keys():
             try:
                 return str(RunFolder.open(root, kind).model_dir)
             except ValueError as error:
@@ -135,31 +206,22 @@ def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> st
     return str(name)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from error
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        elif name not in FREE_SETTINGS:
-            flat[prefix + name] = value
-    return flat
-
-
-def _same_settings(saved: dict[str, Any], wanted: dict[str, Any], root: Path) -> None:
-    if saved.get("kind") != wanted["kind"]:
-        raise ValueError(f"--out {root} holds a {saved.get('kind')} run: name another folder")
-    before, now = _flat(saved["config"]), _flat(wanted["config"])
-    changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-    if changed:
-        name = changed[0]
+def _check_same(saved: Mapping[str, Any], run: RunFolder, identity: Mapping[str, Any]) -> None:
+    """Raise ValueError for a folder of another kind of run or of other settings."""
+    if saved.get("kind") != run.kind:
+        raise ValueError(f"--out {run.root} holds a {saved.get('kind')} run: name another folder")
+    if not isinstance(saved.get("config"), dict):
+        raise ValueError(f"{run.root / CONFIG} names no settings (damaged): --overwrite trains anew")
+    contents, now = saved.get("contents") or {}, hash_contents(identity)
+    before = flatten(saved["config"], run.passing)
+    for name in list_changed(before, identity) + sorted({*contents} & {*now}):
+        old, new = contents.get(name), now.get(name)
+        if old and new and old == new:
+            continue  # moved, or just the same
+        what = f"{name} = {before.get(name)!r}, now {identity.get(name)!r}"
+        if before.get(name) == identity.get(name):
+            what = f"another content of {name} = {before.get(name)!r}"
         raise ValueError(
-            f"--out {root} was made with {name} = {before.get(name)!r}, now {now.get(name)!r}: "
+            f"--out {run.root} was made with {what}: "
             "use the same settings to go on, another --out, or --overwrite to start anew"
         )

@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.sh"))
+PAGES = ("reproduce", "augment", "benchmark", "data")  # for users; their commands are tests
 TRAINERS = sorted(path.stem for path in ROOT.glob("train_*.py"))
 
 
@@ -96,19 +97,42 @@ def test_an_unknown_scale_is_refused():
     assert "choose demo or paper" in done.stderr
 
 
-def readme_commands():
-    """Command lines of the README's sh blocks, continued lines joined."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+def documented_commands():
+    """Command lines of the sh blocks of the README and the pages for users, continued lines joined."""
+    pages = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in PAGES)]
+    blocks = [
+        block for page in pages for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    ]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line for line in lines if "python " in line]
+    return sorted({shlex.join(shlex.split(line, comments=True)) for line in lines if "python " in line})
 
 
-@pytest.mark.parametrize("command", readme_commands())
-def test_every_readme_command(command, capsys):
-    arguments = shlex.split(command, comments=True)
+def test_every_page_has_commands():
+    for name in PAGES:
+        assert "```sh" in (ROOT / "docs" / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_every_documented_command(command, capsys):
+    arguments = shlex.split(command)
     assert arguments[0].endswith("python")
     run_line([*arguments[1:], "--dry-run"])
     assert '"out"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    """Files and headings that a page links to are there."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), flags=re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, link
 
 
 @pytest.mark.parametrize("name", TRAINERS)

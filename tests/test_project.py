@@ -68,3 +68,10 @@ def test_nothing_large_or_pickled_is_tracked():
     for path in tracked():
         assert path.suffix not in {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".dcm"}, path
         assert path.stat().st_size < 2_000_000, path
+
+
+def test_the_map_names_what_is_there():
+    names = re.findall(r"`([\w./-]+[./][\w./-]*)`", (ROOT / "docs" / "map.md").read_text())
+    assert len(names) > 40
+    for name in names:
+        assert (ROOT / name).exists(), name

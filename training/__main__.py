@@ -17,7 +17,6 @@ import tyro
 from runtime.cli import run_script
 from runtime.markdown import markdown_table
 from runtime.runs import RunFolder
-from training.early_stopping import is_better
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ def summarise_folds(folders: Sequence[Path], metric: str = "") -> tuple[str, Run
     Raises:
         ValueError: a run that is not finished or of no fold, runs of other settings, or an unknown metric.
     """
+    from training.early_stopping import is_better  # late: --help need not wait for torch
+
     runs = [_open(folder) for folder in folders]
     if not runs:
         raise ValueError("name the run folders of the folds")
@@ -126,6 +127,8 @@ def _check_folds(runs: Sequence[RunFolder]) -> None:
 
 def _saved_validation(run: RunFolder, stopped: str) -> dict[str, float]:
     """Step and metrics of the validation whose weights the run saved."""
+    from training.early_stopping import is_better
+
     lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
     found = []
     for line in lines:

@@ -1,8 +1,12 @@
 """The training settings that every script shares."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from runtime.config import setting
+from runtime.processes import process_state
 
 
 @dataclass(frozen=True)
@@ -49,23 +53,39 @@ class TrainConfig:
     """What counts as better: a gain above this."""
     score_every: int = 0
     """Steps between scores of drawn films, for scripts that draw some (costly); 0 scores at the end only."""
-    checkpoint_every: int = 500
+    checkpoint_every: int = setting(500, identity=False)
     """Steps between checkpoints. A killed run goes on from the last."""
-    keep_checkpoints: int = 1
+    keep_checkpoints: int = setting(1, identity=False)
     """Checkpoints kept on disk."""
-    log_every: int = 20
+    log_every: int = setting(20, identity=False)
     """Steps between lines of metrics.jsonl."""
-    num_workers: int = 0
+    num_workers: int = setting(0, identity=False)
     """Loader processes. 0 is right where the data lies in memory or in the latent cache."""
-    tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    tracker: Literal["none", "tensorboard", "wandb"] = setting("none", identity=False)
     """Also log there; metrics.jsonl is always written."""
+
+    def __post_init__(self) -> None:
+        least = {"warmup_steps": 0, "validate_every": 0, "score_every": 0, "num_workers": 0}
+        counts = ("num_steps", "batch_size", "gradient_accumulation_steps", "num_validation_batches")
+        least |= dict.fromkeys((*counts, "patience", "checkpoint_every", "keep_checkpoints", "log_every"), 1)
+        least |= dict.fromkeys(("learning_rate", "weight_decay", "min_delta", "seed"), 0)
+        for name, bound in least.items():
+            if not bound <= getattr(self, name) < math.inf:
+                raise ValueError(f"{_flag(name)} must be at least {bound}, not {getattr(self, name)}")
+        if not self.max_grad_norm > 0:
+            raise ValueError(f"--max-grad-norm must be above 0, not {self.max_grad_norm}")
+        for name, value in (("ema_decay", self.ema_decay), *(("betas", beta) for beta in self.betas)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{_flag(name)} must be below 1, and 0 or more, not {value}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def with_epochs(train: TrainConfig, num_epochs: float, num_items: int) -> TrainConfig:
     """`train` with as many steps as `num_epochs` passes over `num_items` take; as it is where that is 0."""
     if num_epochs <= 0:
         return train
-    from accelerate import PartialState  # late: a command line need not wait for torch
-
-    items_per_step = train.batch_size * train.gradient_accumulation_steps * PartialState().num_processes
+    items_per_step = train.batch_size * train.gradient_accumulation_steps * process_state().num_processes
     return dataclasses.replace(train, num_steps=max(1, round(num_epochs * num_items / items_per_step)))

@@ -20,15 +20,9 @@ def is_better(metric: str, value: float, than: float, min_delta: float = 0.0) ->
 
 
 class EarlyStopping:
-    """Keeps the weights of the best validation; stops after `patience` validations without a better one.
-
-    Raises:
-        ValueError: settings that cannot work.
-    """
+    """Keeps the weights of the best validation; stops after `patience` validations without a better one."""
 
     def __init__(self, config: TrainConfig) -> None:
-        if config.patience < 1 or config.min_delta < 0:
-            raise ValueError("--patience must be at least 1, --min-delta 0 or more")
         self.metric = f"validation_{config.early_stopping}"
         self.patience, self.min_delta = config.patience, config.min_delta
         self.best = float("nan")

@@ -1,11 +1,11 @@
 """`fit`: the one training loop. Plain steps on accelerate, exact resume, metrics.jsonl."""
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -16,15 +16,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from runtime.generators import make_generator
+from runtime.processes import on_main, process_state
 from runtime.runs import RunFolder
 from runtime.signals import signals_noted
-from training.checkpoints import load_last_checkpoint, save_checkpoint
+from training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
 from training.loader import Batch, BatchSource, iterate_steps
 from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_apart
 from training.validation import Objective, mean_losses
 
+STEPS_TO_ASK = 10  # between two times that processes ask each other whether one was stopped
 Score = Callable[[nn.Module], dict[str, float]]
 
 
@@ -76,8 +78,8 @@ class _Trainer:
         score: Score | None,
     ) -> None:
         self.objective, self.config, self.run, self.score = objective, config, run, score
-        # accelerate keeps its first settings for the whole process; each run has its own.
-        AcceleratorState._reset_state()
+        process_state()  # before accelerate, which would not join processes without an accelerator
+        _forget_settings()
         trackers = None if config.tracker == "none" else config.tracker
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
@@ -94,7 +96,6 @@ class _Trainer:
         optimizers = make_optimizers(model, config, groups)
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
         self.schedules = [make_schedule(optimizer, config) for optimizer in optimizers]
-        self.accelerator.register_for_checkpointing(*self.schedules)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.clipped = split_apart(self.accelerator.unwrap_model(self.model), groups)
         self.ema = None
@@ -103,21 +104,44 @@ class _Trainer:
             from diffusers.training_utils import EMAModel
 
             self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True)
-            self.accelerator.register_for_checkpointing(self.ema)
         self.stopping = None
         if config.early_stopping:
             self.stopping = EarlyStopping(config)
-            self.accelerator.register_for_checkpointing(self.stopping)
         self.step = 0
         self.stop_signal = 0
 
     def resume(self) -> None:
         """Go on from the last whole checkpoint, and cut the log back to it."""
-        self.step = load_last_checkpoint(self.accelerator, self.run)
-        if self.ema and self.step:
-            self.ema.to(self.accelerator.device)
-        if self.accelerator.is_main_process:
-            self.run.cut_log(self.step)
+        folder = on_main(lambda: find_checkpoint(self.run))
+        num_lines = 0
+        if folder is not None:
+            self.step, state = load_checkpoint(folder)
+            try:
+                num_lines = state["num_log_lines"]
+                for name, part in self._parts().items():
+                    part.load_state_dict(state[name])
+            except (KeyError, ValueError, RuntimeError, TypeError) as error:
+                reason = str(error).splitlines()[0]
+                raise ValueError(
+                    f"{folder} does not fit this run ({reason}): --overwrite trains anew"
+                ) from None
+            if self.ema:
+                self.ema.to(self.accelerator.device)
+            self.accelerator.print(f"{self.run.root}: going on from step {self.step}")
+        on_main(lambda: self.run.cut_log(num_lines))
+
+    def _parts(self) -> dict[str, Any]:
+        """All that a run's next step depends on: name -> what has a state. The draws depend on nothing."""
+        parts = {"model": self.accelerator.unwrap_model(self.model)}
+        parts |= {f"optimizer {number}": optimizer for number, optimizer in enumerate(self.optimizers)}
+        parts |= {f"schedule {number}": schedule for number, schedule in enumerate(self.schedules)}
+        further = {"scaler": self.accelerator.scaler, "average": self.ema, "stopping": self.stopping}
+        return parts | {name: part for name, part in further.items() if part is not None}
+
+    def _save_checkpoint(self) -> None:
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state["num_log_lines"] = len(self.run.read_log())
+        save_checkpoint(self.run, self.step, state, self.config.keep_checkpoints)
 
     def train(self, train_data: BatchSource, validation_data: BatchSource | None) -> None:
         config, accelerator = self.config, self.accelerator
@@ -161,14 +185,24 @@ class _Trainer:
                 if config.validate_every and self.step % config.validate_every == 0 and not last:
                     self.validate(validation_data)
                 last = last or self.stops_early
-                if self.step % config.checkpoint_every == 0 or last or self.stop_signal:
-                    save_checkpoint(accelerator, self.run, self.step, config.keep_checkpoints)
-                if self.stop_signal and not last:
+                stopped = self._is_stopped()
+                if self.step % config.checkpoint_every == 0 or last or stopped:
+                    on_main(self._save_checkpoint)
+                if stopped and not last:
                     raise KeyboardInterrupt
         bar.close()
 
     def note_signal(self, number: int) -> None:
         self.stop_signal = number
+
+    def _is_stopped(self) -> bool:
+        """Whether this process or another of the run was sent a signal: all stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return bool(self.stop_signal)
+        if self.step % STEPS_TO_ASK:
+            return False
+        signal = torch.tensor(float(self.stop_signal), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(signal, "sum").item())
 
     @property
     def stops_early(self) -> bool:
@@ -236,7 +270,7 @@ class _Trainer:
         accelerator, config = self.accelerator, self.config
         with self._averaged():
             means = mean_losses(
-                self.model,
+                accelerator.unwrap_model(self.model),
                 self.objective,
                 data,
                 config.batch_size,
@@ -264,6 +298,7 @@ class _Trainer:
             return {}
         with self._averaged():
             scores = self.score(self.accelerator.unwrap_model(self.model))
+        scores = on_main(lambda: scores)  # rounding may differ between devices, and early stopping must not
         return {f"validation_{name}": value for name, value in scores.items()}
 
     def _read_weights(self) -> dict[str, torch.Tensor]:
@@ -280,22 +315,23 @@ class _Trainer:
         self.accelerator.log(values, step=self.step)
 
     def export(self, save: Callable[[nn.Module, Path], None]) -> None:
-        """Save the averaged model, with early stopping that of the best validation.
+        """Save the averaged model, with early stopping that of the best validation."""
 
-        model/ appears whole, and says that the run is finished.
-        """
-        if self.accelerator.is_main_process:
-            temporary = self.run.root / ".model.tmp"
-            shutil.rmtree(temporary, ignore_errors=True)
+        def finish() -> None:
             model = self.accelerator.unwrap_model(self.model).eval()
             with self._averaged():
                 if self.stopping:
                     model.load_state_dict(self.stopping.weights, strict=False)
-                save(model, temporary)
-            temporary.rename(self.run.model_dir)
-            shutil.rmtree(self.run.checkpoint_dir, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
+                self.run.finish(lambda folder: save(model, folder))
+
+        on_main(finish)
         self.accelerator.end_training()
+
+
+def _forget_settings() -> None:
+    """accelerate keeps its first settings for the whole process, where each run has its own: a second one in
+    another precision would be refused. There is no public way."""
+    AcceleratorState._reset_state()
 
 
 def _attention_kernel(device: torch.device) -> AbstractContextManager:

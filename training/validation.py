@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device
+from accelerate.utils import broadcast, send_to_device
 from torch import nn
 
 from runtime.generators import make_generator
+from runtime.processes import on_main
 from training.loader import Batch, BatchSource, validation_batches
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
@@ -24,9 +25,16 @@ def mean_losses(
 ) -> dict[str, float]:
     """Mean over the items of the first batches; processes take the batches in turns.
 
+    Args:
+        model: bare, as `unwrap_model` gives it: DistributedDataParallel would wait for the others in every
+            batch, of which some processes have one less.
+
     Returns:
         "validation_" and the loss's name -> mean.
     """
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():  # batch statistics are each process's own; the main one's are saved
+            broadcast(buffer)
     totals: dict[str, torch.Tensor] = {}
     num_items = torch.zeros((), device=accelerator.device)
     model.eval()
@@ -41,7 +49,9 @@ def mean_losses(
             totals[name] = totals.get(name, 0.0) + value.float() * size
         num_items += size
     num_items = accelerator.reduce(num_items, "sum")
-    return {
-        f"validation_{name}": (accelerator.reduce(total, "sum") / num_items).item()
-        for name, total in totals.items()
-    }
+    names = on_main(lambda: list(totals))  # a process may have had no batch, and all must reduce alike
+    means = {}
+    for name in names:
+        total = totals.get(name, torch.zeros((), device=accelerator.device))
+        means[f"validation_{name}"] = (accelerator.reduce(total, "sum") / num_items).item()
+    return means

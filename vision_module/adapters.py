@@ -6,61 +6,22 @@ other, or the adapter alone (`load_lora_weights` of plain diffusers reads it) be
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from diffusers import StableDiffusionPipeline
 from torch import nn
 
-from training import ParameterGroup
+from runtime.weights import read_weights, reading
+from training.optimizer import ParameterGroup
+from vision_module.config import LoraConfig
 
+FILE = "pytorch_lora_weights.safetensors"
 _UNET_LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
 _TEXT_LAYERS = {
     "clip_text_model": ["q_proj", "k_proj", "v_proj", "out_proj"],
     "bert": ["query", "key", "value"],
     "roberta": ["query", "key", "value"],
 }
-
-
-@dataclass(frozen=True)
-class LoraConfig:
-    """Low-rank adapters in the place of full fine-tuning."""
-
-    lora: bool = False
-    """Train adapters of the U-Net's attention; every other weight stays as it is."""
-    lora_rank: int = 16
-    """Rank of the U-Net's adapters."""
-    lora_alpha: int = 32
-    """Their scale is alpha / rank."""
-    lora_dropout: float = 0.1
-    """Dropout before them."""
-    lora_rate_factor: float = 0.3
-    """Their learning rate, as a share of --learning-rate."""
-    lora_weight_decay: float = 0.25
-    """Their weight decay."""
-    lora_text_encoder: bool = False
-    """Train adapters of the text encoder's attention too; texts are then encoded in every step."""
-    text_rank: int = 8
-    """Rank of the text encoder's adapters."""
-    text_alpha: int = 16
-    """Their scale is alpha / rank."""
-    text_dropout: float = 0.05
-    """Dropout before them."""
-    text_rate_factor: float = 0.05
-    """Their learning rate, as a share of --learning-rate."""
-    text_weight_decay: float = 0.08
-    """Their weight decay."""
-    lora_export: Literal["merged", "adapter"] = "merged"
-    """Save a whole merged model, or the adapters alone beside the names of the models they belong to."""
-
-
-def check_lora(config: LoraConfig, init_from: str) -> None:
-    """Raise ValueError for flags that have no meaning without others."""
-    if config.lora_text_encoder and not config.lora:
-        raise ValueError("--lora-text-encoder goes with --lora")
-    if config.lora and not init_from:
-        raise ValueError("--lora adapts a trained U-Net: pass --init-from FOLDER")
 
 
 def add_adapters(unet: nn.Module, text_encoder: nn.Module, config: LoraConfig) -> Sequence[ParameterGroup]:
@@ -100,21 +61,30 @@ def add_adapters(unet: nn.Module, text_encoder: nn.Module, config: LoraConfig) -
     ]
 
 
+def has_adapters(model: nn.Module) -> bool:
+    """Whether peft's adapters lie in the model."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return any(isinstance(layer, BaseTunerLayer) for layer in model.modules())
+
+
 def merge_adapters(model: nn.Module) -> nn.Module:
     """A copy of the model with its adapters added into the weights; the model itself where it has none."""
     from diffusers.utils import recurse_remove_peft_layers
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    if not getattr(model, "_hf_peft_config_loaded", False):
+    if not has_adapters(model):
         return model
     merged = copy.deepcopy(model)
     for layer in merged.modules():
         if isinstance(layer, BaseTunerLayer):
             layer.merge()
     recurse_remove_peft_layers(merged)
-    del merged.peft_config
-    merged._hf_peft_config_loaded = False
-    return merged
+    # A new model of the same kind: what was adapted once would go on saving its adapters alone.
+    make = getattr(type(model), "from_config", type(model))
+    plain = make(model.config)
+    plain.load_state_dict(merged.state_dict())
+    return plain.train(model.training)
 
 
 def save_adapters(unet: nn.Module, text_encoder: nn.Module, folder: Path) -> None:
@@ -124,8 +94,24 @@ def save_adapters(unet: nn.Module, text_encoder: nn.Module, folder: Path) -> Non
 
     layers = {}
     for name, model in {"unet": unet, "text_encoder": text_encoder}.items():
-        if getattr(model, "_hf_peft_config_loaded", False):
+        if has_adapters(model):
             weights = convert_state_dict_to_diffusers(get_peft_model_state_dict(model))
             layers[f"{name}_lora_layers"] = weights
             layers[f"{name}_lora_adapter_metadata"] = model.peft_config["default"].to_dict()
     StableDiffusionPipeline.save_lora_weights(folder, **layers)
+
+
+def load_adapters(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+    """Load what `save_adapters` wrote, by diffusers itself.
+
+    Raises:
+        ValueError: the file is damaged, or has tensors for which the models have no place.
+    """
+    file = folder / FILE
+    weights = read_weights(file, "LoRA adapters")
+    with reading(file):
+        pipeline.load_lora_weights(folder)
+    adapted = (pipeline.unet, pipeline.text_encoder)
+    found = sum(".lora_" in name for model in adapted for name, _ in model.named_parameters())
+    if found != len(weights) or not found:
+        raise ValueError(f"{file}: {found} of its {len(weights)} tensors have a place in the models")

@@ -1,14 +1,13 @@
 """The patch adversary of the autoencoder: a discriminator of film patches, and both sides' losses."""
 
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-Criterion = Literal["least-squares", "hinge"]
+from vision_module.config import Criterion
 
 
 class PatchDiscriminator(nn.Sequential):

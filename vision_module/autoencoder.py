@@ -4,36 +4,12 @@
 one owner of the scale is the model's own `config.scaling_factor`.
 """
 
-from dataclasses import dataclass
-
 import torch
 from diffusers import AutoencoderKL
 
 from runtime.runs import model_source
-
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """Architecture of an `AutoencoderKL` trained from scratch."""
-
-    init_from: str = ""
-    """Run of train_autoencoder.py, or folder or hub name of an AutoencoderKL, to fine-tune; empty trains
-    from scratch. Its shape and its scaling factor are kept, so a denoiser trained on it still fits."""
-    latent_channels: int = 4
-    """Channels of the latents."""
-    block_out_channels: tuple[int, ...] = (16, 32, 64)
-    """Channels of each level; every level but the last halves the size."""
-    layers_per_block: int = 1
-    """Residual blocks a level."""
-    mid_block_attention: bool = False
-    """Self-attention at the smallest level."""
-    norm_num_groups: int = 0
-    """Groups of the group norms; 0 takes a quarter of the first level's channels, 32 at most."""
-
-    @property
-    def downsampling(self) -> int:
-        """Pixels to a latent cell, on each side."""
-        return 2 ** (len(self.block_out_channels) - 1)
+from runtime.weights import load_pretrained
+from vision_module.config import AutoencoderConfig
 
 
 def build_autoencoder(config: AutoencoderConfig, image_size: int) -> AutoencoderKL:
@@ -43,9 +19,8 @@ def build_autoencoder(config: AutoencoderConfig, image_size: int) -> Autoencoder
         ValueError: a size that the levels cannot halve, or nothing to fine-tune there.
     """
     if config.init_from:
-        autoencoder = AutoencoderKL.from_pretrained(
-            model_source(config.init_from, "autoencoder", "--init-from")
-        )
+        source = model_source(config.init_from, "autoencoder", "--init-from")
+        autoencoder = load_pretrained(AutoencoderKL, source)
         _check_size(image_size, len(autoencoder.config.block_out_channels))
         # What encodes by the model's own size would else use the size of its first training.
         autoencoder.register_to_config(sample_size=image_size)

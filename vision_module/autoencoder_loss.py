@@ -7,68 +7,16 @@ as constants, the discriminator's loss sees the reconstructions as constants, an
 itself. A test holds this against two optimisers that step in turn.
 """
 
-from dataclasses import dataclass
-
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from training import ParameterGroup
-from vision_module.adversary import (
-    Criterion,
-    PatchDiscriminator,
-    fooling_loss,
-    judge_frozen,
-    telling_loss,
-)
+from training.optimizer import ParameterGroup
+from vision_module.adversary import PatchDiscriminator, fooling_loss, judge_frozen, telling_loss
 from vision_module.autoencoder import match_channels
+from vision_module.config import AutoencoderLossConfig
 from vision_module.perceptual import load_perceptual
 from vision_module.reconstruction import score_reconstruction
-
-
-@dataclass(frozen=True)
-class AutoencoderLossConfig:
-    """Weights of the losses, on films in [-1, 1]; at weight 0 a loss is at most shown."""
-
-    l1_weight: float = 1.0
-    """Weight of the L1 of pixels."""
-    mse_weight: float = 0.0
-    """Weight of the mean squared error of pixels."""
-    edge_weight: float = 0.5
-    """Weight of the L1 of neighbouring pixels' differences."""
-    kl_weight: float = 1e-3
-    """Weight of the KL to a standard normal, in nats per image pixel."""
-    perceptual_weight: float = 0.0
-    """Weight of the distance in the features of --perceptual."""
-    perceptual: str = ""
-    """Run of train_classifier.py, a convolutional transformers classifier, or squeeze:FILE, alex:FILE or
-    vgg:FILE, LPIPS on torchvision's ImageNet weights."""
-    adversarial_weight: float = 0.0
-    """Weight of a patch discriminator's judgement."""
-    adversarial_from: int = 0
-    """Optimiser step from which on the discriminator learns and judges."""
-    adversarial_criterion: Criterion = "least-squares"
-    """The discriminator's loss."""
-    discriminator_channels: int = 64
-    """Channels of the discriminator's first layer."""
-    discriminator_layers: int = 3
-    """Layers after the first; three see patches of 70x70 pixels."""
-    discriminator_rate: float = 1.0
-    """Learning rate of the discriminator, as a factor of --learning-rate."""
-
-    def check(self, image_size: int) -> None:
-        """Raise ValueError for a perceptual weight without features, or films too small to be judged."""
-        if self.perceptual_weight and not self.perceptual:
-            raise ValueError(
-                f"--perceptual-weight {self.perceptual_weight} needs --perceptual: a run of "
-                "train_classifier.py, or squeeze:FILE with torchvision's weights"
-            )
-        smallest = 3 * 2**self.discriminator_layers
-        if self.adversarial_weight and image_size < smallest:
-            raise ValueError(
-                f"--discriminator-layers {self.discriminator_layers} needs films of {smallest} pixels or "
-                f"more, --image-size is {image_size}: use fewer layers"
-            )
 
 
 class AutoencoderLoss(nn.Module):

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,55 +14,28 @@ from transformers import ResNetConfig, ResNetForImageClassification, ViTImagePro
 from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS, THRESHOLDS_FILE, as_binary
 from data_module.images import to_images
+from vision_module.config import Augmentation, ResNetSize
 
 
-@dataclass(frozen=True)
-class ResNetSize:
-    """Size of the ResNet. Its first convolution and pooling divide the film's side by 4."""
+def augment_films(
+    images: torch.Tensor, generator: torch.Generator, augmentation: Augmentation
+) -> torch.Tensor:
+    """float (N, 1, H, W) in [-1, 1] -> the same, changed film by film, clamped to [-1, 1]."""
+    num = len(images)
 
-    embedding_size: int = 32
-    """Channels of the stem."""
-    hidden_sizes: tuple[int, ...] = (32, 64, 128, 192)
-    """Channels of the stages; the last is the number of features that FID and KID see."""
-    depths: tuple[int, ...] = (1, 1, 1, 1)
-    """Blocks of the stages."""
-    layer_type: Literal["basic", "bottleneck"] = "basic"
-    """Kind of block."""
+    def draw(limit: float, *shape: int) -> torch.Tensor:
+        return (torch.rand(num, *shape, generator=generator) * 2.0 - 1.0) * limit
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of a training film. No flip: the heart has a side."""
-
-    shift: float = 0.04
-    """Largest shift, as a fraction of the side."""
-    scale: float = 0.05
-    """Largest change of size, as a fraction."""
-    rotation: float = 4.0
-    """Largest rotation, degrees."""
-    brightness: float = 0.1
-    """Largest addition to pixel values in [-1, 1]."""
-    contrast: float = 0.1
-    """Largest change of contrast, as a fraction."""
-    noise: float = 0.03
-    """Largest standard deviation of added noise."""
-
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """float (N, 1, H, W) in [-1, 1] -> the same, changed film by film, clamped to [-1, 1]."""
-        num = len(images)
-
-        def draw(limit: float, *shape: int) -> torch.Tensor:
-            return (torch.rand(num, *shape, generator=generator) * 2.0 - 1.0) * limit
-
-        angle, zoom, shift = draw(np.pi / 180.0 * self.rotation), 1.0 + draw(self.scale), draw(self.shift, 2)
-        cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-        # Shifts are in affine_grid's units: the side is 2 long.
-        rows = torch.stack([cos, -sin, 2.0 * shift[:, 0], sin, cos, 2.0 * shift[:, 1]], dim=1)
-        grid = F.affine_grid(rows.view(num, 2, 3), list(images.shape), align_corners=False)
-        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        images = images * (1.0 + draw(self.contrast, 1, 1, 1)) + draw(self.brightness, 1, 1, 1)
-        noise = torch.randn(images.shape, generator=generator)
-        return (images + noise * draw(self.noise, 1, 1, 1).abs()).clamp(-1.0, 1.0)
+    angle, zoom = draw(np.pi / 180.0 * augmentation.rotation), 1.0 + draw(augmentation.scale)
+    shift = draw(augmentation.shift, 2)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    # Shifts are in affine_grid's units: the side is 2 long.
+    rows = torch.stack([cos, -sin, 2.0 * shift[:, 0], sin, cos, 2.0 * shift[:, 1]], dim=1)
+    grid = F.affine_grid(rows.view(num, 2, 3), list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    images = images * (1.0 + draw(augmentation.contrast, 1, 1, 1)) + draw(augmentation.brightness, 1, 1, 1)
+    noise = torch.randn(images.shape, generator=generator)
+    return (images + noise * draw(augmentation.noise, 1, 1, 1).abs()).clamp(-1.0, 1.0)
 
 
 class FilmSource:
@@ -94,7 +66,7 @@ class FilmSource:
         """pixel_values float (B, 1, size, size) in [-1, 1]; labels (B, 14), 1, 0, or NaN: left out."""
         images = to_images(self.films[indices])
         if self.augmentation is not None:
-            images = self.augmentation(images, generator)
+            images = augment_films(images, generator, self.augmentation)
         images = images.contiguous(memory_format=torch.channels_last)
         return {"pixel_values": images, "labels": self.labels[indices]}
 

@@ -3,7 +3,6 @@
 import re
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,25 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from runtime.weights import load_pretrained, reading
+from vision_module.config import NUM_TOKENS, ClipConfig
+
 BOS, EOS, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
-NUM_TOKENS = 77
 TRAINING_WORDS = "training_words"  # a name of our own in tokenizer_config.json
-
-
-@dataclass(frozen=True)
-class ClipConfig:
-    """Architecture of a CLIP trained from scratch."""
-
-    init_from: str = ""
-    """Folder or hub name of a CLIPModel to fine-tune; empty trains from scratch."""
-    vocab_size: int = 2048
-    """Size of the tokenizer trained on the reports."""
-    width: int = 128
-    """Width of both transformers; equal, so that pooled text and reference can be fused."""
-    num_layers: int = 3
-    """Layers of each transformer."""
-    patch_size: int = 8
-    """Pixels of a vision patch."""
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:
@@ -56,7 +41,7 @@ def find_words(texts: Iterable[str]) -> list[str]:
 def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer | None, image_size: int) -> CLIPModel:
     """A new CLIP for this tokenizer, or the one that `init_from` names."""
     if config.init_from:
-        return CLIPModel.from_pretrained(config.init_from)
+        return load_pretrained(CLIPModel, config.init_from).train()
     if image_size % config.patch_size:
         raise ValueError(f"--image-size {image_size} is not a multiple of --patch-size {config.patch_size}")
     tower = {
@@ -82,7 +67,8 @@ def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer | None, image_size: 
 def make_processor(model: CLIPModel, init_from: str) -> CLIPImageProcessor:
     """The image processor that goes with the model, saved beside it for plain transformers."""
     if init_from:
-        return CLIPImageProcessor.from_pretrained(init_from)
+        with reading(init_from, "its image processor"):
+            return CLIPImageProcessor.from_pretrained(init_from)
     size = model.config.vision_config.image_size
     half = [0.5, 0.5, 0.5]
     return CLIPImageProcessor(
@@ -95,7 +81,8 @@ def make_processor(model: CLIPModel, init_from: str) -> CLIPImageProcessor:
 
 def load_tokenizer(folder: str | Path) -> CLIPTokenizer:
     """The tokenizer beside a CLIP model, limited to the tokens that the model has positions for."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with reading(folder, "its tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = min(tokenizer.model_max_length, NUM_TOKENS)
     return tokenizer
 

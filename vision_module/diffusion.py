@@ -1,41 +1,14 @@
 """The diffusion objective, one for every denoiser, for training and for validation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from diffusers import DDPMScheduler
 from torch import nn
 
+from vision_module.config import DiffusionConfig
 from vision_module.encoders import encode_tokens
-from vision_module.prompting import Fusion, Prompts, TextTokens, fuse
-
-
-@dataclass(frozen=True)
-class DiffusionConfig:
-    """Noise schedule, loss weight and prompting of a denoiser."""
-
-    prediction_type: Literal["epsilon", "v_prediction"] = "v_prediction"
-    """What the denoiser predicts: the noise (SD 1.4) or the velocity (Salimans and Ho, 2022)."""
-    beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear"
-    """How beta grows: its root linearly (Stable Diffusion), or itself (DDPM)."""
-    beta_start: float = 0.00085
-    """First beta (Stable Diffusion's values)."""
-    beta_end: float = 0.012
-    """Last beta."""
-    zero_terminal_snr: bool = False
-    """Rescale the betas so that the last noise level is pure noise (Lin et al., 2024); v-prediction only."""
-    min_snr_gamma: float = 0.0
-    """Clip the loss's weight at this signal-to-noise ratio (Hang et al., 2023: 5); 0 weighs all alike."""
-    fusion: Fusion = "mean"
-    """Text and reference: concat (a further token), mean (of the pooled two) or text alone."""
-    text_tokens: TextTokens = "pooled"
-    """Context from all text tokens or from the pooled one."""
-    drop_prompt: float = 0.1
-    """Share of items trained without text and reference, so that guidance has a trained null."""
-    drop_reference: float = 0.1
-    """Share of the other items trained without reference, so that text alone works too."""
+from vision_module.prompting import Prompts, fuse
 
 
 def make_scheduler(config: DiffusionConfig) -> DDPMScheduler:

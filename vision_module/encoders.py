@@ -5,34 +5,32 @@ loads. The interface is small: `encode_tokens` and `encode_pixels`, for every ki
 """
 
 import torch
+import transformers
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
-    BertModel,
     CLIPImageProcessor,
-    CLIPTextModel,
-    CLIPVisionModelWithProjection,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    RobertaModel,
-    TimmWrapperModel,
 )
 from transformers.utils import cached_file
 
-from vision_module.weights.open_clip import convert_open_clip_image, convert_open_clip_text
+from runtime.weights import load_pretrained, reading
 
-# model_type of config.json -> class. BERTs are read without their pooler, which many checkpoints lack.
+# model_type of config.json -> name of the class, which transformers imports when it is asked for: timm alone
+# takes a second. BERTs are read without their pooler, which many checkpoints lack.
 TEXT_ENCODERS = {
-    "clip": (CLIPTextModel, {}),
-    "clip_text_model": (CLIPTextModel, {}),
-    "bert": (BertModel, {"add_pooling_layer": False}),
-    "roberta": (RobertaModel, {"add_pooling_layer": False}),
+    "clip": ("CLIPTextModel", {}),
+    "clip_text_model": ("CLIPTextModel", {}),
+    "bert": ("BertModel", {"add_pooling_layer": False}),
+    "roberta": ("RobertaModel", {"add_pooling_layer": False}),
 }
+TIMM = "timm_wrapper"
 IMAGE_ENCODERS = {
-    "clip": CLIPVisionModelWithProjection,
-    "clip_vision_model": CLIPVisionModelWithProjection,
-    "timm_wrapper": TimmWrapperModel,
+    "clip": "CLIPVisionModelWithProjection",
+    "clip_vision_model": "CLIPVisionModelWithProjection",
+    TIMM: "TimmWrapperModel",
 }
 
 
@@ -49,14 +47,17 @@ def load_text_encoder(
         ValueError: nothing of that kind, or too many tokens.
     """
     if _has(source, "open_clip_config.json"):
+        from vision_module.weights.open_clip import convert_open_clip_text
+
         model, tokenizer = convert_open_clip_text(source)
     else:
         model_place, tokenizer_place = {}, {}
         if _has(source, "model_index.json"):
             model_place, tokenizer_place = {"subfolder": "text_encoder"}, {"subfolder": "tokenizer"}
-        model_class, options = TEXT_ENCODERS[_model_type(source, model_place, TEXT_ENCODERS, "text")]
-        model = model_class.from_pretrained(source, **model_place, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **tokenizer_place)
+        name, options = TEXT_ENCODERS[_model_type(source, model_place, TEXT_ENCODERS, "text")]
+        model = load_pretrained(getattr(transformers, name), source, **model_place, **options)
+        with reading(source, "its tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(source, **tokenizer_place)
     if model.config.model_type in ("bert", "roberta"):
         # The name under which StableDiffusionPipeline looks it up: padding is masked inside a BERT.
         model.config.use_attention_mask = True
@@ -74,13 +75,16 @@ def load_image_encoder(source: str) -> tuple[PreTrainedModel, CLIPImageProcessor
         ValueError: there is none.
     """
     if _has(source, "open_clip_config.json"):
+        from vision_module.weights.open_clip import convert_open_clip_image
+
         return convert_open_clip_image(source)
     model_place, processor_place = {}, {}
     if _has(source, "model_index.json"):
         model_place, processor_place = {"subfolder": "image_encoder"}, {"subfolder": "feature_extractor"}
-    model_class = IMAGE_ENCODERS[_model_type(source, model_place, IMAGE_ENCODERS, "image")]
-    processor = CLIPImageProcessor.from_pretrained(source, **processor_place)
-    return model_class.from_pretrained(source, **model_place).eval(), processor
+    name = IMAGE_ENCODERS[_model_type(source, model_place, IMAGE_ENCODERS, "image")]
+    with reading(source, "its image processor"):
+        processor = CLIPImageProcessor.from_pretrained(source, **processor_place)
+    return load_pretrained(getattr(transformers, name), source, **model_place), processor
 
 
 def encode_tokens(text_encoder: nn.Module, token_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,14 +103,14 @@ def encode_tokens(text_encoder: nn.Module, token_ids: torch.Tensor) -> tuple[tor
 
 def encode_pixels(image_encoder: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
     """Normalised pixels (B, 3, s, s) -> pooled states (B, D), before any projection."""
-    if isinstance(image_encoder, TimmWrapperModel):
+    if image_encoder.config.model_type == TIMM:
         return image_encoder(pixel_values=pixel_values).pooler_output
     return image_encoder.vision_model(pixel_values=pixel_values).pooler_output
 
 
 def image_width(image_encoder: nn.Module) -> int:
     """Width D of what `encode_pixels` gives."""
-    if isinstance(image_encoder, TimmWrapperModel):
+    if image_encoder.config.model_type == TIMM:
         return image_encoder.timm_model.num_features
     return image_encoder.config.hidden_size
 
@@ -126,7 +130,8 @@ def _has(source: str, name: str) -> bool:
 def _model_type(source: str, place: dict[str, str], known: dict, half: str) -> str:
     if not _has(source, "/".join([*place.values(), "config.json"])):
         raise ValueError(f"{source}: no {half} encoder (no config.json, or none that can be downloaded)")
-    model_type = AutoConfig.from_pretrained(source, **place).model_type
+    with reading(source, f"config.json of its {half} encoder"):
+        model_type = AutoConfig.from_pretrained(source, **place).model_type
     if model_type not in known:
         raise ValueError(
             f"{source} is a {model_type} model and has no {half} encoder that is known here: "

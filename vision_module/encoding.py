@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 from diffusers import AutoencoderKL
 
-from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts, model_hash
+from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
+from runtime.contents import model_hash
 from runtime.devices import pick_device
+from runtime.weights import load_pretrained
 from vision_module.autoencoder import encode_films
 from vision_module.prompting import Prompts
 
@@ -36,7 +38,7 @@ def encode_latents(
     Returns:
         A cache with `latents_mean` and `latents_std`, (N, C, H, W) float16 memory maps.
     """
-    autoencoder = AutoencoderKL.from_pretrained(model_dir).eval()
+    autoencoder = load_pretrained(AutoencoderKL, model_dir)
     size = image_size or autoencoder.config.sample_size
     models = {"autoencoder": _identity(str(model_dir))}
     key = cache_key(pairs.manifest_hash(), models, {"kind": "latents", "image_size": size})

@@ -2,55 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from data_module.images import load_images
 from vision_module.autoencoder import decode_latents, encode_films
+from vision_module.config import DrawingConfig
 from vision_module.pipeline import VisionModel
 from vision_module.sampling import denoise, draw_noise, left_timesteps, make_solver
 
 
-@dataclass(frozen=True)
-class DrawingConfig:
-    """How films are drawn from the noise."""
-
-    solver: str = "dpm-solver++"
-    """dpm-solver++, ddim, pndm, unipc or euler."""
-    num_inference_steps: int = 15
-    """Steps of the solver."""
-    guidance_scale: float = 3.0
-    """Classifier-free guidance; 1 is the conditional model alone."""
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    """LOW HIGH: guidance acts at noise levels between these; 0 is the finished film, 1 pure noise."""
-    init_film: Path | None = None
-    """Image to image: start every film from this one, noised to the level of --strength."""
-    init_from: str = ""
-    """Run of train_text_to_latent.py: start from the latents that it reads off each prompt."""
-    strength: float = 0.8
-    """Share of the steps taken from --init-film or --init-from; less keeps more of the start, and 0 decodes
-    the start as it is: the film of the text-to-latent baseline."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the denoiser, the autoencoder and the prior."""
-    truncate_prompts: bool = False
-    """Use the beginning of a prompt that is longer than the text encoder reads."""
-
-    def __post_init__(self) -> None:
-        low, high = self.guidance_interval
-        for flag, wrong, need in (
-            (f"num-inference-steps {self.num_inference_steps}", self.num_inference_steps < 1, "at least 1"),
-            (f"guidance-interval {low} {high}", not 0 <= low < high <= 1, "0 <= LOW < HIGH <= 1"),
-            (f"strength {self.strength}", not 0 <= self.strength <= 1, "0 to 1"),
-        ):
-            if wrong:
-                raise ValueError(f"--{flag}: must be {need}")
-        if self.init_film and self.init_from:
-            raise ValueError("pass --init-film or --init-from, not both")
-        if not (self.strength or self.init_film or self.init_from):
-            raise ValueError("--strength 0 decodes the start as it is: pass --init-film or --init-from")
+def check_latents(latents: torch.Tensor) -> torch.Tensor:
+    """The latents (B, C, H, W), or ValueError where a value is not finite: the film would be black."""
+    if not torch.isfinite(latents).all():
+        raise ValueError(
+            "the denoiser gave latents that are not finite: --guidance-scale is too large for it, "
+            "--mixed-precision no may help, or the model is damaged"
+        )
+    return latents
 
 
 class FilmSampler:
@@ -107,7 +77,7 @@ class FilmSampler:
         config, vision = self.config, self.vision
         if not config.strength:
             latents = self._start(prompts)
-            return latents, decode_latents(vision.autoencoder, latents)
+            return latents, decode_latents(vision.autoencoder, check_latents(latents))
         noise = draw_noise(generators, vision.latent_shape).to(self.device)
         with self.autocast():
             if self._null_context is None:  # once for all batches, in their precision
@@ -124,4 +94,4 @@ class FilmSampler:
                 self._start(prompts),
                 config.strength,
             )
-            return latents, decode_latents(vision.autoencoder, latents)
+            return latents, decode_latents(vision.autoencoder, check_latents(latents))

@@ -4,7 +4,6 @@ Nothing is downloaded. The features are those of a classifier run of ours, of an
 classifier, or of LPIPS' own ImageNet networks from a local torchvision weights file.
 """
 
-import pickle
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from runtime.runs import model_source
+from runtime.weights import load_pretrained, read_weights, reading
 
 # LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.
 LPIPS_NETWORKS = {
@@ -67,8 +67,9 @@ class ClassifierFeatures(nn.Module):
 
     def __init__(self, folder: str) -> None:
         super().__init__()
-        self.classifier = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
-        processor = AutoImageProcessor.from_pretrained(folder)
+        self.classifier = load_pretrained(AutoModelForImageClassification, folder, use_safetensors=True)
+        with reading(folder, "its image processor"):
+            processor = AutoImageProcessor.from_pretrained(folder)
         shape = (1, -1, 1, 1)
         self.register_buffer("mean", torch.tensor(processor.image_mean).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(processor.image_std).view(shape), persistent=False)
@@ -134,12 +135,10 @@ def load_perceptual(source: str) -> PerceptualLoss:
 def _load_lpips(name: str, file: Path) -> LpipsFeatures:
     """An LPIPS network with the weights of a torchvision file."""
     model, _ = LPIPS_NETWORKS[name]
-    if not file.is_file():
-        raise ValueError(f"--perceptual {name}:{file}: no such file; give torchvision's {model} weights")
     try:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(f"--perceptual {name}:{file} is not a torch weights file ({error})") from error
+        weights = read_weights(file, f"torchvision's {model} weights")
+    except ValueError as error:
+        raise ValueError(f"--perceptual {name}:{error}") from None
     network = LpipsFeatures(name)
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in weights.items() if key.startswith("features.")}
@@ -157,5 +156,5 @@ def _lpips_weights(name: str) -> list[torch.Tensor]:
     """LPIPS' learned channel weights (version 0.1), which torchmetrics carries."""
     file = resources.files("torchmetrics.functional.image") / "lpips_models" / f"{name}.pth"
     with resources.as_file(file) as path:
-        heads = torch.load(path, map_location="cpu", weights_only=True)
+        heads = read_weights(path, "LPIPS' weights")
     return [heads[f"lin{layer}.model.1.weight"].flatten() for layer in range(len(heads))]

@@ -19,9 +19,12 @@ from diffusers import (
 )
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from vision_module.adapters import merge_adapters, save_adapters
+from runtime.files import read_json
+from runtime.weights import load_pretrained, reading
+from vision_module.adapters import load_adapters, merge_adapters, save_adapters
+from vision_module.config import Fusion, TextTokens
 from vision_module.encoders import load_image_encoder, load_text_encoder
-from vision_module.prompting import Fusion, Prompts, TextTokens
+from vision_module.prompting import Prompts
 from vision_module.uvit import UViT
 
 PROMPTING = "prompting.json"
@@ -119,34 +122,35 @@ class VisionModel:
         folder = Path(folder)
         if not (folder / PROMPTING).is_file():
             raise ValueError(f"{folder} is not a clipSD or clipUViT model folder: it has no {PROMPTING}")
-        prompting = json.loads((folder / PROMPTING).read_text())
+        prompting = read_json(folder / PROMPTING)
         if (folder / ADAPTER).is_file():
             return cls._with_adapter(folder, prompting)
         if not (folder / "model_index.json").is_file():
             raise ValueError(f"{folder} is not a clipSD or clipUViT model folder: it has no model_index.json")
-        index = json.loads((folder / "model_index.json").read_text())
-        denoiser_class = UViT if index["_class_name"] == UViTPipeline.__name__ else UNet2DConditionModel
+        index = read_json(folder / "model_index.json")
+        denoiser_class = UViT if index.get("_class_name") == UViTPipeline.__name__ else UNet2DConditionModel
         return cls(
-            AutoencoderKL.from_pretrained(folder / "vae").eval(),
-            denoiser_class.from_pretrained(folder / "unet").eval(),
-            load_prompts(str(folder), str(folder), **prompting),
-            DDPMScheduler.from_pretrained(folder / "scheduler"),
+            load_pretrained(AutoencoderKL, folder, subfolder="vae"),
+            load_pretrained(denoiser_class, folder, subfolder="unet"),
+            _load_prompts(folder, str(folder), str(folder), prompting),
+            load_scheduler(folder),
         )
 
     @classmethod
     def _with_adapter(cls, folder: Path, prompting: dict) -> "VisionModel":
         """The base models with the adapters in them, loaded by diffusers itself."""
-        sources = Sources(**json.loads((folder / ADAPTER).read_text()))
+        with reading(folder / ADAPTER):
+            sources = Sources(**read_json(folder / ADAPTER))
         for source in asdict(sources).values():
             if not Path(source).exists() and source.count("/") != 1:
                 raise ValueError(
                     f"{folder / ADAPTER}: its base {source} is not there (any more): name its new place"
                 )
         model = cls(
-            AutoencoderKL.from_pretrained(sources.autoencoder).eval(),
-            UNet2DConditionModel.from_pretrained(sources.unet, subfolder="unet"),
-            load_prompts(sources.clip, sources.reference_encoder, **prompting),
-            DDPMScheduler.from_pretrained(folder / "scheduler"),
+            load_pretrained(AutoencoderKL, sources.autoencoder),
+            load_pretrained(UNet2DConditionModel, sources.unet, subfolder="unet"),
+            _load_prompts(folder, sources.clip, sources.reference_encoder, prompting),
+            load_scheduler(folder),
         )
         pipeline = StableDiffusionPipeline(
             vae=model.autoencoder,
@@ -158,7 +162,7 @@ class VisionModel:
             feature_extractor=None,
             requires_safety_checker=False,
         )
-        pipeline.load_lora_weights(folder)
+        load_adapters(pipeline, folder)
         model.denoiser.eval()
         model.prompts.eval()
         return model
@@ -178,6 +182,17 @@ class VisionModel:
     def image_size(self) -> int:
         """Side of the films in pixels."""
         return self.latent_shape[1] * 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
+
+
+def _load_prompts(folder: Path, clip: str, reference_encoder: str, prompting: dict) -> Prompts:
+    with reading(folder / PROMPTING, "with its encoders"):
+        return load_prompts(clip, reference_encoder, **prompting)
+
+
+def load_scheduler(folder: Path) -> DDPMScheduler:
+    """The noise schedule of a pipeline folder. Raises ValueError where it cannot be read."""
+    with reading(folder / "scheduler", "the noise schedule"):
+        return DDPMScheduler.from_pretrained(folder / "scheduler")
 
 
 def load_prompts(

@@ -5,17 +5,14 @@ tokens (Stable Diffusion, fusion `concat`) or averaged with the pooled text (U-V
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import nn
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from vision_module.clip import NUM_TOKENS, TRAINING_WORDS, clip_pixels, find_words
+from vision_module.clip import TRAINING_WORDS, clip_pixels, find_words
+from vision_module.config import NUM_TOKENS, Fusion, TextTokens
 from vision_module.encoders import encode_pixels, encode_tokens, image_width
-
-Fusion = Literal["concat", "mean", "text"]
-TextTokens = Literal["all", "pooled"]
 
 
 def num_context_tokens(fusion: Fusion, text_tokens: TextTokens, num_tokens: int = NUM_TOKENS) -> int:

@@ -1,10 +1,6 @@
 """How well a film comes back from the autoencoder: MS-SSIM, PSNR and L1."""
 
 import torch
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-)
 
 # Five scales with a window of 11: the film is halved four times, and the smallest must exceed the window.
 MS_SSIM_SIDE = (11 - 1) * 2**4
@@ -21,6 +17,12 @@ def score_reconstruction(images: torch.Tensor, films: torch.Tensor) -> dict[str,
         `ms_ssim` (Wang et al., 2003), or `ssim` for films of 160 pixels and less, which have too few for
         its five scales; `psnr` in dB, per film; `l1` in units of [-1, 1].
     """
+    # Late: torchmetrics takes seconds, and a training step needs none of it.
+    from torchmetrics.functional.image import (
+        multiscale_structural_similarity_index_measure,
+        structural_similarity_index_measure,
+    )
+
     # In float32: the windowed means of SSIM are differences of nearly equal numbers.
     with torch.autocast(images.device.type, enabled=False):
         images, films = images.float().clamp(-1.0, 1.0), films.float()

@@ -2,10 +2,12 @@
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 from diffusers import UNet2DConditionModel
+
+from runtime.weights import load_pretrained
+from vision_module.config import UNetConfig
 
 # Stable Diffusion 1.x (its published unet/config.json), for --dry-run and measurements without its weights.
 SD1_UNET = {
@@ -16,29 +18,13 @@ SD1_UNET = {
 }
 
 
-@dataclass(frozen=True)
-class UNetConfig:
-    """Which U-Net."""
-
-    init_from: str = ""
-    """Stable Diffusion run, folder or hub name whose U-Net is fine-tuned; empty trains from scratch."""
-    unet_config: Path | None = None
-    """config.json of a diffusers U-Net to train from scratch, in the place of the sizes below."""
-    block_out_channels: tuple[int, ...] = (64, 128)
-    """Channels of each level; every level but the last halves the size."""
-    layers_per_block: int = 1
-    """Residual blocks a level."""
-    num_heads: int = 4
-    """Attention heads of every level but the first, which has no attention."""
-
-
 def load_unet(source: str, in_channels: int, sample_size: int, context_dim: int) -> UNet2DConditionModel:
     """The U-Net of a pipeline folder or hub name.
 
     Raises:
         ValueError: it takes other latents or another width of text.
     """
-    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet")
+    unet = load_pretrained(UNet2DConditionModel, source, subfolder="unet")
     if unet.config.cross_attention_dim != context_dim:
         raise ValueError(
             f"--init-from {source}: its U-Net takes text of width {unet.config.cross_attention_dim}, "

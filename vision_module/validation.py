@@ -1,39 +1,20 @@
 """Validation metrics of the films that a denoiser draws while it trains: `score` of `training.fit`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from data_module.images import load_pixels, to_images, to_pixels
 from data_module.pairs import PairsFolder
 from runtime.generators import make_generator
-from vision_module.film_sampler import DrawingConfig, FilmSampler
+from vision_module.config import DrawingConfig
+from vision_module.denoiser_config import FilmScoreConfig
+from vision_module.film_sampler import FilmSampler
 from vision_module.pipeline import VisionModel
 
 # Drawn and paired pixels (N, S, S) uint8, and the (N, 14) certainties that were asked for -> metrics.
 Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class FilmScoreConfig:
-    """Films drawn in validation."""
-
-    score_films: int = 0
-    """Films of the validation split to draw anew at every --score-every, for SSIM and PSNR against the film
-    of the same row: offered for parity with CXRGenAI, no measure of text-to-image. 0 draws none."""
-    score_steps: int = 10
-    """Solver steps of these films."""
-    score_guidance: float = 2.0
-    """Their guidance scale."""
-    score_classifier: str = ""
-    """Run of train_classifier.py, for FID and AUROC of these films: the better measures to stop by."""
-
-    def __post_init__(self) -> None:
-        if self.score_classifier and not self.score_films:
-            raise ValueError("--score-classifier scores drawn films: pass --score-films, such as 64")
 
 
 class FilmScorer:
@@ -81,6 +62,9 @@ class FilmScorer:
 
 def paired_scores(pixels: np.ndarray, films: np.ndarray) -> dict[str, float]:
     """SSIM (Wang et al., 2004) and PSNR in dB of drawn against paired films, (N, S, S) uint8 each."""
+    # Late: torchmetrics takes seconds, which a run that draws no films need not pay.
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
     pair = to_images(pixels), to_images(films)
     return {
         "ssim": structural_similarity_index_measure(*pair, data_range=2.0).item(),

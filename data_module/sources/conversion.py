@@ -16,9 +16,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_module.sources.config import OutputConfig
 from data_module.sources.film_block import Job, convert_block
 from data_module.sources.films import FilmFormat, estimate_bytes
-from data_module.sources.output import PARTS, OutputConfig, remove_rests
+from data_module.sources.output import PARTS, remove_rests
 from runtime.files import write_atomic
 from runtime.shards import parse_shard
 from runtime.workers import run_in_workers

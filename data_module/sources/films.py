@@ -1,7 +1,6 @@
 """One film of any source -> an 8-bit grey PNG or JPEG file of one size; names and sizes of such files."""
 
 import io
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,8 +102,3 @@ def encode_film(pixels: np.ndarray, image_format: str) -> bytes:
 def estimate_bytes(num_films: int, film: FilmFormat) -> int:
     """Rough size on disk: 0.6 bytes a pixel as PNG, 0.3 as JPEG at quality 95."""
     return int(num_films * film.size**2 * (0.6 if film.image_format == "png" else 0.3))
-
-
-def default_num_workers() -> int:
-    """The processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

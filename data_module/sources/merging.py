@@ -1,25 +1,13 @@
 """Shards that machines made in folders of their own -> one folder, which the same command then closes."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_module.pairs import METADATA
+from data_module.sources.config import MergeConfig
 from data_module.sources.conversion import PLAN
 from data_module.sources.output import PARTS, SETTINGS, read_settings
 from runtime.files import write_atomic
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergeConfig:
-    """Join the folders of several --shard runs; then run their command once more, with the joined folder."""
-
-    parts: tuple[Path, ...]
-    """Folders that `--shard 0/n`, `--shard 1/n`, ... wrote."""
-    out: Path
-    """Folder to join them into; films are linked where the disk allows it, else copied."""
-    dry_run: bool = False
-    """Say what would be joined, and stop."""
 
 
 def merge_shards(config: MergeConfig) -> int:

@@ -7,8 +7,7 @@ Johnson et al., MIMIC-CXR, Scientific Data 2019; MIMIC-CXR-JPG, arXiv:1901.07042
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from data_module.findings import FINDINGS
 from data_module.pairs import write_pairs_in_pieces
 from data_module.sections import TextPreparation, prepare_report
+from data_module.sources.config import MimicConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
 from data_module.sources.films import SUFFIXES
@@ -29,17 +29,8 @@ from data_module.sources.mimic_files import (
     open_reports,
 )
 from data_module.sources.mimic_rows import make_pieces, name_films, write_list
-from data_module.sources.mimic_tables import (
-    LABELS,
-    METADATA,
-    PAPER_VALIDATION,
-    SPLIT,
-    FilmTable,
-    Tables,
-    join_tables,
-)
+from data_module.sources.mimic_tables import LABELS, METADATA, SPLIT, FilmTable, Tables, join_tables
 from data_module.sources.output import (
-    OutputConfig,
     begin_folder,
     content_settings,
     count_values,
@@ -49,48 +40,6 @@ from data_module.sources.output import (
     source_record,
 )
 from data_module.sources.section_spool import SectionSpool
-
-_VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class MimicConfig(OutputConfig):
-    """MIMIC-CXR-JPG 2.x (or MIMIC-CXR's DICOM films) with MIMIC-CXR's reports, as they were downloaded."""
-
-    root: Path
-    """Download of the films; its files/ folder may lie deeper, as wget leaves it."""
-    reports: Path
-    """mimic-cxr-reports.zip, or a folder that holds it or the text files."""
-    tables: Path | None = None
-    """Folder of the metadata, split and label tables of MIMIC-CXR-JPG, where --root does not hold them."""
-    patients: Path | None = None
-    """MIMIC-IV's hosp/patients.csv.gz, which gives sex and age; else they stay empty."""
-    split: Literal["official", "paper"] = "official"
-    """official, or paper: PA films, of which folders p10 to p18 train and p19 tests (CXR-IRGen)."""
-    validation_share: float = PAPER_VALIDATION
-    """Of the paper's split: share of the patients of p10 to p18 who validate, by a hash of the patient and
-    --seed. The paper names none (0), but every training script here needs some."""
-    labels: Literal["chexpert", "negbio"] = "chexpert"
-    """Which official labels: 1, 0, -1 and blank are kept as they are."""
-    views: tuple[str, ...] = ()
-    """PA, AP, L (lateral), "" (unknown) or another ViewPosition. Default: PA AP; for the paper's split PA."""
-    refresh: bool = False
-    """Look again for films and reports that were missing: for a download that has grown since."""
-
-    @property
-    def split_rule(self) -> str:
-        """Which films train, validate and test, in words."""
-        if self.split == "official":
-            return "the official split of MIMIC-CXR-JPG"
-        return (
-            f"CXR-IRGen's: folders p10 to p18 train, but for {self.validation_share:.1%} of their patients, "
-            "who validate; p19 tests"
-        )
-
-    @property
-    def wanted_views(self) -> tuple[str, ...]:
-        """`views`, or the split's own."""
-        return self.views or _VIEWS[self.split]
 
 
 def prepare_mimic(config: MimicConfig) -> bool:
@@ -188,7 +137,7 @@ def find_tables(config: MimicConfig) -> Tables:
 
 def _settings(config: MimicConfig, tables: Tables) -> dict[str, Any]:
     """What decides the content. The films and loose reports go by the ids in the hashed tables."""
-    settings = content_settings(config, "root", "reports", "tables", "patients")
+    settings = content_settings(config)
     settings["views"] = list(config.wanted_views)
     if config.reports.is_file():
         settings["reports_hash"] = hash_file(config.reports, "--reports")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
+from data_module.sources.config import PAPER_VALIDATION
 from data_module.sources.mimic_files import read_table
 from data_module.splits import split_by_patient
 
@@ -26,7 +27,6 @@ _ID_FORMS = {
 }
 _SPLITS = {"train": "train", "validate": "validation", "test": "test"}
 _PAPER_TEST = "19"  # folder p19
-PAPER_VALIDATION = 0.01  # of the patients of p10 to p18
 # ViewPosition, and where it is blank ViewCodeSequence_CodeMeaning. Other codes (LPO, AP AXIAL, SWIMMERS,
 # XTABLE LATERAL ...) are no standard film of the chest and stay as they are.
 _VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "L", "LL": "L"}

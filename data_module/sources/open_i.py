@@ -7,15 +7,15 @@ are joined when a folder of them is given or downloaded. Terms: CC BY-NC-ND 4.0,
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import Sections, join_sections, prepare_sections
+from data_module.sources.config import OpenIConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.download import download
 from data_module.sources.film_block import Job
@@ -31,7 +31,6 @@ from data_module.sources.open_i_reports import (
     unpack_films,
 )
 from data_module.sources.output import (
-    OutputConfig,
     begin_folder,
     content_settings,
     count_values,
@@ -41,27 +40,8 @@ from data_module.sources.output import (
 )
 from data_module.splits import split_by_patient
 
-COLLECTION = "https://openi.nlm.nih.gov/imgs/collections"
 ARCHIVES = ("NLMCXR_reports.tgz", "NLMCXR_png.tgz")
 _FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenIConfig(OutputConfig):
-    """Open-I (IU X-ray): its reports and, given a folder of them, its films; else a text-only folder."""
-
-    reports: Path | None = None
-    """NLMCXR_reports.tgz or a folder of its XML files; by default the one inside torchxrayvision."""
-    images: Path | None = None
-    """Folder of the films (CXR1_1_IM-0001-3001.png ...), searched with its subfolders."""
-    download: Path | None = None
-    """Folder to download reports and films into (about 1.3 GB), instead of --reports and --images."""
-    mirror: str = COLLECTION
-    """Address that --download takes NLMCXR_reports.tgz and NLMCXR_png.tgz from."""
-    views: tuple[str, ...] = ("PA", "AP")
-    """Views to keep when films are joined; add L for laterals and "" for films of unknown view."""
-    labels: Literal["both", "mesh", "text"] = "both"
-    """The 14 findings by the experts' MeSH headings, by the rule labeler, or headings before labeler."""
 
 
 def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> PairsFolder | None:
@@ -195,7 +175,7 @@ def _join_films(
 
 
 def _settings(config: OpenIConfig, archive: Path, labelled: bool) -> dict[str, Any]:
-    settings = content_settings(config, "reports", "download", "mirror")
+    settings = content_settings(config)
     source = archive.name if archive.is_dir() else hash_file(archive, "--reports")
     return {"kind": "open-i", **settings, "reports": source, "labelled": labelled}
 

@@ -5,17 +5,14 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pandas as pd
-import tyro
 
+from data_module.config import SHARES
 from data_module.pairs import METADATA
-from data_module.sections import TextPreparation
-from data_module.sources.films import FilmFormat, default_num_workers
-from data_module.splits import SHARES, check_shares
+from runtime.config import list_passing
 from runtime.files import file_hash, write_atomic
 from runtime.provenance import provenance_record
 
@@ -23,62 +20,6 @@ PARTS = ".parts"  # outcomes of the finished blocks of films
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
 _RECORD_REST = re.compile(rf"\.{re.escape(SETTINGS)}\.\d+\.tmp")  # of a run killed as it began
-# Settings that change nothing in the result, and so neither belong to it nor keep a run from going on.
-_PASSING = ("out", "strict", "overwrite", "dry_run", "num_workers", "shard", "refresh")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputConfig:
-    """What every source of films has in common."""
-
-    out: Path
-    """Pairs folder to write."""
-    size: int = 256
-    """Pixels a side of the written films."""
-    resize: str = "fit-crop"
-    """fit-crop (central square), pad (black bars) or squash (the paper's; proportions change)."""
-    image_format: str = "png"
-    """png (exact) or jpeg (quality 95)."""
-    window: str = "voi"
-    """Window of DICOM films: voi (the file's own), percentile (0.5 to 99.5) or minmax (MIMIC-CXR-JPG's)."""
-    colour: str = "convert"
-    """Films stored in colour: convert to luminance, or refuse."""
-    equalize: bool = False
-    """Equalise histograms, as MIMIC-CXR-JPG was made (its JPEG films are equalised already)."""
-    blanks: Literal["keep", "remove", "drop-sentence"] = "keep"
-    """De-identification blanks of reports (___, XXXX): kept, removed, or their sentence dropped."""
-    remove_priors: bool = False
-    """Remove what reports say of earlier films ("unchanged", "compared to prior")."""
-    seed: int = 0
-    """Seed of a split that the data set does not give."""
-    split_shares: tuple[float, float, float] = SHARES
-    """Shares of patients in its train, validation and test rows. CXRGenAI keeps 20% for the test: 0.7 0.1
-    0.2, and --folds in training takes turns over the other 80%."""
-    strict: bool = False
-    """Any report or film that cannot be used is an error."""
-    overwrite: bool = False
-    """Replace an --out that was made with other settings."""
-    dry_run: bool = False
-    """Say what would be made, and stop."""
-    num_workers: Annotated[int, tyro.conf.arg(aliases=("--workers",))] = field(
-        default_factory=default_num_workers
-    )
-    """Processes that decode films; changes nothing in the result."""
-    shard: str = "0/1"
-    """i/n makes part i of n, on machines that share --out or whose folders `merge` joins afterwards."""
-
-    def __post_init__(self) -> None:
-        check_shares(self.split_shares)
-
-    @property
-    def text_preparation(self) -> TextPreparation:
-        """What is done to reports."""
-        return TextPreparation(self.blanks, self.remove_priors)
-
-    @property
-    def film_format(self) -> FilmFormat:
-        """How films are written. Raises ValueError for a wrong flag."""
-        return FilmFormat(self.size, self.resize, self.image_format, self.window, self.colour, self.equalize)
 
 
 def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) -> bool:
@@ -164,19 +105,14 @@ def remove_rests(out: Path, alone: bool) -> None:
         rest.unlink(missing_ok=True)
 
 
-def plain_config(config: Any) -> dict[str, Any]:
-    """A source's dataclass as plain values."""
-    fields = dataclasses.asdict(config).items()
-    return {name: str(value) if isinstance(value, Path) else value for name, value in fields}
-
-
-def content_settings(config: Any, *leave_out: str) -> dict[str, Any]:
-    """The settings that decide a folder's content: none of the passing ones, and of a path the name only,
-    so that a folder is the same on every machine."""
+def content_settings(config: Any) -> dict[str, Any]:
+    """The settings that decide a folder's content, and of a path the name only, so that a folder is the same
+    on every machine."""
+    passing = set(list_passing(config))
     settings = {
         name: value.name if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(config).items()
-        if name not in (*_PASSING, *leave_out)
+        if name not in passing
     }
     if settings.get("split_shares") == SHARES:  # folders from before this setting have these
         del settings["split_shares"]

@@ -5,8 +5,6 @@ import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,12 +12,12 @@ import pandas as pd
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, quote_columns, write_pairs
 from data_module.sections import join_sections
+from data_module.sources.config import TableConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
 from data_module.sources.label_map import LabelMap, merge_codes
 from data_module.sources.output import (
-    OutputConfig,
     begin_folder,
     content_settings,
     count_values,
@@ -29,40 +27,6 @@ from data_module.sources.output import (
 )
 from data_module.sources.table_rows import Row, parse_rows
 from data_module.splits import split_by_patient
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableConfig(OutputConfig):
-    """A table of films and, where it has them, reports and labels."""
-
-    table: Path
-    """CSV file (.tsv: tab-separated), one row a film."""
-    images: Path
-    """Folder that the image column's paths start from."""
-    image_column: str = "image"
-    """Path of the film under --images."""
-    patient_column: str = "patient_id"
-    """Patient id: the split and the choice of references go by it."""
-    report_column: str = ""
-    """Free text; rows where it is empty get a report built from their labels. "" if the table has none."""
-    labels_column: str = ""
-    """One column of labels, several joined by --label-separator; "" if the 14 findings are columns."""
-    label_separator: str = "|"
-    """Between the labels of one film."""
-    label_map: Path | None = None
-    """JSON or CSV of label -> finding, over the built-in names (NIH, COVID, CheXpert)."""
-    view_column: str = ""
-    """PA, AP and the like. "" if the table has none."""
-    sex_column: str = ""
-    """F or M."""
-    age_column: str = ""
-    """Years: 63, 63.0 or 063Y."""
-    study_column: str = ""
-    """Study id; "" takes the image's name."""
-    source_column: str = ""
-    """Name of each row's data set; "" takes --source-name."""
-    source_name: str = "csv"
-    """Goes into the `source` column."""
 
 
 def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsFolder | None:

@@ -6,9 +6,6 @@ import numpy as np
 import torch
 
 from data_module.images import to_images
-from evaluation.images.fid import frechet_distance
-from evaluation.networks.classifier import FilmClassifier
-from evaluation.statistics.findings import score_auroc
 
 
 def make_validation_metrics(
@@ -24,6 +21,11 @@ def make_validation_metrics(
     """
     if not classifier:
         return None
+    # Late: torchmetrics and scikit-learn take seconds that a run without scores need not pay.
+    from evaluation.images.fid import frechet_distance
+    from evaluation.networks.classifier import FilmClassifier
+    from evaluation.statistics.findings import score_auroc
+
     opened = FilmClassifier.open(classifier, device)
 
     def score(drawn: np.ndarray, films: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -7,7 +7,6 @@ read off its tensors. The words are bert-base-uncased's: vocab.txt (or a tokeniz
 checkpoint, or the hub's cache.
 """
 
-import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
+from runtime.weights import check_finite, read_pickle
 
 TOKENIZER = "bert-base-uncased"
 MAX_TOKENS = 512
@@ -83,14 +83,12 @@ class CheXbert:
 def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ValueError(f"--labeler chexbert:{path}: no such file. It is the published chexbert.pth")
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a checkpoint: {str(error)[:300]}") from error
+    saved = read_pickle(path, "the published chexbert.pth")
     state = saved.get("model_state_dict") if isinstance(saved, dict) else None
     if not isinstance(state, dict):
         raise ValueError(f"{path} has no model_state_dict: it is not CheXbert's checkpoint")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    check_finite(state, path)
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
 def _read_config(encoder: dict[str, torch.Tensor]) -> BertConfig:

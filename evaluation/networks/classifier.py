@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import AutoModelForImageClassification
@@ -22,6 +21,7 @@ from transformers import AutoModelForImageClassification
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
 from data_module.images import FilmError, fit_crop, read_pixels, to_images
 from evaluation.networks import xrv
+from runtime.weights import load_pretrained
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -150,17 +150,12 @@ def _read(path: Path | None, size: int) -> np.ndarray | str:
 def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
     folder, config = _model_folder(path)
     try:
-        model, loaded = AutoModelForImageClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        model = load_pretrained(
+            AutoModelForImageClassification, folder, local_files_only=True, use_safetensors=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except ValueError as error:
         raise ValueError(f"--classifier {folder} cannot be loaded: {error}") from error
-    if loaded["missing_keys"]:  # transformers would fill them with random numbers
-        raise ValueError(
-            f"--classifier {folder}: its weights lack {sorted(loaded['missing_keys'])[0]}; "
-            "a trained classifier is needed"
-        )
-    model.requires_grad_(False).eval().to(device)
+    model.requires_grad_(False).to(device)
     columns = [model.config.label2id.get(name) for name in FINDINGS]
     if all(column is None for column in columns):
         names = ", ".join(map(str, list(model.config.id2label.values())[:5]))

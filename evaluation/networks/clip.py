@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, CLIPModel
 
 from evaluation.networks.cache import score_cached
 from evaluation.networks.extractors import open_extractor
+from runtime.weights import load_pretrained
 
 BATCH_SIZE = 64
 
@@ -26,7 +27,7 @@ class DomainClip:
         self.images = open_extractor(str(path), device)
         folder = Path(path) / "model" if (Path(path) / "model").is_dir() else Path(path)
         try:
-            self.model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            self.model = load_pretrained(CLIPModel, folder, local_files_only=True, use_safetensors=True)
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise ValueError(f"--clip {path} cannot be loaded as a CLIPModel: {error}") from error

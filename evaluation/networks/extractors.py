@@ -11,17 +11,17 @@ An extractor is a FilmClassifier that scores no finding: its probabilities are N
 
 import hashlib
 import json
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModel
 
 from data_module.findings import FINDINGS
 from evaluation.networks import xrv
 from evaluation.networks.classifier import FilmClassifier
+from runtime.files import read_json
+from runtime.weights import load_pretrained, read_weights
 
 INCEPTION, OPEN_CLIP = "inception:", "open-clip:"
 INCEPTION_SIZE = 299
@@ -80,9 +80,9 @@ def _open_inception(source: str, device: torch.device) -> FilmClassifier:
         )
     try:
         # torch-fidelity reads the file with a full unpickler: only a file of plain tensors comes that far.
-        torch.load(path, map_location="cpu", weights_only=True)
+        read_weights(path, "Inception weights of torch-fidelity")
         network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"--features {source} cannot be read as Inception: {str(error)[:300]}") from error
     network.to(device)
 
@@ -104,16 +104,11 @@ def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClass
             "preprocessor_config.json"
         )
     try:
-        model, loaded = AutoModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-        settings = json.loads(processor.read_text())
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        model = load_pretrained(AutoModel, folder, "pooler", local_files_only=True, use_safetensors=True)
+        settings = read_json(processor)
+    except ValueError as error:
         raise ValueError(f"--features {source} cannot be loaded: {error}") from error
-    missing = sorted(key for key in loaded["missing_keys"] if "pooler" not in key)
-    if missing:  # transformers would fill them with random numbers
-        raise ValueError(f"--features {source}: its weights lack {missing[0]}")
-    model.requires_grad_(False).eval().to(device)
+    model.requires_grad_(False).to(device)
     size, crop = _side(settings.get("size")), _side(settings.get("crop_size"))
     if not settings.get("do_center_crop", crop is not None) or crop is None:
         crop = size

@@ -4,15 +4,15 @@ Only from a file that is already there: xrv's own cache, or a path. The publishe
 modules; they are read with torch's restricted unpickler, which builds nothing but the classes listed here.
 """
 
-import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from data_module.findings import FINDINGS
 from runtime.files import file_hash
+from runtime.weights import check_finite, read_pickle, read_tensors
 
 PREFIX = "torchxrayvision:"
 IMAGE_SIZE = 224
@@ -33,7 +33,8 @@ def open_densenet(source: str, device: torch.device) -> dict[str, object]:
     settings = densenets[name]
     model = DenseNet(num_classes=len(settings["labels"]))
     weights = read_xrv_weights(path)
-    weights.pop("op_threshs", None)
+    weights.pop("op_threshs", None)  # NaN where the source has no operating point
+    check_finite(weights, path)
     try:
         model.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
@@ -86,18 +87,16 @@ def _locate(wanted: str, densenets: dict[str, dict]) -> tuple[str, Path]:
 def read_xrv_weights(path: Path) -> dict[str, torch.Tensor]:
     """Weights from a safetensors file, a state dict, or a module as XRV publishes them."""
     if path.suffix == ".safetensors":
-        return load_file(path)
+        return read_tensors(path, "torchxrayvision weights")
     from torchxrayvision import models
 
     parts = (models.DenseNet, models._DenseBlock, models._DenseLayer, models._Transition)
     layers = (nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.Linear)
-    try:
-        with torch.serialization.safe_globals([*parts, *layers, set]):
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as torchxrayvision weights: {str(error)[:300]}") from error
+    saved = read_pickle(path, "torchxrayvision weights", (*parts, *layers, set))
     if isinstance(saved, nn.Module):
         for module in saved.modules():  # files written by old versions of torch lack the attribute
             module.__dict__.setdefault("_non_persistent_buffers_set", set())
         return dict(saved.state_dict())
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"{path}: expected torchxrayvision weights, found a {type(saved).__name__}")
     return dict(saved)

@@ -1,7 +1,9 @@
 """BERTScore, by the package bert_score and a local text model; asked for by --bert-score."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,11 @@ BATCH_SIZE = 64
 
 
 class BertScore:
-    """BERTScore of pairs of reports: greedy matching of word pieces, F1; no idf, no rescaling."""
+    """BERTScore of pairs of reports: greedy matching of word pieces, F1; no idf, no rescaling.
+
+    The package matches and averages. The model is opened here: the package would ask the hub for a folder
+    that is not there, and fill weights that a file lacks with random numbers.
+    """
 
     def __init__(self, folder: str | Path, layer: int = -1, device: object = "cpu") -> None:
         """Open a transformers text model; `layer` is an index of its hidden states, -1 the last.
@@ -20,58 +26,58 @@ class BertScore:
         Raises:
             ValueError: no package, no such model, or no such layer.
         """
+        from transformers import AutoModel, AutoTokenizer
+
+        from runtime.weights import load_pretrained
+
         try:
-            from bert_score import BERTScorer
+            from bert_score.utils import bert_cos_score_idf
         except ImportError as error:
             raise ValueError(f"--bert-score {folder}: pip install 'paircxr[bert-score]' ({error})") from error
-        from transformers import AutoConfig, AutoTokenizer
-
-        folder = Path(folder).expanduser().resolve()
-        try:  # the package would ask the hub for what is not there
-            if not any(folder.glob("*.safetensors")):
-                raise OSError("no .safetensors weights there")
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = load_pretrained(AutoModel, folder, "pooler", local_files_only=True, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise ValueError(f"--bert-score {folder} cannot be loaded: {error}") from error
-        num_layers = config.num_hidden_layers
-        if not -num_layers - 1 <= layer <= num_layers:
-            raise ValueError(f"--bert-score-layer {layer}: the model has {num_layers} layers")
-        if "t5" in str(folder) and config.model_type != "t5":
-            raise ValueError(
-                f"--bert-score {folder}: the package takes a path with `t5` for a T5 model; rename it"
-            )
-        # RoBERTa's positions start after the padding index.
+        config = model.config
+        if not -config.num_hidden_layers - 1 <= layer <= config.num_hidden_layers:
+            raise ValueError(f"--bert-score-layer {layer}: the model has {config.num_hidden_layers} layers")
+        # RoBERTa's positions start after the padding index. Many tokenizers do not say where to cut a text.
         shift = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-        longest = min(tokenizer.model_max_length, config.max_position_embeddings - shift)
-
-        class LocalScorer(BERTScorer):
-            """Many models' tokenizers do not say where to cut a text; their positions do."""
-
-            def __init__(self) -> None:
-                super().__init__(
-                    model_type=str(folder),
-                    num_layers=layer % (num_layers + 1),
-                    batch_size=BATCH_SIZE,
-                    device=str(device),
-                    use_fast_tokenizer=True,
-                )
-                self._tokenizer.model_max_length = longest
-
-        self.scorer = LocalScorer()
+        longest = min(self.tokenizer.model_max_length, config.max_position_embeddings - shift)
+        self.tokenizer.model_max_length = longest
+        self.device, self.score = device, bert_cos_score_idf
+        self.model = _hidden_state(model.requires_grad_(False).to(device), layer)
 
     def __call__(self, references: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
         """(N,) F1 of each pair; an empty report scores 0."""
-        known = [
-            row
-            for row, pair in enumerate(zip(references, hypotheses, strict=True))
-            if all(map(str.strip, pair))
-        ]
+        pairs = enumerate(zip(references, hypotheses, strict=True))
+        known = [row for row, pair in pairs if all(map(str.strip, pair))]
         scores = np.zeros(len(references))
         if known:
-            found = self.scorer.score([hypotheses[row] for row in known], [references[row] for row in known])
-            scores[known] = found[2].numpy()
+            texts = [[side[row] for row in known] for side in (references, hypotheses)]
+            # Words weigh the same; the tokens at either end are matched, but none is averaged over.
+            ends = (self.tokenizer.sep_token_id, self.tokenizer.cls_token_id)
+            weights = defaultdict(lambda: 1.0, dict.fromkeys(ends, 0.0))
+            found = self.score(self.model, *texts, self.tokenizer, weights, False, BATCH_SIZE, self.device)
+            scores[known] = found[:, 2].numpy()
         return scores
+
+
+def _hidden_state(model: Any, layer: int) -> Any:
+    """A module whose first output is one hidden state of `model`, as the package reads it."""
+    from torch import nn
+
+    class HiddenState(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+
+        def forward(self, tokens: Any, attention_mask: Any, **_: Any) -> tuple[Any]:
+            output = self.inner(tokens, attention_mask=attention_mask, output_hidden_states=True)
+            return (output.hidden_states[layer],)
+
+    return HiddenState()
 
 
 def _compute(reports: ReportInputs) -> Figure:

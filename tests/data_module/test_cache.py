@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from data_module import cache as cache_module
-from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts, model_hash
-from data_module.demo import write_demo
-from vision_module.autoencoder import AutoencoderConfig, build_autoencoder
+from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts
+from data_module.demo.source import write_demo
+from runtime.contents import model_hash
+from vision_module.autoencoder import build_autoencoder
+from vision_module.config import AutoencoderConfig
 from vision_module.encoding import encode_latents
 
 

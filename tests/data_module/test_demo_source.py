@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_module.demo import generate_studies, write_demo
 from data_module.demo.film import render_film
 from data_module.demo.phrases import sentence_forms
 from data_module.demo.report import MAX_WORDS, write_report
+from data_module.demo.source import generate_studies, write_demo
 from data_module.demo.study import Patient, Sign, Study, get_study
 from data_module.findings import FINDINGS, POSITIVE, label_array
 from data_module.images import load_pixels

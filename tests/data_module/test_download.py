@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from data_module.sources import download as download_module
+from data_module.sources.config import OpenIConfig
 from data_module.sources.download import download
-from data_module.sources.open_i import OpenIConfig, prepare_open_i
+from data_module.sources.open_i import prepare_open_i
 from data_module.sources.open_i_mesh import map_headings
 from data_module.sources.open_i_reports import read_views, unpack_films
 

@@ -28,7 +28,8 @@ from PIL import Image
 
 from data_module.pairs import PairsFolder
 from data_module.sources import mimic_files
-from data_module.sources.mimic_cxr import MimicConfig, prepare_mimic
+from data_module.sources.config import MimicConfig
+from data_module.sources.mimic_cxr import prepare_mimic
 from data_module.sources.mimic_files import find_tree
 from data_module.sources.output import LIST_NAME
 

@@ -87,6 +87,19 @@ def test_imagefolder_reads_it_unchanged(tmp_path):
         assert read["image"].size == (8, 8)
 
 
+@pytest.mark.parametrize("max_csv_rows", [100, 3])
+def test_plain_datasets_respects_the_splits(tmp_path, monkeypatch, max_csv_rows):
+    """No test row comes as a training row in silence, from a CSV or a parquet table."""
+    monkeypatch.setattr(pairs_module, "MAX_CSV_ROWS", max_csv_rows)
+    folder = write(tmp_path / "pairs", make_rows())
+    for split, rows in folder.table.groupby("split"):
+        loaded = datasets.load_dataset(str(folder.root), split, cache_dir=str(tmp_path / "cache"))
+        assert set(loaded) == {split}
+        assert sorted(loaded[split]["report"]) == sorted(rows["report"])
+    default = datasets.load_dataset(str(folder.root), cache_dir=str(tmp_path / "cache"))
+    assert set(default) == {"train"}
+
+
 def test_large_tables_are_parquet(tmp_path, monkeypatch):
     monkeypatch.setattr(pairs_module, "MAX_CSV_ROWS", 3)
     rows = make_rows()

@@ -11,11 +11,12 @@ from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder
 from data_module.sources import films as films_module
 from data_module.sources.built_report import build_report
+from data_module.sources.config import OpenIConfig, TableConfig
 from data_module.sources.films import FilmFormat, convert_film, name_films
 from data_module.sources.label_map import BUILT_IN, LabelMap, merge_codes
-from data_module.sources.open_i import OpenIConfig, prepare_open_i
+from data_module.sources.open_i import prepare_open_i
 from data_module.sources.open_i_reports import parse_report, read_reports, text_key
-from data_module.sources.table import TableConfig, prepare_table
+from data_module.sources.table import prepare_table
 
 FILM = np.random.default_rng(0).integers(256, size=(20, 24), dtype=np.uint8)
 

@@ -14,13 +14,8 @@ from data_module.images import load_images
 from data_module.pairs import write_pairs
 from evaluation.networks.cache import score_cached
 from evaluation.networks.classifier import FilmClassifier
-from vision_module.classifier import (
-    Augmentation,
-    ResNetSize,
-    build_classifier,
-    masked_bce,
-    save_classifier,
-)
+from vision_module.classifier import augment_films, build_classifier, masked_bce, save_classifier
+from vision_module.config import Augmentation, ResNetSize
 
 TINY = ResNetSize(8, (8, 12), (1, 1))
 
@@ -123,16 +118,16 @@ def test_loss_is_bce_over_the_known_labels():
 def test_augmentation_is_drawn_from_the_generator_and_stays_in_range():
     images = torch.rand(3, 1, 32, 32) * 2 - 1
     change = Augmentation()
-    first = change(images, torch.Generator().manual_seed(1))
-    assert torch.equal(first, change(images, torch.Generator().manual_seed(1)))
-    assert not torch.equal(first, change(images, torch.Generator().manual_seed(2)))
+    first = augment_films(images, torch.Generator().manual_seed(1), change)
+    assert torch.equal(first, augment_films(images, torch.Generator().manual_seed(1), change))
+    assert not torch.equal(first, augment_films(images, torch.Generator().manual_seed(2), change))
     assert first.min() >= -1.0
     assert first.max() <= 1.0
     still = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    assert torch.allclose(still(images, torch.Generator()), images, atol=1e-5)
+    assert torch.allclose(augment_films(images, torch.Generator(), still), images, atol=1e-5)
     # A film that is bright on one side stays so: no flip.
     half = torch.cat([torch.ones(8, 1, 32, 16), -torch.ones(8, 1, 32, 16)], dim=3)
-    changed = change(half, torch.Generator().manual_seed(0))
+    changed = augment_films(half, torch.Generator().manual_seed(0), change)
     assert (changed[..., :12].mean((1, 2, 3)) > changed[..., 20:].mean((1, 2, 3))).all()
 
 

@@ -12,7 +12,8 @@ from data_module.findings import FINDINGS
 from evaluation.__main__ import main
 from evaluation.inputs.plain_folder import open_folder
 from evaluation.inputs.rows import read_captions
-from vision_module.classifier import ResNetSize, build_classifier, save_classifier
+from vision_module.classifier import build_classifier, save_classifier
+from vision_module.config import ResNetSize
 
 TEXTS = ["Cardiomegaly.", "There is a small left pleural effusion.", "Clear lungs.", "Right pneumothorax."]
 

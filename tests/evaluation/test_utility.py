@@ -12,7 +12,8 @@ from data_module.pairs import PairsFolder, write_pairs
 from evaluation.__main__ import main
 from evaluation.networks.classifier import FilmClassifier
 from evaluation.statistics.findings import score_auroc
-from vision_module.classifier import ResNetSize, build_classifier, save_classifier
+from vision_module.classifier import build_classifier, save_classifier
+from vision_module.config import ResNetSize
 
 
 def _folder(root, num: int, seed: int, splits=("train", "test", "validation")):

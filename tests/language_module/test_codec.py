@@ -8,22 +8,14 @@ from torch.nn import functional
 from transformers import AutoTokenizer, BartForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from language_module import (
-    BartSize,
-    CodecConfig,
-    DecodingConfig,
-    Denoising,
-    ReportCodec,
-    ReportSource,
-    build_codec,
-    load_bart,
-    normalize_report,
-    train_tokenizer,
-    truncated_share,
-)
+from language_module.build import build_codec, load_bart, truncated_share
+from language_module.codec import ReportCodec
+from language_module.config import BartSize, CodecConfig, DecodingConfig, Denoising
+from language_module.data import ReportSource
 from language_module.decoding import sampling_processors
 from language_module.denoising import mask_tokens
 from language_module.pooling import StatePooler
+from language_module.tokenizer import normalize_report, train_tokenizer
 
 REPORTS = [
     "FINDINGS: The heart is enlarged. No pleural effusion. IMPRESSION: Cardiomegaly.",

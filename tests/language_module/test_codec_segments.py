@@ -5,8 +5,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from language_module import BartSize, CodecConfig, ReportCodec, ReportSource, build_codec, train_tokenizer
+from language_module.build import build_codec
+from language_module.codec import ReportCodec
+from language_module.config import BartSize, CodecConfig
+from language_module.data import ReportSource
 from language_module.pooling import StatePooler, segment_places
+from language_module.tokenizer import train_tokenizer
 
 REPORTS = [f"FINDINGS: {'The lungs are clear. ' * n}IMPRESSION: Normal." for n in range(1, 9)]
 

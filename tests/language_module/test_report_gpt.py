@@ -22,20 +22,12 @@ from transformers import (
 )
 
 import train_report_gpt
-from data_module.demo import write_demo
+from data_module.demo.source import write_demo
 from data_module.film_check import FilmCheck
-from language_module import (
-    DecodingConfig,
-    GPTSize,
-    ImageEncoder,
-    MappingConfig,
-    ReportGPT,
-    build_densenet,
-    build_gpt,
-    build_vit,
-    load_decoder,
-    train_tokenizer,
-)
+from language_module.config import DecodingConfig, GPTSize, MappingConfig
+from language_module.image_encoder import ImageEncoder, build_densenet, build_vit
+from language_module.report_gpt import ReportGPT, build_gpt, load_decoder
+from language_module.tokenizer import train_tokenizer
 
 REPORTS = [
     "FINDINGS: The heart is enlarged. IMPRESSION: Cardiomegaly.",

@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 import generate_reports
 import train_bart
 import train_prior_model
-from data_module.demo import write_demo
+from data_module.demo.source import write_demo
 from data_module.pairs import PairsFolder
-from language_module import ReportCodec
-from prior_model import ReportPrior
+from language_module.codec import ReportCodec
+from prior_model.prior import ReportPrior
 from runtime.runs import RunFolder
-from training import with_epochs
+from training.config import with_epochs
 from training.loop import _Trainer
 
 TRAIN = ["--num-steps", "6", "--batch-size", "4", "--warmup-steps", "2", "--checkpoint-every", "3"]

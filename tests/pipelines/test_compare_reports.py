@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import compare_reports
-from data_module.demo import write_demo
 from data_module.demo.report import write_report
+from data_module.demo.source import write_demo
 from data_module.demo.study import get_study
 from data_module.findings import POSITIVE
 from data_module.labeler.attributes import count_right, read_attributes

@@ -13,15 +13,16 @@ import train_bart
 import train_classifier
 import train_prior_model
 import train_report_gpt
-from data_module.demo import write_demo
 from data_module.demo.film import render_film
+from data_module.demo.source import write_demo
 from data_module.demo.study import get_study
 from data_module.findings import FINDINGS
 from data_module.labeler.attributes import NUM_ATTRIBUTES
 from data_module.pairs import PairsFolder
-from language_module import ImageEncoder, ReportCodec
-from pipelines.report_writer import choose_drafts
-from prior_model import ReportPrior
+from language_module.codec import ReportCodec
+from language_module.image_encoder import ImageEncoder
+from pipelines.drafts import choose_drafts
+from prior_model.prior import ReportPrior
 
 TRAIN = ["--num-steps", "2", "--batch-size", "4", "--warmup-steps", "0", "--num-validation-batches", "1"]
 BART = ["--vocab-size", "400", "--d-model", "32", "--encoder-layers", "1", "--decoder-layers", "1"]

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from prior_model import LatentReportSource, PriorLossConfig, ReportPrior, prior_losses
+from prior_model.config import PriorLossConfig
+from prior_model.objective import LatentReportSource, prior_losses
+from prior_model.prior import ReportPrior
 
 TINY = {"latent_channels": 4, "latent_size": 8, "patch_size": 2, "dim": 32, "depth": 2, "num_heads": 2}
 

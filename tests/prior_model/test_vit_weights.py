@@ -6,8 +6,8 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
-from prior_model import ReportPrior, load_vit_weights
-from prior_model.vit_weights import convert_keys
+from prior_model.prior import ReportPrior
+from prior_model.vit_weights import convert_keys, load_vit_weights
 
 DIM, DEPTH, HEADS = 32, 2, 2
 # The names that google/vit-base-patch16-224 has on the hub, per block; transformers 5 loads them still.

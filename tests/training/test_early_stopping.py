@@ -16,11 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from data_module.splits import FoldConfig, split_by_fold, split_by_patient
+from data_module.config import FoldConfig
+from data_module.splits import split_by_fold, split_by_patient
 from runtime.runs import RunFolder
-from training import TrainConfig, fit
 from training.__main__ import main as training_main
 from training.__main__ import summarise_folds
+from training.config import TrainConfig
+from training.loop import fit
 
 
 @dataclass(frozen=True)

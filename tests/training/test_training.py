@@ -19,8 +19,9 @@ from runtime.cli import parse_config
 from runtime.config import from_dict, to_dict
 from runtime.generators import make_generator
 from runtime.runs import RunFolder, model_source
-from training import TrainConfig, fit
+from training.config import TrainConfig
 from training.loader import StepDataset
+from training.loop import fit
 from training.optimizer import make_optimizers
 
 

@@ -6,13 +6,13 @@ from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import Attention
 
 from vision_module.autoencoder import (
-    AutoencoderConfig,
     build_autoencoder,
     decode_latents,
     encode_films,
     match_channels,
     standardise_latents,
 )
+from vision_module.config import AutoencoderConfig
 
 TINY = AutoencoderConfig(block_out_channels=(8, 16), latent_channels=3)
 

@@ -15,10 +15,12 @@ from torchmetrics.image import MultiScaleStructuralSimilarityIndexMeasure
 import train_autoencoder
 from data_module.images import to_images
 from runtime.runs import RunFolder
-from training import TrainConfig, fit
+from training.config import TrainConfig
+from training.loop import fit
 from vision_module.adversary import PatchDiscriminator, fooling_loss, judge_frozen, telling_loss
-from vision_module.autoencoder import AutoencoderConfig, build_autoencoder, encode_films
-from vision_module.autoencoder_loss import AutoencoderLoss, AutoencoderLossConfig
+from vision_module.autoencoder import build_autoencoder, encode_films
+from vision_module.autoencoder_loss import AutoencoderLoss
+from vision_module.config import AutoencoderConfig, AutoencoderLossConfig
 from vision_module.reconstruction import score_reconstruction
 
 TINY = AutoencoderConfig(block_out_channels=(8, 16), latent_channels=3)

@@ -27,10 +27,10 @@ import convert_weights
 import sample_pairs
 from data_module.images import read_pixels
 from data_module.pairs import PairsFolder
+from runtime.weights import read_weights
 from vision_module.clip import load_tokenizer
 from vision_module.pipeline import VisionModel
 from vision_module.uvit import UViT
-from vision_module.weights.files import read_weights
 from vision_module.weights.sd import convert_cxr_irgen
 
 WIDTH = 32

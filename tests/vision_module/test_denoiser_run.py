@@ -10,11 +10,12 @@ import train_diffusion_clipUViT
 from data_module.item_texts import ItemTexts
 from data_module.pairs import PairsFolder
 from sample_pairs import main as sample
+from vision_module.config import DiffusionConfig, UNetConfig
 from vision_module.denoiser_data import make_sources
-from vision_module.diffusion import DiffusionConfig, PromptedDenoiser, make_objective
+from vision_module.diffusion import PromptedDenoiser, make_objective
 from vision_module.encoding import encode_latents
 from vision_module.pipeline import VisionModel, load_prompts
-from vision_module.unet import UNetConfig, build_unet
+from vision_module.unet import build_unet
 
 UNET = ["--block-out-channels", "8", "16", "--num-heads", "2"]
 

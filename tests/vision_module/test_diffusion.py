@@ -5,7 +5,8 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
-from vision_module.diffusion import DiffusionConfig, loss_weights, make_objective, make_scheduler
+from vision_module.config import DiffusionConfig
+from vision_module.diffusion import loss_weights, make_objective, make_scheduler
 from vision_module.sampling import SOLVERS, denoise, draw_noise, make_solver
 
 MEAN, STD = 0.7, 0.4

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizer, CLIPModel
 
-from vision_module.clip import ClipConfig, build_clip, clip_pixels, make_processor, train_tokenizer
+from vision_module.clip import build_clip, clip_pixels, make_processor, train_tokenizer
+from vision_module.config import ClipConfig
 from vision_module.encoders import (
     encode_pixels,
     encode_tokens,

@@ -13,10 +13,11 @@ import sample_pairs
 import train_text_to_latent
 from data_module.images import load_pixels, read_pixels, to_pixels
 from data_module.pairs import PairsFolder
-from prior_model import TextToLatent
-from vision_module import VisionModel
+from prior_model.text_to_latent import TextToLatent
 from vision_module.autoencoder import decode_latents
-from vision_module.diffusion import DiffusionConfig, make_scheduler
+from vision_module.config import DiffusionConfig
+from vision_module.diffusion import make_scheduler
+from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 from vision_module.sampling import SOLVERS, denoise, left_timesteps, make_solver
 

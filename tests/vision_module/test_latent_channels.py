@@ -11,9 +11,10 @@ import train_diffusion_clipUViT
 import train_prior_model
 from data_module.images import read_pixels
 from data_module.pairs import PairsFolder
-from prior_model import ReportPrior
-from vision_module import VisionModel
-from vision_module.autoencoder_loss import AutoencoderLoss, AutoencoderLossConfig
+from prior_model.prior import ReportPrior
+from vision_module.autoencoder_loss import AutoencoderLoss
+from vision_module.config import AutoencoderLossConfig
+from vision_module.pipeline import VisionModel
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ import train_diffusion_clipSD
 from data_module.images import read_pixels
 from data_module.pairs import PairsFolder
 from sample_pairs import main as sample
-from training import TrainConfig
+from training.config import TrainConfig
 from training.optimizer import ParameterGroup, make_optimizers
-from vision_module.adapters import LoraConfig, add_adapters, merge_adapters
+from vision_module.adapters import add_adapters, merge_adapters
+from vision_module.config import LoraConfig
 from vision_module.diffusion import PromptedDenoiser
 from vision_module.pipeline import VisionModel, load_prompts
 

@@ -71,8 +71,11 @@ def test_bad_sources_are_named(chain, tmp_path):
     torch.save({"features.0.weight": torch.zeros(64, 3, 11, 11)}, tmp_path / "alex.pth")
     (tmp_path / "text.pth").write_text("not weights")
     for source, message in [
-        (f"squeeze:{tmp_path}/none.pth", "no such file; give torchvision's squeezenet1_1 weights"),
-        (f"squeeze:{tmp_path}/text.pth", "is not a torch weights file"),
+        (f"squeeze:{tmp_path}/none.pth", "no such file; expected torchvision's squeezenet1_1 weights"),
+        (
+            f"squeeze:{tmp_path}/text.pth",
+            "expected torchvision's squeezenet1_1 weights, found a file that cannot be read",
+        ),
         (
             f"squeeze:{tmp_path}/alex.pth",
             r"features\.0\.bias is missing, expected \(64,\); give torchvision's",

@@ -5,14 +5,8 @@ import torch
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, CLIPTextModel
 from transformers import CLIPVisionModelWithProjection as VisionEncoder
 
-from vision_module.clip import (
-    ClipConfig,
-    ContrastiveLoss,
-    build_clip,
-    clip_pixels,
-    make_processor,
-    train_tokenizer,
-)
+from vision_module.clip import ContrastiveLoss, build_clip, clip_pixels, make_processor, train_tokenizer
+from vision_module.config import ClipConfig
 from vision_module.prompting import Prompts, fuse, num_context_tokens
 
 TEXTS = [

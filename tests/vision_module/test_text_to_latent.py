@@ -8,10 +8,11 @@ import torch
 from diffusers import AutoencoderKL
 
 import train_text_to_latent
-from prior_model import TextLatentSource, TextToLatent, text_to_latent_losses
+from prior_model.text_to_latent import TextLatentSource, TextToLatent, text_to_latent_losses
 from runtime.runs import RunFolder
-from training import TrainConfig, fit
-from vision_module import decode_latents
+from training.config import TrainConfig
+from training.loop import fit
+from vision_module.autoencoder import decode_latents
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from skimage.metrics import peak_signal_noise_ratio
 import train_diffusion_clipUViT
 from data_module.pairs import PairsFolder
 from training.__main__ import summarise_folds
-from vision_module import VisionModel
-from vision_module.validation import FilmScoreConfig, FilmScorer, paired_scores
+from vision_module.denoiser_config import FilmScoreConfig
+from vision_module.pipeline import VisionModel
+from vision_module.validation import FilmScorer, paired_scores
 
 
 def test_paired_scores_against_scikit_image():

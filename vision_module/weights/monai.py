@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from vision_module.weights.files import Weights, load_exactly, shorten, take
+from runtime.weights import Weights, load_exactly, shorten, take
 
 # MONAI puts nothing between the last norm and the last convolution, diffusers a SiLU. For small x,
 # silu(x) = x/2 (1 + x/2 + ...): scaled down by 2^-20 before and up after, it is the identity to float32's

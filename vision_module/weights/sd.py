@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import (
     convert_ldm_clip_checkpoint,
     convert_ldm_unet_checkpoint,
@@ -17,10 +17,10 @@ from diffusers.loaders.single_file_utils import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from runtime.weights import Weights, load_exactly, load_pretrained, reading, shorten, take
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 from vision_module.uvit import UVIT_SIZES, UViT
-from vision_module.weights.files import Weights, load_exactly, shorten, take
 
 _LDM_UNET, _LDM_VAE, _LDM_TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
 # Old diffusers' names of the attention in an autoencoder (until 0.17).
@@ -29,8 +29,11 @@ _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": 
 
 def read_pipeline(folder: str) -> VisionModel:
     """A Stable Diffusion folder or hub name; it knows text alone."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    return _with_text(pipeline.vae, pipeline.unet, pipeline.text_encoder, pipeline.tokenizer, folder)
+    parts = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+    models = [load_pretrained(kind, folder, subfolder=name) for name, kind in parts.items()]
+    with reading(folder, "its tokenizer"):
+        tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
+    return _with_text(*models, tokenizer, folder)
 
 
 def convert_single_file(weights: Weights, path: Path, config: str) -> tuple[VisionModel, list[str]]:

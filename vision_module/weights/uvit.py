@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from runtime.weights import Weights, read_weights, shorten
 from vision_module.uvit import UViT
-from vision_module.weights.files import Weights, read_weights, shorten
 
 _LABELS = "label_emb.weight"
 _CONTEXT = ("context_embed.weight", "context_embed.bias")

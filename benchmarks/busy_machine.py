@@ -1,0 +1,171 @@
+"""Training of the demo's U-ViT on a quiet machine and beside one busy process, by way of waiting, in one run.
+
+    python benchmarks/busy_machine.py --rounds 12
+
+A process of each way trains for a second at a time, in turns, with and without the neighbor. Turns in which
+the rest of the machine took more than --foreign of it are left out, so that the machine need not be still.
+Writes items/s (medians) and their ratios.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from runtime.threads import openmp_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+OPENMP = ("OMP_", "GOMP_", "KMP_")
+BATCH = 16
+NEIGHBOR = "while True: pass"
+
+
+def ways(cores: int, spins: list[int]) -> dict[str, dict[str, str]]:
+    """Name -> OpenMP variables."""
+    threads = {"OMP_NUM_THREADS": str(cores)}
+    found = {
+        "ours": openmp_settings({}) | threads,
+        "torch's own": threads,
+        "passive": {"OMP_WAIT_POLICY": "passive", **threads},
+        "one thread": {"OMP_NUM_THREADS": "1"},
+    }
+    return found | {f"GOMP_SPINCOUNT={count}": {"GOMP_SPINCOUNT": str(count), **threads} for count in spins}
+
+
+def train(precision: str) -> None:
+    """The child: steps of the demo's U-ViT, for as many seconds as each line of the input says."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from vision_module.uvit import UViT
+
+    torch.manual_seed(0)
+    model = UViT(sample_size=16, embed_dim=192, depth=7, num_heads=3, context_dim=128)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    latents, context, steps = torch.randn(BATCH, 4, 16, 16), torch.randn(BATCH, 1, 128), torch.arange(BATCH)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, precision == "bf16"), sdpa_kernel(SDPBackend.MATH):
+            loss = model(latents, steps, context).sample.square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    for _ in range(3):
+        step()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        started_s, count = time.perf_counter(), 0
+        while time.perf_counter() - started_s < float(line):
+            step()
+            count += 1
+        print(count * BATCH / (time.perf_counter() - started_s), flush=True)
+
+
+def busy_seconds() -> float:
+    """Seconds that all cores together were not idle since the start of the machine."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = fields[3] + fields[4]
+    return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds(pid: int) -> float:
+    """Processor seconds of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
+    """Items/s of the turns that count: way -> {"quiet": [...], "busy": [...]}."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(OPENMP)}
+    chosen = ways(arguments.cores, arguments.spins)
+    command = [sys.executable, __file__, "--child", arguments.precision]
+    children = {}
+    for name, settings in chosen.items():
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        children[name] = subprocess.Popen(command, env=clean | settings, **pipes)
+        children[name].stdout.readline()
+    neighbor = subprocess.Popen([sys.executable, "-c", NEIGHBOR])
+    rates: dict[str, dict[str, list[float]]] = {name: {"quiet": [], "busy": []} for name in chosen}
+    cores = os.cpu_count() or 1
+    try:
+        for _ in range(arguments.rounds):
+            for name, child in children.items():
+                for state in ("quiet", "busy"):
+                    neighbor.send_signal(signal.SIGCONT if state == "busy" else signal.SIGSTOP)
+                    time.sleep(0.05)
+                    pids = (child.pid, neighbor.pid)
+                    started_s, busy, own = time.perf_counter(), busy_seconds(), sum(map(own_seconds, pids))
+                    child.stdin.write(f"{arguments.seconds}\n")
+                    child.stdin.flush()
+                    rate = float(child.stdout.readline())
+                    elapsed_s = time.perf_counter() - started_s
+                    foreign = (busy_seconds() - busy) - (sum(map(own_seconds, pids)) - own)
+                    if foreign <= arguments.foreign * cores * elapsed_s:
+                        rates[name][state].append(rate)
+    finally:
+        for process in (*children.values(), neighbor):
+            process.kill()
+    return rates
+
+
+def summarize(rates: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """Medians, and what the claims are about: busy over quiet, and quiet over the best way's quiet."""
+    middle = {
+        name: {state: statistics.median(found) if found else float("nan") for state, found in states.items()}
+        for name, states in rates.items()
+    }
+    best = max(value["quiet"] for value in middle.values())
+    return {
+        name: {
+            "quiet_items_per_s": round(value["quiet"], 1),
+            "busy_items_per_s": round(value["busy"], 1),
+            "busy_over_quiet": round(value["busy"] / value["quiet"], 3),
+            "quiet_over_best": round(value["quiet"] / best, 3),
+            "turns": [len(rates[name]["quiet"]), len(rates[name]["busy"])],
+        }
+        for name, value in middle.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=12, help="turns of each way in each state")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds of a turn")
+    parser.add_argument("--foreign", type=float, default=0.05, help="share of the machine others may take")
+    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="threads")
+    parser.add_argument("--spins", type=int, nargs="*", default=[], help="further spin counts to try")
+    parser.add_argument("--precision", choices=("bf16", "no"), default="bf16")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/busy_machine.json")
+    arguments = parser.parse_args()
+    if arguments.child:
+        train(arguments.child)
+        return
+    results = {
+        "processor": processor_name(),
+        "threads": arguments.cores,
+        "precision": arguments.precision,
+        "ways": summarize(measure(arguments)),
+    }
+    arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(results, indent=2))
+
+
+def processor_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The sampling plan: which row of a pairs folder gives which item's prompt."""
+
+import pytest
+
+import sample_pairs
+from data_module.config import PlanConfig
+from data_module.demo.source import write_demo
+from data_module.pairs import PairsFolder
+from data_module.sampling_plan import SamplingPlan
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("plan") / "data"
+    write_demo(root, num_studies=100, size=32, num_workers=1)
+    return root
+
+
+def test_in_table_order_item_i_is_row_i(data):
+    """The paper draws the first rows of its test folder, and is scored on them."""
+    test = PairsFolder.open(data).split("test").table
+    plan = SamplingPlan(PlanConfig(data=data, prompt_order="table", no_reference=True), seed=3)
+    assert [plan[item].prompt for item in range(len(test))] == test["prompt"].tolist()
+    assert plan[len(test)].prompt == plan[0].prompt
+    assert sample_pairs.PRESETS["paper"].plan.prompt_order == "table"
+
+
+def test_in_random_order_every_row_comes_once(data):
+    test = PairsFolder.open(data).split("test").table
+    plans = [SamplingPlan(PlanConfig(data=data, no_reference=True), seed) for seed in (0, 1)]
+    drawn = [[plan[item].prompt for item in range(len(test))] for plan in plans]
+    assert drawn[0] != drawn[1]
+    assert all(sorted(prompts) == sorted(test["prompt"]) for prompts in drawn)
