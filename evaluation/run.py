@@ -21,7 +21,7 @@ from evaluation.too_good import warn_of_floors
 from runtime.files import write_atomic
 
 LIBRARIES = ("torch", "transformers", "torchmetrics", "scikit-learn", "pycocoevalcap", "numpy")
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def run_sections(settings: ScoreSettings, sections: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,26 @@ def compare_training_sets(
     drawn = resample(estimators, draw_weights(patients, np.zeros(len(patients), int), num, seed))
     whole = np.ones((1, len(patients)), np.float32)
     values = {key: float(estimate(whole)[0]) for key, estimate in estimators.items()}
+    gains = _find_gains(runs, figures, values, drawn)
+    text = _render(runs, figures, values, gains, len(films), num)
+    record = {
+        "real": str(real),
+        "split": split,
+        "runs": list(classifiers),
+        "num_films": len(films),
+        "num_bootstrap": num,
+        "auroc": {name: {figure: values[name, figure] for figure in figures} for name in runs},
+        "gains": gains,
+    }
+    write_atomic(out / "utility.md", text)
+    write_atomic(out / "utility.json", json.dumps(record, indent=2) + "\n")
+    return text
+
+
+def _find_gains(
+    runs: dict[str, list[np.ndarray]], figures: list[str], values: dict, drawn: dict
+) -> list[dict[str, Any]]:
+    """Gain of every training set over the first, with interval and adjusted p."""
     first, *others = runs
     gains = [
         {
@@ -84,19 +105,7 @@ def compare_training_sets(
     ):
         for entry, p in zip(family, holm([entry["p"] for entry in family]), strict=True):
             entry["p_holm"] = p
-    text = _render(runs, figures, values, gains, len(films), num)
-    record = {
-        "real": str(real),
-        "split": split,
-        "runs": list(classifiers),
-        "num_films": len(films),
-        "num_bootstrap": num,
-        "auroc": {name: {figure: values[name, figure] for figure in figures} for name in runs},
-        "gains": gains,
-    }
-    write_atomic(out / "utility.md", text)
-    write_atomic(out / "utility.json", json.dumps(record, indent=2) + "\n")
-    return text
+    return gains
 
 
 def _score_runs(
