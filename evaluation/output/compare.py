@@ -83,9 +83,7 @@ def compare_systems(a: Path, b: Path, out: Path, num: int = 2000, seed: int = 0)
     for section in ROOMS:
         missing = [name for name, x in (("A", a), ("B", b)) if not _items_path(x, section).is_file()]
         if missing:
-            found.left_out[section] = (
-                f"{' and '.join(missing)} hold{'s' * (len(missing) == 1)} no items of it (not scored, or by another version)"
-            )
+            found.left_out[section] = _lack(missing)
         else:
             _compare_section(section, a, b, num, seed, found)
     if not found.differences:
@@ -192,7 +190,8 @@ def _why_not(metric: Metric, sides: Sequence[Estimator | None]) -> str:
 
 
 def _lack(systems: Sequence[str]) -> str:
-    return f"{' and '.join(systems)} hold{'s' * (len(systems) == 1)} no items of it (not scored, or by another version)"
+    verb = "holds" if len(systems) == 1 else "hold"
+    return f"{' and '.join(systems)} {verb} no items of it (not scored, or by another version)"
 
 
 def _row(entry: Difference) -> list[str]:
