@@ -4,45 +4,31 @@ JPEG films are decoded at 1/2, 1/4 or 1/8 of their scale where the target allows
 the finer coefficients of its cosine transform, which a film brought to 256 pixels would not show anyway.
 """
 
-import math
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-# The largest films are about 20 million pixels; a file that claims more than this is a decompression bomb.
-MAX_PIXELS = 80_000_000
+from data_module.deep_images import is_deep, read_deep
+from data_module.film_types import (
+    MAX_PIXELS,
+    PLAIN,
+    Decoding,
+    FilmError,
+    FilmWarning,
+    Shape,
+    check_file,
+    check_num_pixels,
+)
+from data_module.grey import equalize, orient, scale_depth
+from data_module.resizing import RESIZERS
+
 DICOM_SUFFIXES = (".dcm", ".dicom")
-WINDOWS = ("voi", "percentile", "minmax")
-COLOURS = ("convert", "refuse")
-Shape = tuple[int, int]  # height, width
+# Of Pillow's formats those that films come in; others run programs (EPS) or are not pictures.
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # of Pillow
-
-
-class FilmError(ValueError):
-    """A film that cannot be used: the message names the file and the reason."""
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How a file becomes grey pixels.
-
-    Attributes:
-        window: of DICOM values. "voi": the file's own window or LUT; "percentile": its 0.5th to 99.5th
-            percentile; "minmax": lowest to highest value, as MIMIC-CXR-JPG was made.
-        colour: "convert" colour to luminance, or "refuse" it.
-        equalize: equalise the histogram of the whole film, as MIMIC-CXR-JPG was made.
-    """
-
-    window: str = "voi"
-    colour: str = "convert"
-    equalize: bool = False
-
-
-PLAIN = Decoding()
+_ORIENTATION = 0x0112  # EXIF tag
 
 
 def read_resized(path: str | Path, size: int, resize: str, decoding: Decoding = PLAIN) -> np.ndarray:
@@ -57,11 +43,15 @@ def read_resized(path: str | Path, size: int, resize: str, decoding: Decoding = 
 
 
 def read_pixels(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
-    """One film as (H, W) uint8 grey, decoded whole.
+    """One film as (H, W) uint8 grey, upright, of square pixels, decoded whole.
 
-    Colour is averaged to luminance, transparent parts lie on black, EXIF orientation is ignored (films
-    are stored upright), and of an animation the first frame counts. Depths over 8 bits are scaled by the
-    film's own bit depth, see `scale_depth`. DICOM is read with its rescale, window and MONOCHROME1.
+    Colour is averaged to luminance, transparent parts lie on black, EXIF orientation is applied, and of an
+    animation or a TIFF of many pages the first counts. Depths over 8 bits are scaled by the film's own bit
+    depth, see `grey.full_scale`. DICOM is read with its rescale, window, MONOCHROME1 and pixel aspect; of
+    other formats gamma and resolution tags are ignored, as they are seldom meant.
+
+    A flaw of the file that leaves its film whole, such as a window that shows nothing of it, is a
+    FilmWarning.
 
     Raises:
         FilmError: a missing, truncated, oversized or non-image file, or colour that is refused.
@@ -71,8 +61,9 @@ def read_pixels(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
 
 def _decode(path: str | Path, decoding: Decoding, least: int | None) -> tuple[np.ndarray, Shape]:
     """Pixels, possibly at reduced scale but never below `least` a side, and the film's full (H, W)."""
+    check_file(path)
     if is_dicom(path):
-        from data_module.dicom import read_dicom
+        from data_module.dicom import read_dicom  # pydicom takes half a second to import
 
         pixels = read_dicom(path, decoding)
         shape = pixels.shape
@@ -83,28 +74,54 @@ def _decode(path: str | Path, decoding: Decoding, least: int | None) -> tuple[np
 
 def _decode_image(path: str | Path, decoding: Decoding, least: int | None) -> tuple[np.ndarray, Shape]:
     try:
-        with Image.open(path) as image:
+        # Of a file and not of its name: Pillow 13 maps a TIFF with an orientation by the wrong width.
+        with open(path, "rb") as file, Image.open(file, formats=_FORMATS) as image:
             check_num_pixels(path, *image.size)
-            if decoding.colour == "refuse" and image.mode not in _GREY_MODES:
-                raise FilmError(f"{path}: stores colour ({image.mode}), which --colour refuse leaves out")
-            shape = image.size[::-1]
-            if least:
-                image.draft("L", (least, least))
-            image.load()
-            return _to_grey(image, path), shape
-    except FileNotFoundError:
-        raise FilmError(f"{path}: no such file") from None
+            if not is_deep(image):
+                return _read_image(image, path, decoding, least)
+        pixels = read_deep(path, decoding.colour)
+        return pixels, pixels.shape
     except UnidentifiedImageError:
-        reason = "is empty (0 bytes)" if Path(path).stat().st_size == 0 else "not an image file"
-        raise FilmError(f"{path}: {reason}") from None
+        pixels = read_deep(path, decoding.colour)
+        if pixels is None:
+            empty = Path(path).stat().st_size == 0
+            reason = "is empty (0 bytes)" if empty else "not an image file, or of a kind that is not read"
+            raise FilmError(f"{path}: {reason}") from None
+        return pixels, pixels.shape
     except FilmError:
         raise
     except Image.DecompressionBombError:
         raise FilmError(f"{path}: a decompression bomb; at most {MAX_PIXELS:,} pixels are read") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        # The system's own errors repeat the path, which differs between machines.
-        reason = getattr(error, "strerror", None) or error
+    except Exception as error:
+        # Pillow's decoders raise nearly every type of exception on damaged files. The system's own errors
+        # repeat the path, which differs between machines.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise FilmError(f"{path}: cannot be decoded ({reason})") from None
+
+
+def _read_image(
+    image: Image.Image, path: str | Path, decoding: Decoding, least: int | None
+) -> tuple[np.ndarray, Shape]:
+    if decoding.colour == "refuse" and image.mode not in _GREY_MODES:
+        raise FilmError(f"{path}: stores colour ({image.mode}), which --colour refuse leaves out")
+    shape = image.size[::-1]
+    if least:
+        image.draft("L", (least, least))
+    image.load()
+    pixels = _to_grey(image, path)
+    orientation = _read_orientation(image)
+    if image.format == "TIFF":  # Pillow has turned it
+        return pixels, pixels.shape
+    return orient(pixels, orientation), shape[::-1] if orientation >= 5 else shape
+
+
+def _read_orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        warnings.warn("EXIF data that cannot be read: left out", FilmWarning, stacklevel=2)
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _to_grey(image: Image.Image, path: str | Path) -> np.ndarray:
@@ -119,96 +136,9 @@ def _to_grey(image: Image.Image, path: str | Path) -> np.ndarray:
 def is_dicom(path: str | Path) -> bool:
     """Whether a file is DICOM by its magic number or its suffix; False for one that cannot be opened."""
     try:
+        if not Path(path).is_file():  # to open a pipe would wait
+            return False
         with open(path, "rb") as file:
             return file.read(132)[128:] == b"DICM" or Path(path).suffix.lower() in DICOM_SUFFIXES
     except OSError:
         return False
-
-
-def check_num_pixels(path: str | Path, width: int, height: int) -> None:
-    """Raise FilmError for a size that no film has, before anything is decoded."""
-    if not 0 < width * height <= MAX_PIXELS:
-        raise FilmError(f"{path}: {width} x {height}; at most {MAX_PIXELS:,} pixels are read")
-
-
-def scale_depth(values: np.ndarray, path: str | Path) -> np.ndarray:
-    """Grey values of more than 8 bits -> uint8, by the film's own bit depth.
-
-    Full scale is 2^b - 1 for the smallest b of 8, 10, 12, 14, 16 that holds the brightest value. A 12-bit
-    film in a 16-bit file is thus not nearly black, 8-bit values pass unchanged, and neither one hot pixel
-    nor the exposure of the rest decides the scale, as they would with percentiles or minimum and maximum.
-    Float films (mode F) hold 0..1 or the same integers.
-    """
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all() or values.min() < 0:
-        raise FilmError(f"{path}: holds negative or non-finite grey values")
-    peak = values.max()
-    if peak <= 1.0 and (values % 1.0).any():
-        full_scale = 1.0
-    else:
-        full_scale = next((2**b - 1 for b in (8, 10, 12, 14, 16) if peak <= 2**b - 1), peak)
-    return np.round(values * (255.0 / full_scale)).astype(np.uint8)
-
-
-def equalize(pixels: np.ndarray) -> np.ndarray:
-    """Histogram equalisation of (H, W) uint8, as OpenCV's equalizeHist does, of which MIMIC-CXR-JPG was made.
-
-    The darkest grey becomes 0, and grey g becomes 255 (c(g) - c0) / (n - c0), with c the cumulated histogram,
-    c0 its value at the darkest grey and n the number of pixels.
-    """
-    cumulated = np.bincount(pixels.ravel(), minlength=256).cumsum()
-    darkest = cumulated[int(pixels.min())]
-    if darkest == pixels.size:  # one grey only
-        return pixels
-    table = (cumulated - darkest).clip(min=0) * np.float32(255.0 / (pixels.size - darkest))
-    return np.rint(table).astype(np.uint8)[pixels]
-
-
-def fit_crop(pixels: np.ndarray, size: int, shape: Shape | None = None) -> np.ndarray:
-    """(H, W) uint8 -> (size, size): the central square, resized with antialiasing.
-
-    Args:
-        shape: the film's (height, width) before it was decoded at a reduced scale; None: it was not.
-    """
-    height, width = shape or pixels.shape
-    side = min(height, width)
-    left, top = (width - side) // 2, (height - side) // 2  # whole pixels: a crop alone stays exact
-    return _resize(pixels, (size, size), (left, top, left + side, top + side), (height, width))
-
-
-def pad(pixels: np.ndarray, size: int, shape: Shape | None = None) -> np.ndarray:
-    """(H, W) uint8 -> (size, size): longer side to `size`, centred on black; nothing is cut off."""
-    height, width = shape or pixels.shape
-    scale = size / max(height, width)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = np.zeros((size, size), dtype=np.uint8)
-    left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
-    resized = _resize(pixels, inner, (0, 0, width, height), (height, width))
-    canvas[top : top + inner[1], left : left + inner[0]] = resized
-    return canvas
-
-
-def squash(pixels: np.ndarray, size: int, shape: Shape | None = None) -> np.ndarray:
-    """(H, W) uint8 -> (size, size): both sides to `size`; the proportions change. The paper's choice."""
-    height, width = shape or pixels.shape
-    return _resize(pixels, (size, size), (0, 0, width, height), (height, width))
-
-
-RESIZERS: dict[str, Callable[..., np.ndarray]] = {
-    "fit-crop": fit_crop,
-    "pad": pad,
-    "squash": squash,
-}
-
-
-def _resize(
-    pixels: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int], shape: Shape
-) -> np.ndarray:
-    """Lanczos from `box` (left, top, right, bottom; in pixels of the full film) to `size` (width, height)."""
-    if pixels.shape == shape and pixels.shape == size[::-1]:
-        return pixels
-    # A codec at scale 1/k keeps ceil(n / k) pixels, of which the last may cover less than k of the film's.
-    k = 2 ** round(math.log2(max(shape) / max(pixels.shape)))
-    box = tuple(min(edge / k, limit) for edge, limit in zip(box, pixels.shape[::-1] * 2, strict=True))
-    image = Image.fromarray(pixels)
-    return np.asarray(image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0))

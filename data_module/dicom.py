@@ -1,79 +1,88 @@
-"""One DICOM film -> 8-bit grey pixels."""
+"""One DICOM film -> 8-bit grey pixels: the file, its layout and its pixel data."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.filereader import read_dataset, read_preamble
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels import apply_color_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from data_module.decoding import PLAIN, Decoding, FilmError, check_num_pixels
+from data_module.codestreams import CodestreamError
+from data_module.dicom_pixels import OVERLAY_BITS, Layout, decode_pixels
+from data_module.dicom_values import read_number, read_pair, read_text, to_grey
+from data_module.film_types import PLAIN, Decoding, FilmError, FilmWarning, check_num_pixels
+from data_module.grey import luminance
 
+MAX_BYTES = 2**28  # of a file; 80 million pixels of 16 bits take 160 MB
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
+_MAX_ASPECT = 8.0
+_PALETTES = [
+    f"{colour}PaletteColorLookupTable{part}"
+    for colour in ("Red", "Green", "Blue")
+    for part in ("Descriptor", "Data")
+]
 # Only these elements are read: no patient's name or note can reach an error message or a warning.
-_TAGS = (
-    "BitsAllocated",
-    "BitsStored",
-    "Columns",
-    "HighBit",
-    "LossyImageCompression",
-    "ModalityLUTSequence",
-    "NumberOfFrames",
-    "PhotometricInterpretation",
-    "PixelData",
-    "PixelPaddingValue",
-    "PixelRepresentation",
-    "PlanarConfiguration",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
-    "Rows",
-    "SamplesPerPixel",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-)
-_PERCENTILES = (0.5, 99.5)
+_TAGS = [
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PixelData"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", *_SPACINGS, *_PALETTES, *OVERLAY_BITS),
+    *("ModalityLUTSequence", "RescaleIntercept", "RescaleSlope", "RescaleType"),
+    *("VOILUTFunction", "VOILUTSequence", "WindowCenter", "WindowWidth"),
+]
+_GREY, _COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+warnings.filterwarnings("ignore", module="pydicom")  # it quotes what elements hold
 
 
 def read_dicom(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
-    """A DICOM film as (H, W) uint8 grey, air dark.
+    """A DICOM film as (H, W) uint8 grey of square pixels, air dark.
 
     The modality rescale is applied, then the window that `decoding` names: "voi" is the first VOI LUT or
-    window (DICOM PS3.3, C.11.1 and C.11.2). Lowest..highest value is stretched to 0..255 and MONOCHROME1
-    inverted, as MIMIC-CXR-JPG was made (Johnson et al., 2019). Pixels of PixelPaddingValue become black.
+    window (DICOM PS3.3, C.11.1 and C.11.2) that shows the film. Lowest..highest value is stretched to 0..255
+    and MONOCHROME1 inverted, as MIMIC-CXR-JPG was made (Johnson et al., 2019). Pixels of PixelPaddingValue
+    become black. An optional element that makes no sense is left out with a FilmWarning.
 
     Raises:
-        FilmError: not a DICOM image, several frames, refused colour, or data that cannot be decoded.
+        FilmError: not a DICOM image, several frames, refused colour, or data that cannot be decoded. No value
+            of an element is in the message, but for sizes.
     """
     try:
-        _refuse_deflated(path)
-        dataset = pydicom.dcmread(path, force=True, specific_tags=list(_TAGS))
-        if "PixelData" not in dataset:
-            raise FilmError(f"{path}: DICOM without an image")
-        num_frames = int(dataset.get("NumberOfFrames") or 1)
-        if num_frames > 1:
-            raise FilmError(f"{path}: DICOM of {num_frames} frames; a film has one")
-        check_num_pixels(path, int(dataset.Columns), int(dataset.Rows))
-        if dataset.get("SamplesPerPixel", 1) != 1:
-            return _read_colour(dataset, path, decoding)
-        stored = dataset.pixel_array
-        if not str(dataset.PhotometricInterpretation).startswith("MONOCHROME"):
-            raise FilmError(f"{path}: DICOM of {dataset.PhotometricInterpretation}; a film is grey")
-        if stored.ndim != 2:  # pydicom takes what is too long for more frames
-            raise FilmError(f"{path}: DICOM with more pixels than its {dataset.Columns} x {dataset.Rows}")
-        return _to_grey(dataset, stored, decoding.window)
+        return _read(path, decoding)
     except FilmError:
         raise
+    except CodestreamError as error:
+        raise FilmError(f"{path}: DICOM cannot be decoded ({error})") from None
     except FileNotFoundError:
         raise FilmError(f"{path}: no such file") from None
     except Exception as error:
-        # pydicom and its decoders raise nearly every type of exception on damaged files.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        # pydicom and its decoders raise nearly every type of exception on damaged files, and quote values.
+        reason = f"its header or its pixel data are damaged: {type(error).__name__}"
         raise FilmError(f"{path}: DICOM cannot be decoded ({reason})") from None
+
+
+def _read(path: str | Path, decoding: Decoding) -> np.ndarray:
+    num_bytes = Path(path).stat().st_size
+    if not 0 < num_bytes <= MAX_BYTES:
+        size = f"has more than {MAX_BYTES:,} bytes, which no film has" if num_bytes else "is empty (0 bytes)"
+        raise FilmError(f"{path}: DICOM file {size}")
+    _refuse_deflated(path)
+    dataset = pydicom.dcmread(path, force=True, specific_tags=_TAGS)
+    if "PixelData" not in dataset:
+        raise FilmError(f"{path}: DICOM without an image")
+    layout = _read_layout(dataset, path)
+    if decoding.colour == "refuse" and len(layout.shape) == 3:
+        raise FilmError(f"{path}: DICOM in colour, which --colour refuse leaves out")
+    stored = decode_pixels(dataset, layout, path)
+    if len(layout.shape) == 3:
+        grey = luminance(stored, 2.0**layout.stored - 1.0)
+    elif layout.kind == "PALETTE COLOR":
+        grey = _apply_palette(dataset, stored, path, decoding)
+    else:
+        grey = to_grey(dataset, stored, decoding.window, layout.kind == "MONOCHROME1")
+    return _square_pixels(dataset, grey, path)
 
 
 def _refuse_deflated(path: str | Path) -> None:
@@ -87,32 +96,66 @@ def _refuse_deflated(path: str | Path) -> None:
         raise FilmError(f"{path}: deflated DICOM, which may be a decompression bomb; write it uncompressed")
 
 
-def _read_colour(dataset: pydicom.Dataset, path: str | Path, decoding: Decoding) -> np.ndarray:
-    if decoding.colour == "refuse":
+def _read_layout(dataset: pydicom.Dataset, path: str | Path) -> Layout:
+    """The layout, with what is missing or impossible put right where it can be."""
+
+    def whole(keyword: str, default: int | None = None) -> int:
+        number = read_number(dataset, keyword)
+        if number is None and default is None:
+            raise FilmError(f"{path}: DICOM cannot be decoded ({keyword} is missing or no number)")
+        return default if number is None else int(number)
+
+    num_frames = whole("NumberOfFrames", 1)
+    if num_frames > 1:
+        raise FilmError(f"{path}: DICOM of {num_frames} frames; a film has one")
+    rows, columns = whole("Rows"), whole("Columns")
+    check_num_pixels(path, columns, rows)
+    num_samples, kind = whole("SamplesPerPixel", 1), read_text(dataset, "PhotometricInterpretation")
+    if not (kind in (*_GREY, "PALETTE COLOR") if num_samples == 1 else kind in _COLOUR and num_samples == 3):
+        raise FilmError(
+            f"{path}: DICOM whose PhotometricInterpretation is missing or unknown, or does not go with its "
+            "SamplesPerPixel; films are MONOCHROME1 or MONOCHROME2, PALETTE COLOR or RGB"
+        )
+    allocated = whole("BitsAllocated")
+    if allocated not in (1, 8, 16, 32):
+        raise FilmError(f"{path}: DICOM cannot be decoded (BitsAllocated is none of 1, 8, 16, 32)")
+    stored = whole("BitsStored", allocated)
+    stored = stored if 0 < stored <= allocated else allocated
+    high = whole("HighBit", stored - 1)
+    high = high if stored - 1 <= high < allocated else stored - 1
+    shape = (rows, columns, 3) if num_samples == 3 else (rows, columns)
+    return Layout(shape, kind, allocated, stored, high, whole("PixelRepresentation", 0) == 1)
+
+
+def _apply_palette(
+    dataset: pydicom.Dataset, stored: np.ndarray, path: str | Path, decoding: Decoding
+) -> np.ndarray:
+    """Places in a palette (H, W) -> uint8 grey; one palette entry for each value that pixels hold."""
+    if stored.dtype.itemsize > 2:
+        raise FilmError(f"{path}: DICOM with a palette of more than 16 bits, which is not read")
+    first = int(stored.min())
+    places = np.arange(first, int(stored.max()) + 1, dtype=np.int32).astype(stored.dtype)
+    colours = apply_color_lut(places[None], dataset)[0]
+    if decoding.colour == "refuse" and np.ptp(colours.astype(np.int64), axis=-1).any():
         raise FilmError(f"{path}: DICOM in colour, which --colour refuse leaves out")
-    stored = dataset.pixel_array  # pydicom turns YBR into RGB
-    if stored.ndim != 3 or stored.dtype != np.uint8:
-        raise FilmError(f"{path}: DICOM in colour of shape {stored.shape}, {stored.dtype}; 8-bit RGB is read")
-    return np.asarray(Image.fromarray(stored).convert("L"))
+    full = float(np.iinfo(colours.dtype).max)
+    return luminance(colours, full)[stored.astype(np.int32) - first]
 
 
-def _to_grey(dataset: pydicom.Dataset, stored: np.ndarray, window: str) -> np.ndarray:
-    values = apply_modality_lut(stored, dataset)
-    if window == "voi":
-        values = apply_voi_lut(values, dataset)
-    values = values.astype(np.float64)
-    padding = dataset.get("PixelPaddingValue")
-    film = np.ones(stored.shape, dtype=bool) if padding is None else stored != padding
-    if not film.any():
-        return np.zeros(stored.shape, dtype=np.uint8)
-    low, high = (
-        np.percentile(values[film], _PERCENTILES)
-        if window == "percentile"
-        else (values[film].min(), values[film].max())
-    )
-    grey = (values.clip(low, high) - low) * (255.0 / max(high - low, 1e-9))
-    # MIMIC-CXR-JPG truncates, where rounding would be closer.
-    grey = (grey if window == "minmax" else np.round(grey)).astype(np.uint8)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        grey = 255 - grey
-    return np.where(film, grey, 0).astype(np.uint8)
+def _square_pixels(dataset: pydicom.Dataset, grey: np.ndarray, path: str | Path) -> np.ndarray:
+    """Stretch the shorter side of pixels that are not square: (vertical, horizontal) size by any element."""
+    for keyword in _SPACINGS:
+        pair = read_pair(dataset, keyword)
+        if pair is None:
+            continue
+        aspect = pair[0] / pair[1]
+        if not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
+            warnings.warn(f"a {keyword} beyond 1 to {_MAX_ASPECT:.0f}: left out", FilmWarning, stacklevel=2)
+            continue
+        rows, columns = grey.shape
+        height, width = round(rows * max(aspect, 1.0)), round(columns * max(1.0 / aspect, 1.0))
+        if abs(aspect - 1.0) < 0.01 or (height, width) == (rows, columns):
+            return grey
+        check_num_pixels(path, width, height)
+        return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS))
+    return grey

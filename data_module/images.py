@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from data_module.decoding import RESIZERS, FilmError, check_num_pixels, fit_crop, pad, read_pixels, squash
+from data_module.decoding import read_pixels
+from data_module.film_types import FilmError, check_num_pixels
+from data_module.resizing import RESIZERS, fit_crop, pad, squash
 
 # The decoding half lives apart from torch, for the worker processes; readers of films find both here.
 __all__ = [

@@ -67,7 +67,7 @@ def list_rows(config: ReportTableConfig) -> pd.DataFrame:
         if config.images and not config.images.is_dir():
             raise ValueError(f"--images {config.images}: no such folder")
         root = config.images or config.image.parent
-        found = [config.image] if config.image else sorted(p for p in root.rglob("*") if p.is_file())
+        found = [config.image] if config.image else sorted(p for p in root.rglob("*") if not p.is_dir())
         paths = [path for path in found if config.image or not path.name.startswith(".")]
         names = [path.relative_to(root).as_posix() for path in paths]
         table = pd.DataFrame({"study_id": [path.stem for path in paths], "file_name": names, "path": paths})

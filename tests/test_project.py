@@ -58,6 +58,15 @@ def test_conda_users_get_the_same_packages():
     assert pip == ["-r requirements.lock"]
 
 
+def test_nobody_is_told_to_install_a_name_that_is_not_ours():
+    """The project is on no registry: a stranger could publish its name there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
+    for path in tracked():
+        if path.suffix in (".py", ".md", ".sh", ".yml", ".html"):
+            told = re.search(rf"install[^\n]*\b{project}\b(\[|[\"' ]*$)", path.read_text(), re.MULTILINE)
+            assert not told, f"{path.relative_to(ROOT)}: {told[0]}"
+
+
 def test_ci_is_the_users_commands():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
     for target in ("setup", "demo", "test", "lint"):

@@ -2,23 +2,26 @@
 
 The films lie on a fixed grid of blocks. A finished block leaves one small file in `.parts/`, after its films
 are on the disk, which says what of it failed and why. Which process or machine made a block shows nowhere,
-so the folder is the same for any number of workers, shards and restarts.
+so the folder is the same for any number of workers, shards and restarts. A block that an earlier run finished
+counts if its file can be read and its films are still there, whole.
 """
 
 import hashlib
 import json
 import shutil
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from data_module.sources.config import OutputConfig
-from data_module.sources.film_block import Job, convert_block
-from data_module.sources.films import FilmFormat, estimate_bytes
+from data_module.sources.film_block import BlockOutcome, Job, convert_block, read_outcome
+from data_module.sources.films import FilmFormat, estimate_bytes, is_whole
 from data_module.sources.output import PARTS, remove_rests
 from runtime.files import write_atomic
 from runtime.shards import parse_shard
@@ -41,6 +44,7 @@ class FilmConversion:
     film: FilmFormat
     jobs: Callable[[range], Sequence[Job]]
     num_films: int
+    _checked: dict[int, BlockOutcome] = field(default_factory=dict, init=False, repr=False)
 
     def run(self, num_workers: int, shard: tuple[int, int] = (0, 1)) -> None:
         """Convert the blocks of this shard that are not finished yet.
@@ -49,7 +53,7 @@ class FilmConversion:
             ValueError: too little disk space, or a worker process died.
         """
         mine = range(shard[0], self._num_blocks, shard[1])
-        missing = [block for block in mine if not self._part(block).is_file()]
+        missing = [block for block in mine if self._outcome(block) is None]
         total = sum(len(self._films(block)) for block in mine)
         to_do = sum(len(self._films(block)) for block in missing)
         self._check_disk(to_do)
@@ -58,9 +62,11 @@ class FilmConversion:
             work = partial(convert_block, self.out, self.film)
             tasks = ((self._films(block), self.jobs(self._films(block))) for block in missing)
             with closing(run_in_workers(work, tasks, min(num_workers, len(missing)))) as results:
-                for number, failed in results:
-                    write_atomic(self._part(missing[number]), json.dumps(failed, sort_keys=True) + "\n")
-                    bar.update(len(self._films(missing[number])))
+                for number, outcome in results:
+                    block = missing[number]
+                    write_atomic(self._part(block), json.dumps(outcome._asdict(), sort_keys=True) + "\n")
+                    self._checked[block] = outcome
+                    bar.update(len(self._films(block)))
 
     def _check_disk(self, num_films: int) -> None:
         needed = estimate_bytes(num_films, self.film) / 1e9
@@ -96,15 +102,30 @@ class FilmConversion:
 
     def num_missing(self) -> int:
         """Films in blocks that no shard has finished."""
-        blocks = (block for block in range(self._num_blocks) if not self._part(block).is_file())
+        blocks = (block for block in range(self._num_blocks) if self._outcome(block) is None)
         return sum(len(self._films(block)) for block in blocks)
 
     def failures(self) -> dict[int, str]:
-        """Number of a film -> why it could not be converted, of all blocks."""
-        failed: dict[int, str] = {}
-        for block in range(self._num_blocks):
-            failed |= {int(place): why for place, why in json.loads(self._part(block).read_text()).items()}
-        return failed
+        """Number of a film -> why it could not be converted, of all blocks, which are finished."""
+        outcomes = (self._outcome(block) for block in range(self._num_blocks))
+        return {film: why for outcome in outcomes for film, why in outcome.failed.items()}
+
+    def count_notes(self) -> Counter[str]:
+        """What was left out of films that were read -> number of films."""
+        return sum((Counter(self._outcome(block).notes) for block in range(self._num_blocks)), Counter())
+
+    def _outcome(self, block: int) -> BlockOutcome | None:
+        """What became of a block; None where it is not finished, or something of it was lost since."""
+        if block not in self._checked:
+            outcome = read_outcome(self._part(block), self._films(block))
+            if outcome is None:
+                return None
+            jobs = zip(self._films(block), self.jobs(self._films(block)), strict=True)
+            targets = (self.out / job.target for number, job in jobs if number not in outcome.failed)
+            if not all(is_whole(target, self.film) for target in targets):
+                return None
+            self._checked[block] = outcome
+        return self._checked[block]
 
     @property
     def _num_blocks(self) -> int:
@@ -137,4 +158,6 @@ def convert_films(
         )
         return None
     remove_rests(config.out, alone=shard == (0, 1))
+    for note, count in sorted(conversion.count_notes().items()):
+        print(f"{config.out}: {count:,} film(s) with {note}", file=sys.stderr)
     return conversion.failures()

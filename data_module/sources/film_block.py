@@ -1,11 +1,14 @@
 """What a worker does: it converts a block of films. Nothing heavy is imported here: workers start fast."""
 
+import json
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_module.decoding import FilmError
-from data_module.sources.films import FilmFormat, convert_film, resolve_inside
+from data_module.film_types import FilmError, FilmWarning
+from data_module.sources.films import FilmFormat, convert_film, is_whole, resolve_inside
 
 
 class Job(NamedTuple):
@@ -16,23 +19,44 @@ class Job(NamedTuple):
     target: str
 
 
-def convert_block(out: Path, film: FilmFormat, films: range, jobs: Sequence[Job]) -> dict[int, str]:
-    """Convert films; number -> reason of those that failed. A film that is there already is kept: targets
-    are written whole or not at all."""
-    failed = {}
+class BlockOutcome(NamedTuple):
+    """What became of a block's films.
+
+    Attributes:
+        failed: number of a film -> why it could not be converted.
+        notes: what was left out of films that were converted -> number of films.
+    """
+
+    failed: dict[int, str]
+    notes: dict[str, int]
+
+
+def convert_block(out: Path, film: FilmFormat, films: range, jobs: Sequence[Job]) -> BlockOutcome:
+    """Convert films. One that is there already, whole, is kept."""
+    failed, notes = {}, Counter[str]()
     for number, job in zip(films, jobs, strict=True):
         target = out / job.target
-        if target.is_file():
+        if is_whole(target, film):
             continue
+        source = None
         try:
-            convert_film(resolve_inside(Path(job.root), job.source), target, film)
+            source = resolve_inside(Path(job.root), job.source)
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always", FilmWarning)
+                convert_film(source, target, film)
+            notes.update({str(note.message) for note in said if issubclass(note.category, FilmWarning)})
         except FilmError as error:
-            failed[number] = _shorten(str(error), job)
-    return failed
+            # Without the path, which differs between machines; skipped.csv names the film.
+            failed[number] = str(error).removeprefix(f"{source}: ")
+    return BlockOutcome(failed, dict(notes))
 
 
-def _shorten(reason: str, job: Job) -> str:
-    """The reason without the film's path, which differs between machines; skipped.csv names the film."""
-    for path in (str(Path(job.root, job.source).resolve()), job.source):
-        reason = reason.removeprefix(f"{path}: ")
-    return reason
+def read_outcome(path: Path, films: range) -> BlockOutcome | None:
+    """The outcome of a block as a finished one left it; None where it is missing or damaged."""
+    try:
+        stored = json.loads(path.read_text())
+        failed = {int(number): str(why) for number, why in stored["failed"].items()}
+        notes = {str(note): int(count) for note, count in stored["notes"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return BlockOutcome(failed, notes) if all(number in films for number in failed) else None

@@ -1,6 +1,7 @@
 """One film of any source -> an 8-bit grey PNG or JPEG file of one size; names and sizes of such files."""
 
 import io
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,16 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from data_module.decoding import COLOURS, RESIZERS, WINDOWS, Decoding, FilmError, read_resized
+from data_module.decoding import read_resized
+from data_module.film_types import COLOURS, WINDOWS, Decoding, FilmError
+from data_module.grey import is_blank
+from data_module.resizing import RESIZERS
 from runtime.files import write_atomic
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
 JPEG_QUALITY = 95
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG_LEVEL = 4  # films come out within 1% of level 6's size in 40% of its time
 _MAX_PART = 200  # characters of a folder's or file's name; file systems take 255, and a rest of it is added
 # load_dataset("imagefolder") takes files whose names hold one of these words for a split of their own.
@@ -56,7 +62,10 @@ def resolve_inside(root: Path, name: str) -> Path:
         FilmError: it leads outside. The message leaves the name out, which may be a cell that is none.
     """
     try:
-        path = (root / name).resolve()
+        path = root / name
+        if "\\" in name and not path.exists():  # as Windows writes paths
+            path = root / name.replace("\\", "/")
+        path = path.resolve()
     except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL byte
         raise FilmError("is not a file name, or a loop of links") from None
     if not path.is_relative_to(root.resolve()):
@@ -84,11 +93,28 @@ def _hash_name(name: str) -> str:
 
 
 def convert_film(source: str | Path, target: Path, film: FilmFormat) -> None:
-    """Write one film. Raises FilmError where it cannot be read or is blank."""
+    """Write one film. Raises FilmError where it cannot be read or is blank, see `is_blank`."""
     pixels = read_resized(source, film.size, film.resize, Decoding(film.window, film.colour, film.equalize))
-    if (pixels == pixels.flat[0]).all():
-        raise FilmError(f"{source}: blank, every pixel is {pixels.flat[0]}")
+    if is_blank(pixels):
+        grey = int(np.median(pixels))
+        share = "every pixel is" if (pixels == grey).all() else "nearly every pixel is about"
+        raise FilmError(f"{source}: blank, {share} {grey}")
     write_atomic(target, encode_film(pixels, film.image_format))
+
+
+def is_whole(path: Path, film: FilmFormat) -> bool:
+    """Whether a written film is there from its first to its last byte; only its two ends are read."""
+    start, end = (_PNG_START, _PNG_END) if film.image_format == "png" else (_JPEG_START, _JPEG_END)
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            if file.read(len(start)) != start:
+                return False
+            file.seek(-len(end), os.SEEK_END)
+            return file.read() == end
+    except OSError:
+        return False
 
 
 def encode_film(pixels: np.ndarray, image_format: str) -> bytes:

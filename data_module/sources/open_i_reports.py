@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pandas as pd
 from tqdm import tqdm
 
+from data_module.film_types import FilmError, check_file
 from data_module.sections import Sections, join_sections
 from data_module.sources.films import resolve_inside
 from runtime.files import write_atomic
@@ -91,8 +92,15 @@ def _iterate_files(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def _read_file(folder: Path, path: Path) -> bytes:
-    with resolve_inside(folder, str(path.relative_to(folder))).open("rb") as file:
-        return _read_at_most(file)
+    inside = resolve_inside(folder, str(path.relative_to(folder)))
+    try:
+        check_file(inside)
+        with inside.open("rb") as file:
+            return _read_at_most(file)
+    except FilmError as error:  # its name stands beside the reason
+        raise ValueError(str(error).removeprefix(f"{inside}: ").removesuffix(", not a film")) from None
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
 
 
 def _read_at_most(file: IO[bytes]) -> bytes:

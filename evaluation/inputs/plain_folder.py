@@ -49,7 +49,10 @@ def open_folder(path: Path, flag: str, split: str, captions: Path | None = None)
 
 
 def _is_film(path: Path) -> bool:
-    return path.is_file() and (path.suffix.lower() in SUFFIXES or (not path.suffix and is_dicom(path)))
+    """By its name, so that what cannot be read (a dangling link, a pipe) is listed and not passed over."""
+    if path.suffix.lower() in SUFFIXES:
+        return not path.is_dir()
+    return not path.suffix and is_dicom(path)
 
 
 def _attach(films: pd.DataFrame, captions: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -86,17 +86,26 @@ def read_captions(path: Path, key: str = "") -> pd.DataFrame:
 
 
 def spell_alike(names: pd.Series, others: pd.Series) -> tuple[pd.Series, pd.Series] | None:
-    """Both columns of names as they agree: by path, else by file name, else without its suffix.
+    """Both columns of names as they agree: by path (with / or \\), else by file name, or without its suffix.
 
     None where no name agrees. A spelling in which a name of one column means two of the other does not count.
     """
-    for spell in (str, lambda name: Path(name).name, lambda name: Path(name).stem):
+    for spell in (
+        str,
+        lambda name: _as_path(name).as_posix(),
+        lambda name: _as_path(name).name,
+        lambda name: _as_path(name).stem,
+    ):
         spelled = names.map(spell), others.map(spell)
         common = spelled[0].isin(spelled[1])
         merged = spelled[1].duplicated().any() or spelled[0][common].duplicated().any()
         if common.any() and (spell is str or not merged):
             return spelled
     return None
+
+
+def _as_path(name: str) -> Path:
+    return Path(name.replace("\\", "/"))
 
 
 @dataclass(frozen=True)

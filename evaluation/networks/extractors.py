@@ -72,7 +72,7 @@ def _open_inception(source: str, device: torch.device) -> FilmClassifier:
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError:
-        raise ValueError(f"--features {source}: pip install torch-fidelity (extra `inception`)") from None
+        raise ValueError(f"--features {source}: pip install torch-fidelity") from None
     path = Path(source.removeprefix(INCEPTION)).expanduser()
     if not path.is_file():
         raise ValueError(
@@ -146,7 +146,7 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     try:
         import open_clip
     except ImportError:
-        raise ValueError(f"--features {source}: pip install open_clip_torch (extra `open-clip`)") from None
+        raise ValueError(f"--features {source}: pip install open_clip_torch") from None
     folder = Path(source.removeprefix(OPEN_CLIP)).expanduser()
     config = folder / "open_clip_config.json"
     if not config.is_file():

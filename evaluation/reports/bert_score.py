@@ -33,7 +33,7 @@ class BertScore:
         try:
             from bert_score.utils import bert_cos_score_idf
         except ImportError as error:
-            raise ValueError(f"--bert-score {folder}: pip install 'paircxr[bert-score]' ({error})") from error
+            raise ValueError(f"--bert-score {folder}: pip install bert-score ({error})") from error
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = load_pretrained(AutoModel, folder, "pooler", local_files_only=True, use_safetensors=True)

@@ -20,7 +20,7 @@ def score_radgraph(references: Sequence[str], hypotheses: Sequence[str], model: 
     try:
         from radgraph import F1RadGraph
     except ImportError as error:
-        raise ValueError(f"--radgraph {model}: pip install 'paircxr[radgraph]' ({error})") from error
+        raise ValueError(f"--radgraph {model}: pip install radgraph ({error})") from error
     try:
         scorer = F1RadGraph(reward_level="partial", model_type=model)
     except (OSError, ValueError, KeyError, AssertionError) as error:

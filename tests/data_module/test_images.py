@@ -6,11 +6,12 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from helpers.film_files import png_chunk, write_dicom
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 
-from data_module.decoding import WINDOWS, Decoding, equalize, read_resized, squash
+from data_module.decoding import read_resized
+from data_module.film_types import WINDOWS, Decoding
+from data_module.grey import equalize
 from data_module.images import (
     RESIZERS,
     FilmError,
@@ -18,6 +19,7 @@ from data_module.images import (
     load_images,
     pad,
     read_pixels,
+    squash,
     to_images,
     to_pixels,
 )
@@ -67,24 +69,13 @@ def test_colour_alpha_and_palette(tmp_path):
     assert (read_pixels(tmp_path / "p.png") == RAMP).all()
 
 
-def test_exif_orientation_is_ignored(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    wide = np.zeros((8, 16), dtype=np.uint8)
-    save(tmp_path / "a.png", wide, exif=exif)
-    assert read_pixels(tmp_path / "a.png").shape == (8, 16)
-
-
 def png_that_claims(width, height):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
-        + chunk(b"IEND", b"")
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + png_chunk(b"IEND", b"")
     )
 
 
@@ -118,23 +109,6 @@ def test_missing_file_and_folder(tmp_path):
         read_pixels(tmp_path / "a.dcm")
     with pytest.raises(FilmError):
         read_pixels(tmp_path)
-
-
-def write_dicom(path, stored, photometric="MONOCHROME2", bits=12, **tags):
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = pydicom.uid.ComputedRadiographyImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.Rows, dataset.Columns = stored.shape[-2:]
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, photometric
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, bits, bits - 1
-    dataset.PixelRepresentation = 0
-    dataset.PixelData = stored.astype("<u2").tobytes()
-    for name, value in tags.items():
-        setattr(dataset, name, value)
-    dataset.save_as(path)
-    return path
 
 
 def test_dicom_stretches_to_eight_bits(tmp_path):

@@ -108,7 +108,7 @@ def _load(source: str):
         import open_clip
     except ImportError:
         raise ValueError(
-            f"{source} is an OpenCLIP model: install open_clip_torch (pip install 'paircxr[open-clip]')"
+            f"{source} is an OpenCLIP model, which open_clip reads: pip install open_clip_torch"
         ) from None
     return open_clip, open_clip.create_model(_schema(source)).eval()
 
