@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_module.decoding import FilmError, fit_crop, read_pixels
+from data_module.decoding import read_pixels
+from data_module.film_types import FilmError
+from data_module.resizing import fit_crop
 from evaluation.images.coverage import squared_distances
 
 if TYPE_CHECKING:
