@@ -42,6 +42,8 @@ class Config:
     """NAME whose F1 the others are compared with; empty: none."""
     out: Path = Path("runs/demo/report_table.md")
     """Markdown file to write; the same as .json beside it."""
+    r2gen: bool = False
+    """Also BLEU-4 and ROUGE-L of the findings sections as R2Gen counts them, for papers on IU X-ray."""
     num_bootstraps: int = 1000
     """Draws of the bootstrap."""
     seed: int = 0
@@ -63,6 +65,7 @@ def compare(config: Config) -> None:
     from data_module.labeler import label_reports
     from data_module.pairs import PairsFolder
     from evaluation.inputs.rows import match_reports
+    from evaluation.reports.r2gen import find_words, score_r2gen
     from evaluation.reports.variety import share_normal
 
     tables = dict(entry.partition("=")[::2] for entry in config.reports)
@@ -72,6 +75,7 @@ def compare(config: Config) -> None:
         raise ValueError(f"--against {config.against}: no such name in --reports ({', '.join(tables)})")
     real = PairsFolder.open(config.real)
     rows = real.split(config.split).table
+    known_words = find_words(real.split("train").table["report"].tolist()) if config.r2gen else None
     truth, counts, scores = None, {}, {}
     for name, path in tables.items():
         pairs = match_reports(Path(path), real, config.split)
@@ -84,6 +88,8 @@ def compare(config: Config) -> None:
         guess = label_reports(pairs.hypotheses)
         counts[name] = count_by_patient(truth, guess, rows["patient_id"].to_numpy())
         scores[name] = score_table(pairs.references, pairs.hypotheses, truth, guess)
+        if known_words is not None:
+            scores[name]["r2gen"] = score_r2gen(pairs.references, pairs.hypotheses, known_words)
     rng = np.random.default_rng(config.seed)
     num_patients = rows["patient_id"].nunique()
     draws = rng.multinomial(num_patients, np.full(num_patients, 1 / num_patients), config.num_bootstraps)
@@ -97,7 +103,6 @@ def compare(config: Config) -> None:
     text = render(scores, config) + NOTE.format(
         num_bootstraps=config.num_bootstraps, normal=share_normal(truth)
     )
-    config.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(config.out, text)
     write_atomic(config.out.with_suffix(".json"), json.dumps(scores, indent=2) + "\n")
     print(text)
@@ -143,6 +148,7 @@ def render(scores: dict[str, dict[str, Any]], config: Config) -> str:
     """The markdown table."""
     names = ["", "micro-F1-14", *([f"F1 against {config.against}"] if config.against else ()), "macro-F1-14"]
     names += ["BLEU-4", "ROUGE-L", "CIDEr", "distinct", "normal", "side", "severity"]
+    names += ["R2Gen's BLEU-4", "R2Gen's ROUGE-L"] if config.r2gen else []
     rows = []
 
     def share(pair: list[int]) -> str:
@@ -157,6 +163,7 @@ def render(scores: dict[str, dict[str, Any]], config: Config) -> str:
         cells += [f"{row[key]:.3f}" for key in ("macro_f1_14", "bleu_4", "rouge_l", "cider")]
         cells += [f"{row['distinct_per_1000']:.0f}", f"{row['share_normal']:.2f}"]
         cells += [share(row["side_right"]), share(row["severity_right"])]
+        cells += [f"{row['r2gen'][key]:.3f}" for key in ("bleu_4", "rouge_l")] if config.r2gen else []
         rows.append(cells)
     return markdown_table(names, rows) + "\n"
 

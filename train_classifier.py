@@ -28,6 +28,9 @@ class Config:
     """What an uncertain (-1) label becomes in the loss."""
     blank: Literal["negative", "ignore"] = "negative"
     """What a finding that is not mentioned becomes in the loss."""
+    init_from: str = ""
+    """timm:NAME:FILE, a timm network to start from, such as one trained on ImageNet; empty: a ResNet of the
+    sizes below from scratch."""
     overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
     dry_run: bool = setting(False, identity=False)
@@ -86,6 +89,7 @@ def train(config: Config) -> None:
     from training.loop import fit
     from vision_module.classifier import (
         FilmSource,
+        adapt_timm,
         build_classifier,
         masked_bce,
         predict_store,
@@ -116,7 +120,7 @@ def train(config: Config) -> None:
             print(f"validation AUROC, mean of {len(scores['per_finding'])}: {scores['mean']:.4f}")
 
     fit(
-        build_classifier(config.size),
+        adapt_timm(config.init_from) if config.init_from else build_classifier(config.size),
         masked_bce,
         FilmSource(train_films, train_rows.labels, *policy, augmentation=config.augmentation),
         FilmSource(films, validation.labels, *policy),

@@ -54,8 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps({"folder": str(config.folder), "out": str(out)}, indent=2))
         return
     from data_module.description import describe_folder
-    from data_module.pairs import PairsFolder
+    from data_module.pairs import PairsFolder, refuse_contract_name
 
+    refuse_contract_name(out, "--out")
     pairs = PairsFolder.open(config.folder)
     description = describe_folder(pairs)
     print(as_text(description))

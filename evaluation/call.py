@@ -11,7 +11,7 @@ import numpy as np
 from evaluation.context import Context
 from evaluation.images.inputs import FeatureSets, FilmInputs
 from evaluation.inputs.at_hand import as_folder, is_texts, text_folder
-from evaluation.inputs.rows import DEFAULT_REPORTS, ReportPairs
+from evaluation.inputs.rows import DEFAULT_REPORTS, ReportPairs, find_decoder_tokens
 from evaluation.metric import Metric, find_metrics, metrics_of, score_metrics
 from evaluation.run import collect_results, score_sections
 from evaluation.settings import ScoreSettings
@@ -83,7 +83,8 @@ def _open(real: Any, synthetic: Any, settings: ScoreSettings, scratch: Path) -> 
             "num_rows_of_split": len(real),
             "num_empty_reports": sum(not text.strip() for text in synthetic),
         }
-        generated = ReportPairs(list(real), list(synthetic), names, names, counts)
+        remarks = find_decoder_tokens(synthetic, "evaluate")
+        generated = ReportPairs(list(real), list(synthetic), names, names, counts, remarks)
         return Context(dataclasses.replace(settings, synthetic=None), folder, None, generated)
     folders = [
         None if data is None or isinstance(data, str | Path) else as_folder(data, name, split, scratch / name)

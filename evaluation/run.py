@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.context import Context
+from evaluation.inputs.results import read_results
 from evaluation.metric import Metric, metrics_of
 from evaluation.output.page import write_page
 from evaluation.output.table import render_markdown, write_results_as
@@ -92,10 +93,7 @@ def _read_results(path: Path, sections: Sequence[str], context: Context) -> dict
     kept: dict[str, Any] = {"inputs": {}}
     if not path.is_file():
         return kept
-    try:
-        saved = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): delete it, or name another --out") from error
+    saved = read_results(path, "delete it, or name another --out")
     used = "extractors" in context.__dict__  # a command that uses no network says nothing about it
     for section in (name for name in sections if name in saved):
         before = saved.get("inputs", {}).get(section, {})

@@ -32,6 +32,7 @@ class Chain:
             "num-pairs": 4,
             "batch-size": 4,
             "num-inference-steps": 2,
+            "mixed-precision": "no",
             **{name.replace("_", "-"): value for name, value in flags.items()},
         }
         return [part for name, value in values.items() for part in (f"--{name}", str(value)) if value != ""]

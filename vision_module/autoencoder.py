@@ -16,12 +16,18 @@ def build_autoencoder(config: AutoencoderConfig, image_size: int) -> Autoencoder
     """A new one-channel `AutoencoderKL`, or the one that `init_from` names, for films of `image_size`.
 
     Raises:
-        ValueError: a size that the levels cannot halve, or nothing to fine-tune there.
+        ValueError: a size that the levels cannot halve, nothing to fine-tune there, or `decoder_only` without
+            anything to fine-tune.
     """
+    if config.decoder_only and not config.init_from:
+        raise ValueError("--decoder-only trains on the latents of a given encoder: pass --init-from")
     if config.init_from:
         source = model_source(config.init_from, "autoencoder", "--init-from")
         autoencoder = load_pretrained(AutoencoderKL, source)
         _check_size(image_size, len(autoencoder.config.block_out_channels))
+        if config.decoder_only:
+            autoencoder.encoder.requires_grad_(False)
+            autoencoder.quant_conv.requires_grad_(False)
         # What encodes by the model's own size would else use the size of its first training.
         autoencoder.register_to_config(sample_size=image_size)
         return autoencoder

@@ -9,11 +9,19 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
+from transformers import (
+    PreTrainedModel,
+    ResNetConfig,
+    ResNetForImageClassification,
+    TimmWrapperConfig,
+    TimmWrapperForImageClassification,
+    ViTImageProcessor,
+)
 
 from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS, THRESHOLDS_FILE, as_binary
 from data_module.images import to_images
+from runtime.timm_weights import open_timm
 from vision_module.config import Augmentation, ResNetSize
 
 
@@ -81,24 +89,59 @@ def masked_bce(
     return {"loss": (losses * known).sum() / known.sum().clamp_min(1)}
 
 
+# One output a finding, under its name.
+_HEAD = {
+    "num_channels": 1,
+    "id2label": dict(enumerate(FINDINGS)),
+    "label2id": {name: place for place, name in enumerate(FINDINGS)},
+    "problem_type": "multi_label_classification",
+}
+
+
 def build_classifier(size: ResNetSize) -> ResNetForImageClassification:
     """A stock transformers ResNet on grey films, with one output a finding, named in config.id2label."""
     config = ResNetConfig(
-        num_channels=1,
         embedding_size=size.embedding_size,
         hidden_sizes=list(size.hidden_sizes),
         depths=list(size.depths),
         layer_type=size.layer_type,
         num_labels=len(FINDINGS),
-        id2label=dict(enumerate(FINDINGS)),
-        label2id={name: place for place, name in enumerate(FINDINGS)},
-        problem_type="multi_label_classification",
+        **_HEAD,
     )
     return ResNetForImageClassification(config).to(memory_format=torch.channels_last)
 
 
+def adapt_timm(source: str) -> TimmWrapperForImageClassification:
+    """The network of `timm:NAME:FILE` on grey films, with a new head of one output a finding.
+
+    Grey films in [-1, 1] in the place of three normalised channels: the first convolution takes the sums of
+    its weights over the channels, times what the normalisation differs by.
+
+    Raises:
+        ValueError: see `open_timm`; a network without a head to replace, or with means other than 0.5, whose
+            borders would differ.
+    """
+    trained = open_timm(source, "--init-from")
+    found = trained.pretrained_cfg
+    first, head = found.get("first_conv"), found.get("classifier")
+    if not (isinstance(first, str) and isinstance(head, str)):
+        raise ValueError(f"--init-from {source}: its first layer or its head cannot be replaced")
+    if set(found["mean"]) != {0.5}:
+        raise ValueError(f"--init-from {source}: it was trained on films of mean {found['mean']}, not 0.5")
+    config = TimmWrapperConfig(
+        architecture=source.split(":")[1], model_args={"in_chans": 1}, num_labels=len(FINDINGS), **_HEAD
+    )
+    model = TimmWrapperForImageClassification(config)
+    weights = {name: value for name, value in trained.state_dict().items() if not name.startswith(head)}
+    scale = torch.tensor([0.5 / value for value in found["std"]]).view(1, 3, 1, 1)
+    weights[f"{first}.weight"] = (weights[f"{first}.weight"] * scale).sum(dim=1, keepdim=True)
+    new = {name: value for name, value in model.timm_model.state_dict().items() if name.startswith(head)}
+    model.timm_model.load_state_dict({**weights, **new})
+    return model.to(memory_format=torch.channels_last)
+
+
 def save_classifier(
-    model: ResNetForImageClassification, folder: Path, image_size: int, thresholds: Mapping[str, float]
+    model: PreTrainedModel, folder: Path, image_size: int, thresholds: Mapping[str, float]
 ) -> None:
     """Write a model folder that AutoModelForImageClassification and FilmClassifier.open read.
 
@@ -114,7 +157,7 @@ def save_classifier(
 
 
 @torch.no_grad()
-def predict_store(model: ResNetForImageClassification, films: FilmStore, batch_size: int = 256) -> np.ndarray:
+def predict_store(model: PreTrainedModel, films: FilmStore, batch_size: int = 256) -> np.ndarray:
     """(N, 14) float32 probabilities of all films, order of FINDINGS. The model must be in eval mode."""
     device = model.device
     parts = [

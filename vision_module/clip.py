@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from runtime.weights import load_pretrained, reading
+from runtime.files import reading
+from runtime.weights import load_pretrained
 from vision_module.config import NUM_TOKENS, ClipConfig
 
 BOS, EOS, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"

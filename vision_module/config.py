@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runtime.config import setting
+
 Fusion = Literal["concat", "mean", "text"]
 TextTokens = Literal["all", "pooled"]
 Criterion = Literal["least-squares", "hinge"]
@@ -17,6 +19,9 @@ class AutoencoderConfig:
     init_from: str = ""
     """Run of train_autoencoder.py, or folder or hub name of an AutoencoderKL, to fine-tune; empty trains
     from scratch. Its shape and its scaling factor are kept, so a denoiser trained on it still fits."""
+    decoder_only: bool = False
+    """Train the decoder alone, so that latents, and denoisers trained on them, stay as they are: for sharper
+    films by a stronger adversary afterwards. Needs --init-from."""
     latent_channels: int = 4
     """Channels of the latents."""
     block_out_channels: tuple[int, ...] = (16, 32, 64)
@@ -49,8 +54,8 @@ class AutoencoderLossConfig:
     perceptual_weight: float = 0.0
     """Weight of the distance in the features of --perceptual."""
     perceptual: str = ""
-    """Run of train_classifier.py, a convolutional transformers classifier, or squeeze:FILE, alex:FILE or
-    vgg:FILE, LPIPS on torchvision's ImageNet weights."""
+    """Run of train_classifier.py, a convolutional transformers classifier, timm:NAME:FILE (a timm network,
+    weights from a file), or squeeze:FILE, alex:FILE or vgg:FILE, LPIPS on torchvision's ImageNet weights."""
     adversarial_weight: float = 0.0
     """Weight of a patch discriminator's judgement."""
     adversarial_from: int = 0
@@ -131,8 +136,12 @@ class Augmentation:
 class DiffusionConfig:
     """Noise schedule, loss weight and prompting of a denoiser."""
 
-    prediction_type: Literal["epsilon", "v_prediction"] = "v_prediction"
-    """What the denoiser predicts: the noise (SD 1.4) or the velocity (Salimans and Ho, 2022)."""
+    prediction_type: Literal["epsilon", "v_prediction", "flow"] = "v_prediction"
+    """What the denoiser predicts: the noise (SD 1.4), the velocity (Salimans and Ho, 2022), or the velocity
+    of straight paths from film to noise, which have no betas (flow matching; SiT, Ma et al., 2024)."""
+    time_sampling: Literal["uniform", "logit-normal"] = "uniform"
+    """Noise levels in training with flow: all alike, or the middle ones more often (SD3, Esser et al., 2024,
+    eq. 19 at mean 0 and deviation 1)."""
     beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear"
     """How beta grows: its root linearly (Stable Diffusion), or itself (DDPM)."""
     beta_start: float = 0.00085
@@ -151,6 +160,23 @@ class DiffusionConfig:
     """Share of items trained without text and reference, so that guidance has a trained null."""
     drop_reference: float = 0.1
     """Share of the other items trained without reference, so that text alone works too."""
+
+
+@dataclass(frozen=True)
+class AlignmentConfig:
+    """Alignment of the denoiser with a frozen encoder (REPA)."""
+
+    repa: str = ""
+    """Encoder of the films: run of train_classifier.py, a convolutional transformers classifier, or
+    timm:NAME:FILE. Empty trains without alignment."""
+    repa_weight: float = 0.5
+    """Weight of the alignment's loss."""
+    repa_level: int = -1
+    """Level of the encoder whose maps are aligned with; -1 is its last, which knows most of what is shown."""
+    repa_scale: int = 2
+    """Films are enlarged so many times for the encoder, whose maps would else be coarser than the tokens."""
+    repa_side: int = 8
+    """Places of the maps on each side; tokens are averaged to them where there are more."""
 
 
 @dataclass(frozen=True)
@@ -214,22 +240,26 @@ class DrawingConfig:
     """How films are drawn from the noise."""
 
     solver: str = "dpm-solver++"
-    """dpm-solver++, ddim, pndm, unipc or euler."""
+    """dpm-solver++, ddim, pndm, unipc or euler; with a flow model dpm-solver++, unipc, euler or heun."""
     num_inference_steps: int = 15
     """Steps of the solver."""
     guidance_scale: float = 3.0
     """Classifier-free guidance; 1 is the conditional model alone."""
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """LOW HIGH: guidance acts at noise levels between these; 0 is the finished film, 1 pure noise."""
-    init_film: Path | None = None
+    init_film: Path | None = setting(None, identity=False)
     """Image to image: start every film from this one, noised to the level of --strength."""
-    init_from: str = ""
+    init_from: str = setting("", identity=False)
     """Run of train_text_to_latent.py: start from the latents that it reads off each prompt."""
     strength: float = 0.8
     """Share of the steps taken from --init-film or --init-from; less keeps more of the start, and 0 decodes
     the start as it is: the film of the text-to-latent baseline."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the denoiser, the autoencoder and the prior."""
+    mixed_precision: Literal["auto", "no", "bf16"] = "auto"
+    """Precision of the denoiser, the autoencoder and the prior; auto: bf16 where the device has instructions
+    for it, as NVIDIA's GPUs and most servers' processors do."""
+    compile: bool = False
+    """Compile the denoiser and the decoder (torch.compile; on a CPU it needs a C++ compiler): a minute or so
+    at the start, for many films."""
     truncate_prompts: bool = False
     """Use the beginning of a prompt that is longer than the text encoder reads."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from data_module.config import FoldConfig
 from runtime.config import setting
 from training.config import TrainConfig
-from vision_module.config import NUM_TOKENS, DiffusionConfig
+from vision_module.config import NUM_TOKENS, AlignmentConfig, DiffusionConfig
 
 # Runs whose model folder holds a text encoder and its tokenizer.
 ENCODER_RUNS = ("clip", "clipSD", "clipUViT")
@@ -61,6 +61,7 @@ class DenoiserConfig:
     folds: FoldConfig = field(default_factory=FoldConfig)
     scores: FilmScoreConfig = field(default_factory=FilmScoreConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     dry_run_latents: tuple[int, int, int] = setting((4, 16, 16), identity=False)
     """Latents (C, H, W) that --dry-run assumes; a run takes them from its autoencoder."""

@@ -10,6 +10,7 @@ from data_module.cache import LatentCache
 from data_module.item_texts import ItemTexts
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
+from vision_module.alignment import AlignmentTargets
 from vision_module.encoding import PromptCache, encode_prompts
 from vision_module.prompting import Prompts
 
@@ -54,13 +55,16 @@ class LatentPairs:
         texts: Texts,
         references: np.ndarray | None,
         index: ReferenceIndex | None,
+        targets: AlignmentTargets | None = None,
     ) -> None:
         """
         Args:
             rows: the split's rows of the table.
             references: (N, D) embeddings of every row of the table; None where no reference is read.
             index: over just these rows.
+            targets: maps of every row of the table that an `AlignedDenoiser` is drawn to.
         """
+        self.targets = targets
         self.rows, self.latents, self.texts = rows, latents, texts
         self.references, self.index = references, index
 
@@ -74,6 +78,8 @@ class LatentPairs:
             for name in ("latents_mean", "latents_std")
         }
         batch |= self.texts.draw(rows, generator)
+        if self.targets is not None:
+            batch["features"] = self.targets.read(rows)
         if self.references is not None:
             drawn = self.rows[self.index.draw(indices, generator)]
             batch["reference"] = torch.as_tensor(np.asarray(self.references[drawn]))
@@ -89,6 +95,7 @@ def make_sources(
     cache_root: Path,
     num_sentences: int = 0,
     tokenised: bool = False,
+    targets: AlignmentTargets | None = None,
 ) -> tuple[LatentPairs, LatentPairs]:
     """Train and validation data of a pairs folder; what can be encoded once is.
 
@@ -96,6 +103,7 @@ def make_sources(
         source: identity of the prompt encoders, see `encode_prompts`.
         columns: text columns of the table.
         num_sentences: 0 draws a whole column; else up to this many sentences, which no cache can hold.
+        targets: maps for an `AlignedDenoiser`.
         tokenised: give token ids even of whole columns, for a text encoder that is trained.
 
     Raises:
@@ -125,5 +133,5 @@ def make_sources(
         index = None
         if encoded.references is not None:
             index = ReferenceIndex(pairs.labels[rows], pairs.table["patient_id"].to_numpy()[rows])
-        sources.append(LatentPairs(rows, latents, texts, encoded.references, index))
+        sources.append(LatentPairs(rows, latents, texts, encoded.references, index, targets))
     return sources[0], sources[1]

@@ -14,6 +14,7 @@ from runtime.runs import RunFolder, model_source
 from runtime.weights import load_pretrained
 from training.loop import fit
 from vision_module.adapters import add_adapters
+from vision_module.alignment import AlignedDenoiser, encode_targets
 from vision_module.config import LoraConfig
 from vision_module.denoiser_config import ENCODER_RUNS, DenoiserConfig
 from vision_module.denoiser_data import make_sources
@@ -68,11 +69,14 @@ def train_denoiser(
     run = RunFolder.create(config.out, kind, config, config.overwrite)
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)
+    targets = None
+    if config.alignment.repa:
+        targets = encode_targets(pairs, config.alignment, cache, config.image_size)
     pairs = fold_pairs(pairs, config.folds)  # after the encoding, whose latents serve every fold
     source = f"{clip_dir}+{reference_dir}"
     trained_text = lora.lora and lora.lora_text_encoder
     sources = make_sources(
-        pairs, latents, prompts, source, config.texts, cache, config.num_sentences, trained_text
+        pairs, latents, prompts, source, config.texts, cache, config.num_sentences, trained_text, targets
     )
 
     torch.manual_seed(config.train.seed)
@@ -87,7 +91,12 @@ def train_denoiser(
     if config.num_sentences or trained_text:
         model, null_text = PromptedDenoiser(denoiser, prompts), prompts.tokenize([""])
 
+    if targets is not None:
+        width = denoiser.config.get("embed_dim") or denoiser.config.block_out_channels[-1]
+        model = AlignedDenoiser(model, denoiser, width, targets.maps.shape[1])
+
     def make_vision(model: nn.Module) -> VisionModel:
+        model = model.model if isinstance(model, AlignedDenoiser) else model
         trained = model.denoiser if isinstance(model, PromptedDenoiser) else model
         return VisionModel(load_pretrained(AutoencoderKL, autoencoder_dir), trained, prompts, scheduler)
 
@@ -98,7 +107,7 @@ def train_denoiser(
         else:
             vision.save_pretrained(folder)
 
-    objective = make_objective(diffusion, null_text)
+    objective = make_objective(diffusion, null_text, config.alignment.repa_weight)
     score = None
     if config.scores.score_films:
         score = FilmScorer(make_vision, pairs.split("validation"), config.scores, judge)

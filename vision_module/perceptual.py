@@ -1,7 +1,8 @@
 """The perceptual distance of films: how far apart they lie in the features of a frozen network.
 
 Nothing is downloaded. The features are those of a classifier run of ours, of any convolutional transformers
-classifier, or of LPIPS' own ImageNet networks from a local torchvision weights file.
+classifier, of any timm network with weights from a local file, or of LPIPS' own ImageNet networks from a
+local torchvision weights file.
 """
 
 from importlib import resources
@@ -13,9 +14,13 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from runtime.contents import model_hash
+from runtime.files import file_hash, reading
 from runtime.runs import model_source
-from runtime.weights import load_pretrained, read_weights, reading
+from runtime.timm_weights import PREFIX, open_timm
+from runtime.weights import load_pretrained, read_weights
 
+NUM_TIMM_LEVELS = 4  # down to 1/16 of the side; what is coarser says little of lines and edges
 # LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.
 LPIPS_NETWORKS = {
     "squeeze": ("squeezenet1_1", (1, 4, 7, 9, 10, 11, 12)),
@@ -108,28 +113,66 @@ class LpipsFeatures(nn.Module):
         return maps
 
 
+class TimmFeatures(nn.Module):
+    """The levels of a timm network (or the first of them), whose `pretrained_cfg` says the normalisation."""
+
+    def __init__(self, network: nn.Module, num_levels: int | None = None) -> None:
+        super().__init__()
+        self.network, self.levels = network, num_levels and list(range(num_levels))
+        for name in ("mean", "std"):
+            values = torch.tensor(network.pretrained_cfg[name]).view(1, -1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Images (B, 1, S, S) in [-1, 1] -> feature maps."""
+        pixel_values = ((images + 1.0) / 2.0 - self.mean) / self.std
+        return self.network.forward_intermediates(
+            pixel_values, indices=self.levels, stop_early=True, intermediates_only=True
+        )
+
+
 def load_perceptual(source: str) -> PerceptualLoss:
     """The perceptual distance that `--perceptual` names.
 
     Args:
         source: a run of train_classifier.py, a folder or hub name of a convolutional transformers
-            classifier, or squeeze:FILE, alex:FILE, vgg:FILE with torchvision's ImageNet weights.
+            classifier, timm:NAME:FILE (any timm network, weights from a file), or squeeze:FILE, alex:FILE,
+            vgg:FILE with torchvision's ImageNet weights.
 
     Raises:
         ValueError: no such file or model, weights of another network, or features that are not maps.
     """
+    if source.startswith(PREFIX):
+        return PerceptualLoss(TimmFeatures(open_timm(source, "--perceptual"), NUM_TIMM_LEVELS))
     name, _, file = source.partition(":")
     if name in LPIPS_NETWORKS and file:
         return PerceptualLoss(_load_lpips(name, Path(file)), _lpips_weights(name))
+    return PerceptualLoss(open_features(source, "--perceptual")[0])
+
+
+def open_features(source: str, flag: str) -> tuple[nn.Module, str]:
+    """A frozen network from images (B, 1, S, S) to its levels' feature maps, and its identity by content.
+
+    Args:
+        source: a run of train_classifier.py, a folder or hub name of a convolutional transformers
+            classifier, or timm:NAME:FILE.
+
+    Raises:
+        ValueError: no such file or model, weights of another network, or features that are not maps.
+    """
+    if source.startswith(PREFIX):
+        features = TimmFeatures(open_timm(source, flag))
+        return features, file_hash(Path(source.split(":", 2)[2]).expanduser())[:16]
+    folder = model_source(source, "classifier", flag)
     try:
-        features = ClassifierFeatures(model_source(source, "classifier", "--perceptual"))
+        features = ClassifierFeatures(folder)
     except OSError as error:
-        raise ValueError(f"--perceptual {source}: not an image classifier ({error})") from error
+        raise ValueError(f"{flag} {source}: not an image classifier ({error})") from error
     with torch.no_grad():
         maps = features.eval()(torch.zeros(1, 1, 64, 64))
     if any(part.ndim != 4 for part in maps):
-        raise ValueError(f"--perceptual {source}: its features are no maps; a convolutional one is needed")
-    return PerceptualLoss(features)
+        raise ValueError(f"{flag} {source}: its features are no maps; a convolutional one is needed")
+    return features, model_hash(folder) if Path(folder).is_dir() else str(folder)
 
 
 def _load_lpips(name: str, file: Path) -> LpipsFeatures:

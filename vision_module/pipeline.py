@@ -14,15 +14,17 @@ from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
     DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from runtime.files import read_json
-from runtime.weights import load_pretrained, reading
+from runtime.files import read_json, reading
+from runtime.weights import load_pretrained
 from vision_module.adapters import load_adapters, merge_adapters, save_adapters
 from vision_module.config import Fusion, TextTokens
+from vision_module.diffusion import Schedule
 from vision_module.encoders import load_image_encoder, load_text_encoder
 from vision_module.prompting import Prompts
 from vision_module.uvit import UViT
@@ -42,7 +44,7 @@ class UViTPipeline(DiffusionPipeline):
         text_encoder: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         unet: UViT,
-        scheduler: DDPMScheduler,
+        scheduler: Schedule,
         feature_extractor: CLIPImageProcessor | None = None,
         image_encoder: PreTrainedModel | None = None,
     ) -> None:
@@ -75,7 +77,20 @@ class VisionModel:
     autoencoder: AutoencoderKL
     denoiser: UViT | UNet2DConditionModel
     prompts: Prompts
-    scheduler: DDPMScheduler
+    scheduler: Schedule
+
+    def prefer_channels_last(self) -> None:
+        """Lay out convolutions as tensor cores want them; values change by rounding only."""
+        for model in (self.autoencoder, self.denoiser):
+            model.to(memory_format=torch.channels_last)
+
+    def compile(self) -> None:
+        """Compile what runs once a step, the denoiser, and what makes the film, the decoder, in place.
+
+        Batches have one shape, and with a guidance interval two: each is compiled when it first comes.
+        """
+        for model in (self.denoiser, self.autoencoder.decoder):
+            model.compile(dynamic=False)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the pipeline folder (safetensors) and prompting.json, adapters merged into the weights."""
@@ -189,10 +204,15 @@ def _load_prompts(folder: Path, clip: str, reference_encoder: str, prompting: di
         return load_prompts(clip, reference_encoder, **prompting)
 
 
-def load_scheduler(folder: Path) -> DDPMScheduler:
-    """The noise schedule of a pipeline folder. Raises ValueError where it cannot be read."""
+def load_scheduler(folder: Path) -> Schedule:
+    """The schedule of a pipeline folder, with betas or of straight paths. ValueError where it cannot be
+    read."""
     with reading(folder / "scheduler", "the noise schedule"):
-        return DDPMScheduler.from_pretrained(folder / "scheduler")
+        name = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
+        flow = name == FlowMatchEulerDiscreteScheduler.__name__
+        return (FlowMatchEulerDiscreteScheduler if flow else DDPMScheduler).from_pretrained(
+            folder / "scheduler"
+        )
 
 
 def load_prompts(

@@ -8,6 +8,8 @@ from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
     PNDMScheduler,
     UniPCMultistepScheduler,
 )
@@ -32,16 +34,37 @@ SOLVERS = {
     "euler": (EulerDiscreteScheduler, {}),
 }
 
+# Of flow matching's straight paths, whose steps are even in time. Heun calls the denoiser twice a step.
+_FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+FLOW_SOLVERS = {
+    "dpm-solver++": (
+        DPMSolverMultistepScheduler,
+        {"algorithm_type": "dpmsolver++", "solver_order": 2, **_FLOW},
+    ),
+    "unipc": (UniPCMultistepScheduler, _FLOW),
+    "euler": (FlowMatchEulerDiscreteScheduler, {}),
+    "heun": (FlowMatchHeunDiscreteScheduler, {}),
+}
 
-def make_solver(name: str, schedule: DDPMScheduler, num_inference_steps: int):
+
+def make_solver(
+    name: str, schedule: DDPMScheduler | FlowMatchEulerDiscreteScheduler, num_inference_steps: int
+):
     """A sampler over the training schedule, set to the number of steps.
 
     Raises:
         ValueError: an unknown name, or one that does not know the schedule.
     """
-    if name not in SOLVERS:
-        raise ValueError(f"--solver {name!r}: choose one of {', '.join(SOLVERS)}")
-    solver_class, options = SOLVERS[name]
+    flow = isinstance(schedule, FlowMatchEulerDiscreteScheduler)
+    solvers = FLOW_SOLVERS if flow else SOLVERS
+    if name not in solvers:
+        what = " of a model trained with --prediction-type flow" if flow else ""
+        raise ValueError(f"--solver {name!r}: choose one of {', '.join(solvers)}{what}")
+    solver_class, options = solvers[name]
+    if flow:
+        solver = solver_class(num_train_timesteps=schedule.config.num_train_timesteps, **options)
+        solver.set_timesteps(num_inference_steps)
+        return solver
     if name == "pndm" and schedule.config.rescale_betas_zero_snr:
         raise ValueError("--solver pndm cannot start from a zero terminal SNR: choose another")
     # Trailing steps start at the last noise level, where the noise is pure (Lin et al., 2024, sec. 3.3).
@@ -73,9 +96,13 @@ def left_timesteps(solver, strength: float) -> tuple[torch.Tensor, int]:
     # PNDM takes its second step twice (it warms up on it). Others may have steps that round to one timestep.
     warms_up = isinstance(solver, PNDMScheduler)
     levels = torch.unique_consecutive(solver.timesteps) if warms_up else solver.timesteps
+    if twice := isinstance(solver, FlowMatchHeunDiscreteScheduler):  # each but the first stands there twice
+        levels = solver.timesteps[::2]
     count = int(round(len(levels) * strength, 6))
     if not count:
         raise ValueError(f"--strength {strength} of {len(levels)} steps leaves no step: raise either")
+    if twice:
+        return solver.timesteps[1 - 2 * count :], len(solver.timesteps) - (2 * count - 1)
     timesteps = levels[-count:]
     if warms_up:
         timesteps = torch.cat([timesteps[:2], timesteps[1:]])
@@ -93,6 +120,9 @@ def start_from(
     timesteps, skipped = left_timesteps(solver, strength)
     if hasattr(solver, "set_begin_index"):
         solver.set_begin_index(skipped)
+    if isinstance(solver, FlowMatchEulerDiscreteScheduler | FlowMatchHeunDiscreteScheduler):
+        level = timesteps[0].item() / solver.config.num_train_timesteps  # straight paths: no table is needed
+        return (1.0 - level) * latents + level * noise, timesteps
     return solver.add_noise(latents, noise, timesteps[:1].expand(len(latents))), timesteps
 
 
@@ -119,7 +149,7 @@ def denoise(
         start: latents (B, C, H, W) to start from, noised to the level of `strength`; None starts from noise.
     """
     if start is None:
-        latents, timesteps = noise * solver.init_noise_sigma, solver.timesteps
+        latents, timesteps = noise * getattr(solver, "init_noise_sigma", 1.0), solver.timesteps
         if hasattr(solver, "set_begin_index"):  # else looked up by the timestep, which may stand twice
             solver.set_begin_index(0)
     else:
@@ -130,7 +160,8 @@ def denoise(
     for timestep in timesteps.to(noise.device):
         low, high = guidance_interval
         guided = guidance_scale != 1.0 and low <= timestep.item() / num_timesteps <= high
-        inputs = solver.scale_model_input(latents, timestep)
+        scale = getattr(solver, "scale_model_input", None)  # which the flow solvers have no need of
+        inputs = scale(latents, timestep) if scale else latents
         if guided:
             output = denoiser(torch.cat([inputs, inputs]), timestep, encoder_hidden_states=both)
             null, conditional = output.sample.float().chunk(2)

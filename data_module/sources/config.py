@@ -96,7 +96,7 @@ class TableConfig(OutputConfig):
     """A table of films and, where it has them, reports and labels."""
 
     table: Path
-    """CSV file (.tsv: tab-separated), one row a film."""
+    """CSV file, one row a film; what separates its cells (comma, semicolon, tab) is found by looking."""
     images: Path
     """Folder that the image column's paths start from."""
     image_column: str = "image"
@@ -106,7 +106,8 @@ class TableConfig(OutputConfig):
     report_column: str = ""
     """Free text; rows where it is empty get a report built from their labels. "" if the table has none."""
     labels_column: str = ""
-    """One column of labels, several joined by --label-separator; "" if the 14 findings are columns."""
+    """One column of labels, several joined by --label-separator; "" if each label is a column of 1, 0 and -1,
+    named like one of the 14 findings or of their synonyms."""
     label_separator: str = "|"
     """Between the labels of one film."""
     label_map: Path | None = None
@@ -114,9 +115,9 @@ class TableConfig(OutputConfig):
     view_column: str = ""
     """PA, AP and the like. "" if the table has none."""
     sex_column: str = ""
-    """F or M."""
+    """F or M, or the word for it in any of many languages; what is unclear stays empty and is counted."""
     age_column: str = ""
-    """Years: 63, 63.0 or 063Y."""
+    """Years: 63, 063Y, 63 years, 6 months, 90+; what is unclear stays empty and is counted."""
     study_column: str = ""
     """Study id; "" takes the image's name."""
     source_column: str = ""
@@ -130,15 +131,26 @@ class OpenIConfig(OutputConfig):
     """Open-I (IU X-ray): its reports and, given a folder of them, its films; else a text-only folder."""
 
     reports: Path | None = setting(None, identity=False)
-    """NLMCXR_reports.tgz or a folder of its XML files; by default the one inside torchxrayvision."""
+    """NLMCXR_reports.tgz or a folder of its XML files, Kaggle's indiana_reports.csv, or R2Gen's
+    annotation.json (findings alone); by default the archive inside torchxrayvision."""
     images: Path | None = None
-    """Folder of the films (CXR1_1_IM-0001-3001.png ...), searched with its subfolders."""
+    """Folder of the films (CXR1_1_IM-0001-3001.png, Kaggle's 1_IM-0001-3001.dcm.png, or R2Gen's
+    CXR1_1_IM-0001/0.png), searched with its subfolders."""
+    projections: Path | None = None
+    """Kaggle's indiana_projections.csv, which says of every film whether it is frontal; without it 253
+    frontal films are of unknown view."""
     download: Path | None = setting(None, identity=False)
     """Folder to download reports and films into (about 1.3 GB), instead of --reports and --images."""
     mirror: str = setting(COLLECTION, identity=False)
     """Address that --download takes NLMCXR_reports.tgz and NLMCXR_png.tgz from."""
     views: tuple[str, ...] = ("PA", "AP")
-    """Views to keep when films are joined; add L for laterals and "" for films of unknown view."""
+    """Views to keep when films are joined; add L for laterals and "" for films of unknown view. A film that
+    is frontal, but not known to be PA or AP, is kept where both are."""
+    split: Literal["text", "r2gen"] = "text"
+    """By distinct text, or as R2Gen split, which most papers on IU X-ray follow; needs --split-file."""
+    split_file: Path | None = None
+    """R2Gen's annotation.json, or a table with the columns uid and r2gen_split. Studies it does not name are
+    left out; those it names without a split are trained on."""
     labels: Literal["both", "mesh", "text"] = "both"
     """The 14 findings by the experts' MeSH headings, by the rule labeler, or headings before labeler."""
 

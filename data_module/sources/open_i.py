@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from data_module.findings import FINDINGS, Labeler, prompt_sentence
+from data_module.findings import FINDINGS, Labeler, prompt_sentence, settle_no_finding
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import Sections, join_sections, prepare_sections
 from data_module.sources.config import OpenIConfig
@@ -20,16 +20,18 @@ from data_module.sources.conversion import convert_films
 from data_module.sources.download import download
 from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
-from data_module.sources.label_map import merge_codes, settle_no_finding
-from data_module.sources.open_i_mesh import map_headings
-from data_module.sources.open_i_reports import (
-    OpenIReport,
-    find_packaged,
-    read_reports,
-    read_views,
-    text_key,
-    unpack_films,
+from data_module.sources.label_map import merge_codes
+from data_module.sources.open_i_layouts import (
+    FRONTAL,
+    GivenSplit,
+    film_key,
+    find_films,
+    find_views,
+    read_any_reports,
+    read_split,
 )
+from data_module.sources.open_i_mesh import map_headings
+from data_module.sources.open_i_reports import OpenIReport, find_packaged, text_key, unpack_films
 from data_module.sources.output import (
     begin_folder,
     content_settings,
@@ -57,10 +59,13 @@ def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> Pairs
     """
     _ = config.film_format  # a wrong flag is named before anything is written
     archive, images = _find_inputs(config)
+    given = _read_given_split(config)
     if begin_folder(config.out, _settings(config, archive, labeler is not None), config.overwrite):
         print(f"{config.out}: already done")
         return PairsFolder.open(config.out)
-    reports, skipped = read_reports(archive)
+    reports, skipped = read_any_reports(archive)
+    unnamed = [report.uid for report in reports if given and given.find(report.uid) is None]
+    reports = [report for report in reports if not given or given.find(report.uid)]
     texts: Counter[str] = Counter()
     left, records = [], []
     for report in reports:
@@ -72,33 +77,43 @@ def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> Pairs
         else:
             skipped.append({"item": report.uid, "reason": config.text_preparation.nothing_left})
     _label(records, left, config.labels, labeler)
-    left_out: list[dict[str, str]] = []
+    left_out = [{"item": uid, "reason": "left out: not in --split-file"} for uid in unnamed]
     if images:
         joined = _join_films(records, left, config, images)
         if joined is None:
             return None
-        records, failed, left_out = joined
+        records, failed, other_views = joined
         skipped += failed
+        left_out += other_views
     refuse_skipped(skipped, config.strict)
     if not records:
         raise ValueError(
             f"{archive}: nothing can be used; {skipped[0]['reason'] if skipped else 'no report'}"
         )
-    # Copies of one text must not straddle the splits, so the text stands in for the patient here.
     keys = [text_key(record["report"]) for record in records]
-    splits = split_by_patient(keys, config.seed, config.split_shares)
+    if given:
+        splits = [str(given.find(record["study_id"])) for record in records]
+    else:  # copies of one text must not straddle the splits, so the text stands in for the patient
+        splits = split_by_patient(keys, config.seed, config.split_shares)
     for record, split in zip(records, splits, strict=True):
         record["split"] = split
     counts = {
         "num_reports": len(left),
         "num_distinct_texts": len(set(keys)),
-        "num_films_of_other_views": len(left_out),
+        "num_films_of_other_views": len(left_out) - len(unnamed),
         "labels": config.labels,
+        "split": f"R2Gen's, from {given.source}" if given else "by text, so that copies never straddle",
         "splits": count_values(splits),
         "texts": dict(sorted(texts.items())),
     }
     provenance = {**source_record("open-i", config), **counts}
     return write_pairs(config.out, records, provenance, _card(counts, bool(images)), skipped + left_out)
+
+
+def _read_given_split(config: OpenIConfig) -> GivenSplit | None:
+    if (config.split == "r2gen") != (config.split_file is not None):
+        raise ValueError("--split r2gen and --split-file FILE go together; FILE is R2Gen's annotation.json")
+    return read_split(config.split_file) if config.split_file else None
 
 
 def _find_inputs(config: OpenIConfig) -> tuple[Path, Path | None]:
@@ -142,29 +157,32 @@ def _label(
 
 
 def _join_films(
-    records: Sequence[dict[str, Any]], reports: Sequence[OpenIReport], config: OpenIConfig, images: Path
+    records: Sequence[dict[str, Any]], reports: list[OpenIReport], config: OpenIConfig, images: Path
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]], list[dict[str, str]]] | None:
     """One record a film, the films that failed, and those of other views; None while shards are missing."""
     found = {
-        path.stem: str(path.relative_to(images))
+        film_key(str(path)): str(path.relative_to(images))
         for path in sorted(images.rglob("*"))
         if path.suffix.lower() in _FILM_SUFFIXES
     }
-    views = read_views()
+    views = find_views(found, config.projections)
     films, skipped, left_out = [], [], []
-    for record, report in zip(records, reports, strict=True):
+    for record, report in zip(records, find_films(reports, found), strict=True):
+        if not report.films:
+            skipped.append({"item": report.uid, "reason": "the report names no film"})
         for film_id in report.films:
-            view = views.get(film_id, "")
-            if view not in config.views:
+            key = film_key(film_id)
+            view = views.get(key, "")
+            if view not in config.views and not (view == FRONTAL and {"PA", "AP"} <= set(config.views)):
                 left_out.append({"item": film_id, "reason": f"left out: view {view!r} is not in --views"})
-            elif film_id not in found:
+            elif key not in found:
                 skipped.append({"item": film_id, "reason": "no such film in --images"})
             else:
                 films.append((film_id, {**record, "view": view}))
     names = name_films([f"{film_id}.png" for film_id, _ in films], config.image_format)
 
     def jobs(numbers: range) -> list[Job]:
-        return [Job(str(images), found[films[number][0]], names[number]) for number in numbers]
+        return [Job(str(images), found[film_key(films[number][0])], names[number]) for number in numbers]
 
     failed = convert_films(config, jobs, len(films))
     if failed is None:
@@ -176,6 +194,11 @@ def _join_films(
 
 def _settings(config: OpenIConfig, archive: Path, labelled: bool) -> dict[str, Any]:
     settings = content_settings(config)
+    for flag in ("projections", "split_file"):  # by content, and absent where not given, as in older folders
+        if settings.pop(flag):
+            settings[flag] = hash_file(getattr(config, flag), f"--{flag.replace('_', '-')}")
+    if config.split == "text":
+        del settings["split"]
     source = archive.name if archive.is_dir() else hash_file(archive, "--reports")
     return {"kind": "open-i", **settings, "reports": source, "labelled": labelled}
 
@@ -195,7 +218,7 @@ Indiana University chest X-ray collection, Demner-Fushman et al., JAMIA 2016. Li
 holds for this copy: do not publish the reports' text or put it into a repository.
 
 Made by `prepare_data.py open-i`; provenance.json tells how, skipped.csv what was left out and why.
-{counts["num_distinct_texts"]} distinct texts, split by text, so that copies never straddle the splits. The 14
-findings {_LABELS[counts["labels"]]}; `mesh` holds the
-experts' headings, joined by "|". Not for clinical use.
+{counts["num_distinct_texts"]} distinct texts. Split: {counts["split"]}.
+The 14 findings {_LABELS[counts["labels"]]}; `mesh` holds the experts'
+headings, joined by "|". Not for clinical use.
 """

@@ -6,7 +6,6 @@ torchxrayvision's own cache or a local file: `torchxrayvision:FILE`). Nothing is
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,11 +15,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 from tqdm import tqdm
-from transformers import AutoModelForImageClassification
+from transformers import AutoModelForImageClassification, TimmWrapperForImageClassification
 
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
 from data_module.images import FilmError, fit_crop, read_pixels, to_images
 from evaluation.networks import xrv
+from runtime.files import read_json, reading
 from runtime.weights import load_pretrained
 
 DEFAULT_THRESHOLD = 0.5
@@ -165,7 +165,13 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
 
     def forward(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         pooled: list[torch.Tensor] = []
-        hook = model.base_model.register_forward_hook(lambda module, inputs, out: pooled.append(_pool(out)))
+        if isinstance(model, TimmWrapperForImageClassification):  # features are what its head reads
+            head = model.timm_model.get_classifier()
+            hook = head.register_forward_pre_hook(lambda module, inputs: pooled.append(inputs[0]))
+        else:
+            hook = model.base_model.register_forward_hook(
+                lambda module, inputs, out: pooled.append(_pool(out))
+            )
         try:
             pixel_values = ((images + 1.0) / 2.0 - mean) / std
             logits = model(pixel_values=pixel_values.expand(-1, num_channels, -1, -1)).logits
@@ -234,13 +240,11 @@ def _thresholds(path: Path) -> dict[str, float]:
     unknown = sorted(set(saved) - set(FINDINGS))
     if unknown:
         raise ValueError(f"{path}: {unknown[0]!r} is not one of the 14 findings")
-    return {name: float(value) for name, value in saved.items()}
+    with reading(path):
+        return {name: float(value) for name, value in saved.items()}
 
 
 def _json(path: Path, missing: str) -> dict[str, object]:
     if not path.is_file():
         raise ValueError(f"{missing}: no {path.name} there")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from error
+    return read_json(path)

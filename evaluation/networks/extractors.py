@@ -4,13 +4,13 @@
 
     inception:FILE      torch-fidelity's InceptionV3 weights (the TensorFlow graph that FID was defined on)
     FOLDER              a transformers model with an image tower: RadDINO (Dinov2Model), CLIPModel, ViT ...
+    timm:NAME:FILE      a timm network with weights from a local file: what its head reads
     open-clip:FOLDER    an open_clip folder, as BiomedCLIP is published (open_clip_config.json and weights)
 
 An extractor is a FilmClassifier that scores no finding: its probabilities are NaN.
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +20,10 @@ from transformers import AutoModel
 from data_module.findings import FINDINGS
 from evaluation.networks import xrv
 from evaluation.networks.classifier import FilmClassifier
-from runtime.files import read_json
-from runtime.weights import load_pretrained, read_weights
+from runtime.files import read_json, reading
+from runtime.timm_weights import PREFIX as TIMM
+from runtime.timm_weights import open_timm
+from runtime.weights import check_finite, load_pretrained, read_weights
 
 INCEPTION, OPEN_CLIP = "inception:", "open-clip:"
 INCEPTION_SIZE = 299
@@ -36,10 +38,12 @@ def open_extractor(source: str, device: str | torch.device = "cpu") -> FilmClass
     device = torch.device(device)
     if source.startswith(INCEPTION):
         return _open_inception(source, device)
+    if source.startswith(TIMM):
+        return _open_timm(source, device)
     if source.startswith(OPEN_CLIP):
         return _open_open_clip(source, device)
     config = Path(source) / "config.json"
-    saved = json.loads(config.read_text()) if config.is_file() else {}
+    saved = read_json(config) if config.is_file() else {}
     if saved.get("kind") == "clip":
         return _open_backbone(source, Path(source) / "model", device)
     architecture = str((saved.get("architectures") or [""])[0])
@@ -92,6 +96,23 @@ def _open_inception(source: str, device: torch.device) -> FilmClassifier:
 
     preprocessing = f"centre square, Lanczos to {INCEPTION_SIZE}x{INCEPTION_SIZE}, bytes, grey in 3 channels"
     return _extractor(source, [path], INCEPTION_SIZE, preprocessing, device, extract)
+
+
+def _open_timm(source: str, device: torch.device) -> FilmClassifier:
+    """A timm network: films at the size and in the range that its own configuration says."""
+    network = open_timm(source, "--features").to(device)
+    settings = network.pretrained_cfg
+    size, mean, std = settings["input_size"][-1], settings["mean"], settings["std"]
+
+    def extract(images: torch.Tensor) -> torch.Tensor:
+        centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
+        pixel_values = ((images.expand(-1, 3, -1, -1) + 1.0) / 2.0 - centre) / scale
+        return network.forward_head(network.forward_features(pixel_values), pre_logits=True)
+
+    preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
+    return _extractor(
+        source, [Path(source.split(":", 2)[2]).expanduser()], size, preprocessing, device, extract
+    )
 
 
 def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClassifier:
@@ -151,10 +172,12 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     config = folder / "open_clip_config.json"
     if not config.is_file():
         raise ValueError(f"--features {source}: no open_clip_config.json there")
-    settings = json.loads(config.read_text()).get("preprocess_cfg", {})
+    settings = read_json(config).get("preprocess_cfg", {})
     try:
-        model = open_clip.create_model(f"local-dir:{folder}", device=device)
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        with reading(folder):
+            model = open_clip.create_model(f"local-dir:{folder}", device=device)
+        check_finite(model.state_dict(), folder)
+    except ValueError as error:
         raise ValueError(f"--features {source} cannot be loaded: {str(error)[:300]}") from error
     model.requires_grad_(False).eval()
     size = model.visual.image_size

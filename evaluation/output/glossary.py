@@ -44,8 +44,9 @@ measured is `null`, and a reason stands beside it; NaN and infinity never occur.
 | `versions` | library -> version |
 
 Every section holds its metrics ([what they mean](metrics.md)), and besides `num_bootstrap`, `intervals` and,
-where there is cause, `warnings` (sentences). A section that was asked for by `all` and could not be scored
-holds `note` (why) and its headline keys as `null`. A dot leads into a key: `clinical.positive.micro_f1_14`.
+where there is cause, `warnings` and `remarks` (sentences). A section that was asked for by `all` and could
+not be scored holds `note` (why) and its headline keys as `null`. A dot leads into a key:
+`clinical.positive.micro_f1_14`.
 Ends of names: `_real` the same figure on the real films or pairs (ceiling); `_floor` real against other real
 films at the same n; `_shuffled` items mixed up (floor); `baseline.X` the most frequent report for every film.
 """

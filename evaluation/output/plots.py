@@ -17,6 +17,7 @@ from evaluation.metric import Items
 from evaluation.privacy.distances import DISTANCES
 from evaluation.statistics.findings import calibration_bins
 from evaluation.statistics.items import REAL, SYNTHETIC
+from runtime.files import write_atomic
 
 SYNTHETIC_COLOR, REAL_COLOR = "#c4532d", "#8c9aa8"
 CURVE_COLORS = (SYNTHETIC_COLOR, "#2b6a99", "#4f8a3c", "#8b5ea8")
@@ -63,7 +64,9 @@ def plot_auroc(section: Mapping[str, Any]) -> Figure:
 
 def draw_auroc(section: Mapping[str, Any], path: Path) -> None:
     """`plot_auroc` as PNG."""
-    plot_auroc(section).savefig(path, dpi=120)
+    stream = io.BytesIO()
+    plot_auroc(section).savefig(stream, format="png", dpi=120)
+    write_atomic(path, stream.getvalue())
 
 
 def plot_curves(items: Items, findings: Sequence[str]) -> Figure:

@@ -1,7 +1,6 @@
 """Several results.json beside each other: runs that differ in their seed alone become mean and interval."""
 
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from evaluation.inputs.results import read_results
 from evaluation.metric import Metric, all_metrics, look_up
 from evaluation.output.cells import Table, format_value
 from evaluation.output.formats import check_suffix, write_tables
@@ -74,7 +74,7 @@ def _read_groups(results: Sequence[str | Path]) -> dict[str, dict[str, Mapping]]
             raise ValueError(
                 f"{folder}: another of the results is called {folder.name} too; write NAME={folder}"
             )
-        runs[seed or ""] = json.loads(path.read_text())
+        runs[seed or ""] = read_results(path)
     return groups
 
 

@@ -36,7 +36,7 @@ def _build_chapter(name: str, results: Mapping[str, Any]) -> Chapter:
     tables: list[Table] = []
     scored = [m for m in metrics_of(name) if m.row and look_up(values, m.key) is not None]
     if scored:
-        note = f"{section.count(values)} {section.legend}".strip()
+        note = " ".join([section.count(values), section.legend, *values.get("remarks", [])]).strip()
         tables.append(Table(HEADER, [_row(values, metric) for metric in scored], note))
     if "note" not in values:
         tables += section.tables(values)

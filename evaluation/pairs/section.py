@@ -7,7 +7,7 @@ import numpy as np
 
 from data_module.findings import FINDINGS
 from data_module.pairs import PairsFolder, film_paths
-from evaluation.inputs.rows import prompts, row_names, texts
+from evaluation.inputs.rows import find_decoder_tokens, prompts, row_names, texts
 from evaluation.metric import Metric, metrics_of, score_metrics
 from evaluation.networks.cache import score_cached
 from evaluation.pairs.inputs import Embeddings, PairInputs, Triple
@@ -64,7 +64,8 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),
         "stratum": np.repeat([SYNTHETIC, REAL], [len(folder) for folder in folders]),
     }
-    return result | counts, items
+    remarks = find_decoder_tokens(texts(context.synthetic), f"--synthetic {context.synthetic.root}")
+    return result | counts | ({"remarks": remarks} if remarks else {}), items
 
 
 def _read_findings(context: "Context", folder: PairsFolder) -> Triple:

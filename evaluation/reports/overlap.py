@@ -94,7 +94,9 @@ METRICS = (
             title=f"BLEU-{order}",
             section="reports",
             direction="higher",
-            convention=f"pycocoevalcap, corpus level, one reference; {NORMALIZATION}",
+            convention=f"pycocoevalcap, corpus level, one reference; {NORMALIZATION}; of the text of "
+            "findings and impression, without the headings FINDINGS: and IMPRESSION:, as all figures of "
+            "words",
             source="Papineni et al., ACL 2002, by pycocoevalcap",
             needs=("texts",),
             compute=partial(_compute, key=f"bleu_{order}"),
@@ -124,7 +126,7 @@ METRICS = (
         direction="higher",
         range=(0.0, 10.0),
         convention="CIDEr-D of pycocoevalcap, mean over reports, document frequencies of these references: "
-        "compares over the same references only; normalization of BLEU",
+        "compares over the same references only, and is 0 for a single one; normalization of BLEU",
         source="Vedantam et al., CVPR 2015, by pycocoevalcap",
         needs=("texts",),
         compute=partial(_compute, key="cider"),

@@ -48,9 +48,12 @@ def evaluate_reports(
         )
     if metrics is None:
         metrics = [metric for metric in metrics_of("reports") if not metric.flag]
-    constant = most_frequent_report(train_reports or references)
-    inputs = ReportInputs(0, references, hypotheses, label, constant, settings)
-    return score_metrics(metrics, inputs, AVAILABLE)
+    baseline = most_frequent_report(train_reports or references)
+    inputs = ReportInputs(0, references, hypotheses, label, baseline, settings)
+    result, items = score_metrics(metrics, inputs, AVAILABLE)
+    if len(references) == 1 and "cider" in result:
+        result["remarks"] = ["CIDEr of a single report is 0: no word tells it from the other reports."]
+    return result, items
 
 
 def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Sequence[Metric]) -> Scored:
@@ -77,7 +80,8 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
     )
     items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
     items["stratum"] = np.full(len(matched.names), REAL)
-    return {**scores, **matched.counts}, items
+    remarks = [*matched.remarks, *scores.pop("remarks", [])]
+    return {**scores, **matched.counts, **({"remarks": remarks} if remarks else {})}, items
 
 
 def _count(section: Mapping[str, Any]) -> str:

