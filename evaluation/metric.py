@@ -159,6 +159,11 @@ def register(metric: Metric) -> Metric:
     Raises:
         ValueError: another metric has its name.
     """
+    metrics_of(metric.section)  # the room's own come first, and have their names
+    return _add(metric)
+
+
+def _add(metric: Metric) -> Metric:
     if metric.name in _registered and _registered[metric.name] is not metric:
         raise ValueError(f"two metrics are called {metric.name}")
     _registered[metric.name] = metric
@@ -173,14 +178,11 @@ def unregister(metric: Metric) -> None:
 def metrics_of(section: str) -> list[Metric]:
     """The metrics of a section, in the order of its tables: the room's own, then what was registered."""
     if section not in _opened:
-        _opened.add(section)
-        added = {name: _registered.pop(name) for name in list(_registered) if name.startswith(f"{section}.")}
         room = importlib.import_module(f"evaluation.{ROOMS[section]}")
-        for module in room.METRIC_FILES:
-            for metric in importlib.import_module(f"{room.__name__}.{module}").METRICS:
-                register(metric)
-        for metric in added.values():
-            register(metric)
+        files = [importlib.import_module(f"{room.__name__}.{name}") for name in room.METRIC_FILES]
+        for metric in (metric for file in files for metric in file.METRICS):
+            _add(metric)
+        _opened.add(section)
     return [metric for metric in _registered.values() if metric.section == section]
 
 

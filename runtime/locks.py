@@ -99,7 +99,8 @@ class Claim:
     ) -> None:
         self.path, self.shard, self.what = path, shard, f"{flag} {path}"
         self.lock = path.with_name(f".{path.name}{NAME}") if of_file else path / NAME
-        self.rests = f".{path.name}.*.tmp" if of_file else ".*.tmp"
+        # Its own, and those of the ledgers within it, whose folders are hidden.
+        self.rests = (f".{path.name}.*.tmp", f".{path.name}.*/.*.tmp") if of_file else (".*.tmp", ".*/.*.tmp")
 
     def __enter__(self) -> "Claim":
         """Raises ValueError where another run has the folder or the shard."""
@@ -115,8 +116,12 @@ class Claim:
             except ValueError:
                 release(self.lock)
                 raise
-        self.when_alone(lambda: remove_leftovers(self.lock.parent, self.rests))
+        self.when_alone(self._remove_rests)
         return self
+
+    def _remove_rests(self) -> None:
+        for pattern in self.rests:
+            remove_leftovers(self.lock.parent, pattern)
 
     def __exit__(self, *error: object) -> None:
         release(self._own)

@@ -79,7 +79,9 @@ def read_pickle(path: Path, expected: str, allowed: tuple[type, ...] = ()) -> An
 def load_pretrained(
     model_class: type[Model], source: str | Path, optional: str = "", subfolder: str = "", **options: Any
 ) -> Model:
-    """`model_class.from_pretrained(source)` of transformers or diffusers: float32, eval mode, and strict.
+    """`model_class.from_pretrained(source)` of transformers or diffusers, strict, in eval mode.
+
+    The weights are of torch's default float, whatever the files hold.
 
     Args:
         source: folder or hub name; files of the variant fp16 are taken where there are no others.
@@ -94,7 +96,7 @@ def load_pretrained(
     if Path(source).is_dir():
         options |= _check_folder(Path(source), subfolder)
     theirs = model_class.__module__.startswith("transformers.")
-    options["dtype" if theirs else "torch_dtype"] = torch.float32  # each library has its own name for it
+    options["dtype" if theirs else "torch_dtype"] = torch.get_default_dtype()  # each library names it
     with reading(where, f"the {model_class.__name__}"):
         model, info = model_class.from_pretrained(source, output_loading_info=True, **options)
     missing = [name for name in info["missing_keys"] if not (optional and re.search(optional, name))]

@@ -65,7 +65,7 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
         "stratum": np.repeat([SYNTHETIC, REAL], [len(folder) for folder in folders]),
     }
     remarks = find_decoder_tokens(texts(context.synthetic), f"--synthetic {context.synthetic.root}")
-    return result | counts | ({"remarks": remarks} if remarks else {}), items
+    return result | counts | {"remarks": remarks}, items
 
 
 def _read_findings(context: "Context", folder: PairsFolder) -> Triple:
@@ -109,6 +109,7 @@ SECTION = Section(
     keys={
         "per_finding": "`report_vs_prompt`, `film_report_agreement`, `film_vs_prompt` by finding",
         "retrieval": "`retrieval.{film_to_report,report_to_film}`: `r@1`, `r@5`, `pool`; `retrieval_real`",
+        "remarks": "what a reader should know of the figures: sentences, perhaps none",
         "num_pairs": "rows; `_real`",
         "num_readable": "pairs with a film that can be read; `_real`",
         "num_empty_reports": "synthetic pairs without a report; they count as reports without findings",

@@ -81,7 +81,7 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
     items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
     items["stratum"] = np.full(len(matched.names), REAL)
     remarks = [*matched.remarks, *scores.pop("remarks", [])]
-    return {**scores, **matched.counts, **({"remarks": remarks} if remarks else {})}, items
+    return {**scores, **matched.counts, "remarks": remarks}, items
 
 
 def _count(section: Mapping[str, Any]) -> str:
@@ -107,6 +107,7 @@ SECTION = Section(
         "baseline": "`baseline.X`: a figure of the most frequent report for every film",
         "share_most_frequent": "share of the most frequent report; `_real`",
         "mean_num_words": "words of a report; `_real`",
+        "remarks": "what a reader should know of the figures: sentences, perhaps none",
         "num_scored": "reports scored",
         "num_rows_of_split": "rows of the split",
         "num_outside_split": "reports of films of other splits",

@@ -59,8 +59,8 @@ JOBS: dict[str, Callable[[Path], None]] = {
     "train": train,
     "write_reports": write_reports,
 }
-# They say how fast or when something was made.
-_PASSING = ("metrics.jsonl", "provenance.json", "reports.provenance.json")
+# They say how fast, when or where something was made.
+_PASSING = ("metrics.jsonl", "provenance.json", "reports.provenance.json", "config.json")
 
 
 def describe(folder: Path) -> dict[str, str]:
