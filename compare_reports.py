@@ -18,6 +18,7 @@ from data_module.findings import POSITIVE
 from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
 from runtime.files import write_atomic
+from runtime.markdown import markdown_table
 
 NOTE = """
 F1 over the 14 findings, positive-only, by the rule labeler on the generated and on the real report; in
@@ -65,7 +66,7 @@ def compare(config: Config) -> None:
     from data_module.pairs import PairsFolder
     from evaluation.inputs.rows import match_reports
     from evaluation.reports.r2gen import find_words, score_r2gen
-    from evaluation.reports.section import share_normal
+    from evaluation.reports.variety import share_normal
 
     tables = dict(entry.partition("=")[::2] for entry in config.reports)
     if not tables or not all(tables.values()):
@@ -112,8 +113,8 @@ def score_table(
 ) -> dict[str, Any]:
     """Everything that is said of one system, but for its intervals."""
     from data_module.labeler.attributes import count_right
-    from evaluation.reports.overlap import describe_texts, score_text
-    from evaluation.reports.section import share_normal
+    from evaluation.reports.overlap import score_text
+    from evaluation.reports.variety import describe_texts, share_normal
     from evaluation.statistics.findings import score_f1
 
     f1 = score_f1(truth, guess)
@@ -148,7 +149,7 @@ def render(scores: dict[str, dict[str, Any]], config: Config) -> str:
     names = ["", "micro-F1-14", *([f"F1 against {config.against}"] if config.against else ()), "macro-F1-14"]
     names += ["BLEU-4", "ROUGE-L", "CIDEr", "distinct", "normal", "side", "severity"]
     names += ["R2Gen's BLEU-4", "R2Gen's ROUGE-L"] if config.r2gen else []
-    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+    rows = []
 
     def share(pair: list[int]) -> str:
         return f"{pair[0] / pair[1]:.2f} of {pair[1]}" if pair[1] else "-"
@@ -163,8 +164,8 @@ def render(scores: dict[str, dict[str, Any]], config: Config) -> str:
         cells += [f"{row['distinct_per_1000']:.0f}", f"{row['share_normal']:.2f}"]
         cells += [share(row["side_right"]), share(row["severity_right"])]
         cells += [f"{row['r2gen'][key]:.3f}" for key in ("bleu_4", "rouge_l")] if config.r2gen else []
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return markdown_table(names, rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def train(config: Config) -> None:
-    from evaluation.images.validation import make_judge
+    from evaluation.images.validation import make_validation_metrics
     from runtime.runs import model_source
     from vision_module.denoiser_run import train_denoiser
     from vision_module.unet import build_unet, load_unet
@@ -173,7 +173,8 @@ def train(config: Config) -> None:
             else build_unet(config.model, channels, side, width)
         )
 
-    train_denoiser(config, "clipSD", build, config.lora, source, make_judge(config.scores.score_classifier))
+    metrics = make_validation_metrics(config.scores.score_classifier)
+    train_denoiser(config, "clipSD", build, config.lora, source, metrics)
 
 
 def _describe(config: Config) -> None:

@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def train(config: Config) -> None:
-    from evaluation.images.validation import make_judge
+    from evaluation.images.validation import make_validation_metrics
     from vision_module.denoiser_run import train_denoiser
     from vision_module.weights.uvit import load_published
 
@@ -96,7 +96,7 @@ def train(config: Config) -> None:
             print(load_published(model, config.model.init_from))
         return model
 
-    train_denoiser(config, "clipUViT", start, judge=make_judge(config.scores.score_classifier))
+    train_denoiser(config, "clipUViT", start, judge=make_validation_metrics(config.scores.score_classifier))
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def build_model(config: Config, reports: list[str]) -> "ReportGPT":
     import torch
 
     from evaluation.networks.xrv import PREFIX as XRV
-    from evaluation.networks.xrv import read_weights
+    from evaluation.networks.xrv import read_xrv_weights
     from language_module.image_encoder import ImageEncoder, build_densenet, build_vit
     from language_module.report_gpt import ReportGPT, build_gpt, load_decoder
     from language_module.tokenizer import train_tokenizer
@@ -174,7 +174,7 @@ def build_model(config: Config, reports: list[str]) -> "ReportGPT":
         return ReportGPT.from_pretrained(source).train()
     torch.manual_seed(config.train.seed)
     if config.encoder.startswith(XRV):
-        encoder = build_densenet(read_weights(Path(config.encoder.removeprefix(XRV))))
+        encoder = build_densenet(read_xrv_weights(Path(config.encoder.removeprefix(XRV))))
     elif config.encoder:
         encoder = ImageEncoder.from_pretrained(model_source(config.encoder, "classifier", "--encoder"))
     else:

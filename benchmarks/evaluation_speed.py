@@ -46,13 +46,13 @@ def time_films(num: int) -> dict[str, float]:
     """Every film figure from features and probabilities at hand, and hashing of the films' files."""
     from PIL import Image
 
-    from evaluation.images.comparison import compare_auroc, compare_features
-    from evaluation.images.diversity import compare_pairs
-    from evaluation.images.fidelity import frechet_influence, kernel_influence
-    from evaluation.images.manifold import vendi_influence
+    from evaluation.images.auroc import compare_auroc
+    from evaluation.images.inputs import FeatureSets, FilmInputs
+    from evaluation.images.ssim import score_similarity
+    from evaluation.metric import metrics_of, score_metrics
     from evaluation.networks.cache import hash_films
     from evaluation.statistics.bootstrap import draw_weights, resample
-    from evaluation.statistics.weighted import calibration, ranked
+    from evaluation.statistics.weighted_estimators import calibration, ranked
 
     rng = np.random.default_rng(0)
     features = {name: make_features(num, seed) for seed, name in enumerate(("synthetic", "real", "floor"))}
@@ -64,31 +64,35 @@ def time_films(num: int) -> dict[str, float]:
         for path in paths:
             Image.fromarray(rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)).save(path)
         timed(parts, f"hash_{len(paths)}_files", lambda: hash_films(paths))
-        timed(parts, "ssim", lambda: compare_pairs(paths, SIDE, rng))
-        timed(parts, "ms_ssim", lambda: compare_pairs(paths, SIDE, rng, ["one"] * len(paths)))
-    timed(parts, "fid_kid_prdc_vendi_and_floors", lambda: compare_features(**features, rng=rng))
-    timed(parts, "fid_influence", lambda: frechet_influence(features["synthetic"], features["real"]))
-    timed(parts, "kid_influence", lambda: kernel_influence(features["synthetic"], features["real"]))
-    timed(parts, "vendi_influence", lambda: vendi_influence(features["synthetic"]))
+        timed(parts, "ssim", lambda: score_similarity(paths, SIDE, rng))
+        timed(parts, "ms_ssim", lambda: score_similarity(paths, SIDE, rng, ["one"] * len(paths)))
+    metrics = [metric for metric in metrics_of("films") if metric.needs == ("features",)]
+    inputs = FilmInputs(0, FeatureSets(**features))
+    timed(
+        parts,
+        "fid_kid_prdc_vendi_floors_and_influences",
+        lambda: score_metrics(metrics, inputs, ("features",)),
+    )
     timed(parts, "auroc_ap_ece", lambda: compare_auroc(labels, probabilities, labels, probabilities))
     from data_module.findings import FINDINGS
 
     names, rows = np.arange(num).astype(str), np.ones(num, bool)
-    measures = {
+    estimators = {
         figure: ranked(labels, probabilities, rows, FINDINGS, ("ignore", "negative"), figure)
         for figure in ("auroc", "average_precision")
     }
-    measures["ece"] = calibration(labels, probabilities, rows, FINDINGS, ("ignore", "negative"))
+    estimators["ece"] = calibration(labels, probabilities, rows, FINDINGS, ("ignore", "negative"))
     blocks = draw_weights(names, np.zeros(num, int), 1000, seed=0)
-    timed(parts, "bootstrap_1000_auroc_ap_ece", lambda: resample(measures, blocks))
+    timed(parts, "bootstrap_1000_auroc_ap_ece", lambda: resample(estimators, blocks))
     return parts | {"total": round(sum(parts.values()), 2)}
 
 
 def time_reports(num: int) -> dict[str, float]:
     """The default report section, all made-up reports different, with its 1,000 resamples."""
     from data_module.labeler import label_reports
+    from evaluation.metric import metrics_of
     from evaluation.reports.section import evaluate_reports
-    from evaluation.statistics.measures import intervals
+    from evaluation.statistics.items import intervals
 
     rng = np.random.default_rng(0)
 
@@ -100,14 +104,15 @@ def time_reports(num: int) -> dict[str, float]:
     found: list = []
     timed(parts, "figures", lambda: found.append(evaluate_reports(references, hypotheses, label_reports)))
     items = found[0][1] | {"patient": np.arange(num).astype(str), "stratum": np.ones(num, int)}
-    timed(parts, "bootstrap_1000", lambda: intervals("reports", items, 1000, seed=0))
+    timed(parts, "bootstrap_1000", lambda: intervals(metrics_of("reports"), items, 1000, seed=0))
     return parts | {"total": round(sum(parts.values()), 2)}
 
 
 def time_memory(num: int) -> dict[str, float]:
     """FID with influences, KID and Vendi score of `num` rows on both sides."""
-    from evaluation.images.fidelity import frechet_distance, frechet_influence, kernel_distance
-    from evaluation.images.manifold import vendi_score
+    from evaluation.images.fid import frechet_distance, frechet_influence
+    from evaluation.images.kid import kernel_distance
+    from evaluation.images.vendi import vendi_score
 
     a, b = make_features(num, 0), make_features(num, 1)
     parts: dict[str, float] = {}

@@ -40,13 +40,13 @@ class FilmCheck:
     @classmethod
     def fit(cls, features: np.ndarray) -> "FilmCheck":
         """From features (N, D) of the training films."""
+        from sklearn.covariance import ShrunkCovariance  # late: sampling only reads what training saved
+
         features = np.asarray(features, np.float64)
-        mean = features.mean(axis=0)
-        centred = features - mean
-        values, vectors = np.linalg.eigh(centred.T @ centred / len(features))
-        values = (1.0 - SHRINKAGE) * values.clip(min=0.0) + SHRINKAGE * max(values.mean(), 1e-12)
-        whitening = (vectors / np.sqrt(values)).astype(np.float32)
-        check = cls(mean.astype(np.float32), whitening, 1.0)
+        fitted = ShrunkCovariance(shrinkage=SHRINKAGE).fit(features)
+        spread = fitted.covariance_ + 1e-12 * np.eye(features.shape[1])  # features that never vary
+        whitening = np.linalg.inv(np.linalg.cholesky(spread)).T.astype(np.float32)
+        check = cls(fitted.location_.astype(np.float32), whitening, 1.0)
         distances = check.distances(features)
         return cls(check.mean, whitening, float(np.quantile(distances, QUANTILE) * MARGIN))
 

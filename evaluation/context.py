@@ -1,52 +1,34 @@
 """What a scoring command works with: folders, networks and labelers, opened once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from data_module.pairs import PairsFolder, hash_folder
 from evaluation.inputs.plain_folder import open_folder
-from evaluation.networks.classifier import FilmClassifier
-from evaluation.reports.section import Labeler, Scorer
+from evaluation.inputs.rows import ReportPairs
+from evaluation.reports.inputs import ReportLabeler
+from evaluation.settings import ScoreSettings
+from runtime.devices import resolve_device
 from runtime.files import file_hash
 
+if TYPE_CHECKING:
+    import torch
+
+    from evaluation.networks.classifier import FilmClassifier
+
 CHEXBERT = "chexbert:"
-
-
-class Settings(Protocol):
-    """What a scoring command needs to know (see evaluation/__main__.py)."""
-
-    real: Path
-    out: Path
-    synthetic: Path | None
-    captions: Path | None
-    classifier: str | None
-    features: tuple[str, ...]
-    clip: str | None
-    labeler: str
-    meteor: bool
-    bert_score: Path | None
-    bert_score_layer: int
-    radgraph: str | None
-    reports: Path | None
-    guidance: tuple[Path, ...]
-    split: str
-    uncertain: str
-    blank: str
-    batch_size: int
-    num_bootstrap: int
-    seed: int
-    device: str
 
 
 @dataclass
 class Context:
     """Opened inputs of a command. Networks are opened when they are first asked for."""
 
-    settings: Settings
-    real: PairsFolder = field(init=False)
-    synthetic: PairsFolder | None = field(init=False)
+    settings: ScoreSettings
+    real: PairsFolder | None = None  # at hand already; else --real is opened
+    synthetic: PairsFolder | None = None
+    generated: ReportPairs | None = None  # generated reports at hand; else --reports names their table
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -54,10 +36,10 @@ class Context:
             value = getattr(settings, name)
             if value < least:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
-        self.real = open_folder(settings.real, "--real", settings.split)
+        if self.real is None:
+            self.real = open_folder(settings.real, "--real", settings.split)
         self.real.split(settings.split)  # say at once that the split is empty
-        self.synthetic = None
-        if settings.synthetic:
+        if self.synthetic is None and settings.synthetic:
             self.synthetic = open_folder(settings.synthetic, "--synthetic", settings.split, settings.captions)
 
     @property
@@ -65,7 +47,7 @@ class Context:
         """Where film features and scores are kept."""
         return self.settings.out / "cache"
 
-    @property
+    @cached_property
     def inputs(self) -> dict[str, Any]:
         """What every section was scored on."""
         return {
@@ -77,18 +59,25 @@ class Context:
         }
 
     @cached_property
-    def classifier(self) -> FilmClassifier | None:
-        """The classifier of --classifier; None without the flag."""
-        if self.settings.classifier is None:
-            return None
-        return FilmClassifier.open(self.settings.classifier, self.settings.device)
+    def device(self) -> "torch.device":
+        """Where networks compute."""
+        return resolve_device(self.settings.device)
 
     @cached_property
-    def extractors(self) -> list[FilmClassifier]:
+    def classifier(self) -> "FilmClassifier | None":
+        """The classifier of --classifier; None without the flag."""
+        from evaluation.networks.classifier import FilmClassifier
+
+        if self.settings.classifier is None:
+            return None
+        return FilmClassifier.open(self.settings.classifier, self.device)
+
+    @cached_property
+    def extractors(self) -> "list[FilmClassifier]":
         """Where features come from: the classifier first, then --features. ValueError for neither."""
         from evaluation.networks.extractors import open_extractor
 
-        others = [open_extractor(source, self.settings.device) for source in self.settings.features]
+        others = [open_extractor(source, self.device) for source in self.settings.features]
         found = [self.classifier, *others] if self.classifier else others
         if not found:
             raise ValueError(
@@ -97,8 +86,17 @@ class Context:
             )
         return found
 
+    @property
+    def network_names(self) -> dict[str, Any]:
+        """What to write down of extractors and classifier."""
+        named: dict[str, Any] = {"features": [extractor.source for extractor in self.extractors]}
+        named["features_hash"] = self.extractors[0].identity
+        if self.classifier:
+            named |= {"classifier": self.classifier.source, "classifier_hash": self.classifier.identity}
+        return named
+
     @cached_property
-    def labeler(self) -> Labeler:
+    def labeler(self) -> ReportLabeler:
         """The labeler of --labeler."""
         if self.settings.labeler == "rules":
             from data_module.labeler import label_reports
@@ -107,7 +105,7 @@ class Context:
         if self.settings.labeler.startswith(CHEXBERT):
             from evaluation.networks.chexbert import CheXbert
 
-            return CheXbert(self.settings.labeler.removeprefix(CHEXBERT), self.settings.device)
+            return CheXbert(self.settings.labeler.removeprefix(CHEXBERT), self.device)
         raise ValueError(f"--labeler {self.settings.labeler}: choose rules or {CHEXBERT}FILE")
 
     @property
@@ -119,17 +117,3 @@ class Context:
             return {"labeler": name}
         path = Path(name.removeprefix(CHEXBERT)).expanduser()
         return {"labeler": name, "labeler_hash": file_hash(path)[:16]}
-
-
-def open_scorers(settings: Settings) -> dict[str, Scorer]:
-    """The further report scores that the flags ask for, by the name of their mean."""
-    from evaluation.reports.learned import BertScore, score_meteor, score_radgraph
-
-    scorers: dict[str, Scorer] = {"meteor": score_meteor} if settings.meteor else {}
-    if settings.bert_score:
-        scorers["bert_score_f1"] = BertScore(settings.bert_score, settings.bert_score_layer, settings.device)
-    if settings.radgraph:
-        scorers["radgraph_f1"] = lambda references, reports: score_radgraph(
-            references, reports, settings.radgraph
-        )
-    return scorers

@@ -16,6 +16,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from runtime.cli import run_script
 from runtime.files import write_atomic
+from runtime.markdown import markdown_table
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from evaluation.output.plots import plot_guidance
 
     points = read_points(config.results)
-    lines = [HEADER, ["---"] * len(HEADER), *make_rows(points)]
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    table = markdown_table(HEADER, make_rows(points)) + "\n"
     write_atomic(config.out / "guidance.md", table)
     plot_guidance(points).savefig(config.out / "guidance.png", dpi=120)
     print(table)

@@ -25,6 +25,7 @@ DRY_RUNS = (
     ),
     *(f"evaluation {name} --real a --out b" for name in ("images", "reports", "pairs", "privacy", "all")),
     *(f"evaluation {name} a b --out c" for name in ("compare", "summary")),
+    "evaluation metrics",
     "evaluation label --reports a --out b",
     "evaluation negation --out b",
     "evaluation mix --real a --synthetic b --out c",

@@ -16,6 +16,7 @@ import tyro
 
 from runtime.cli import run_script
 from runtime.files import naming, publish_folder, read_json, write_atomic
+from runtime.markdown import markdown_table
 from runtime.runs import RunFolder
 
 
@@ -64,18 +65,18 @@ def summarise_folds(folders: Sequence[Path], metric: str = "") -> tuple[str, Run
     for fold in values:
         if is_better(metric, values[fold][metric], values[best][metric]):
             best = fold
-    lines = ["| fold | step | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
-    for fold, row in sorted(values.items()):
-        mark = " (best)" if fold == best else ""
-        lines.append(f"| {fold}{mark} | {row['step']} | " + " | ".join(f"{row[n]:.4f}" for n in names) + " |")
+    rows = [
+        [f"{fold} (best)" if fold == best else fold, row["step"], *(f"{row[n]:.4f}" for n in names)]
+        for fold, row in sorted(values.items())
+    ]
     cells = []
     for name in names:
         column = [row[name] for row in values.values()]
         spread = statistics.stdev(column) if len(column) > 1 else float("nan")
         cells.append(f"{statistics.mean(column):.4f} ± {spread:.4f}")
-    lines.append("| mean ± deviation | | " + " | ".join(cells) + " |")
+    table = markdown_table(("fold", "step", *names), [*rows, ["mean ± deviation", "", *cells]])
     chosen = next(run for run in runs if run.config["folds"]["fold"] == best)
-    return "\n".join([*lines, "", f"Best by {metric}: fold {best}, {chosen.model_dir}"]) + "\n", chosen
+    return f"{table}\n\nBest by {metric}: fold {best}, {chosen.model_dir}\n", chosen
 
 
 def copy_run(run: RunFolder, target: Path, overwrite: bool) -> None:

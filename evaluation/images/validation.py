@@ -8,10 +8,10 @@ import torch
 from data_module.images import to_images
 
 
-def make_judge(
+def make_validation_metrics(
     classifier: str, device: str | torch.device = "cpu"
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, float]] | None:
-    """judge(drawn, films, labels) -> fid and auroc, of (N, S, S) uint8 twice and (N, 14) certainties.
+    """score(drawn, films, labels) -> fid and auroc, of (N, S, S) uint8 twice and (N, 14) certainties.
 
     The same few films every time: good for comparing the steps of one run, biased as figures (FID grows as N
     falls). AUROC is left out where no finding has both classes. None where `classifier` is empty.
@@ -22,17 +22,17 @@ def make_judge(
     if not classifier:
         return None
     # Late: torchmetrics and scikit-learn take seconds that a run without scores need not pay.
-    from evaluation.images.fidelity import frechet_distance
+    from evaluation.images.fid import frechet_distance
     from evaluation.networks.classifier import FilmClassifier
     from evaluation.statistics.findings import score_auroc
 
     opened = FilmClassifier.open(classifier, device)
 
-    def judge(drawn: np.ndarray, films: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def score(drawn: np.ndarray, films: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         probabilities, features = (part.cpu().numpy() for part in opened.score(to_images(drawn)))
         real = opened.features(to_images(films)).cpu().numpy()
         scores = {"fid": frechet_distance(real, features)}
         auroc = score_auroc(labels, probabilities)["mean"]
         return scores if auroc is None else {**scores, "auroc": auroc}
 
-    return judge
+    return score

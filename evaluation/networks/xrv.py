@@ -32,7 +32,7 @@ def open_densenet(source: str, device: torch.device) -> dict[str, object]:
     name, path = _locate(source.removeprefix(PREFIX), densenets)
     settings = densenets[name]
     model = DenseNet(num_classes=len(settings["labels"]))
-    weights = read_weights(path)
+    weights = read_xrv_weights(path)
     weights.pop("op_threshs", None)  # NaN where the source has no operating point
     check_finite(weights, path)
     try:
@@ -84,7 +84,7 @@ def _locate(wanted: str, densenets: dict[str, dict]) -> tuple[str, Path]:
     return (named[0] if named else "densenet121-res224-all"), path
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
+def read_xrv_weights(path: Path) -> dict[str, torch.Tensor]:
     """Weights from a safetensors file, a state dict, or a module as XRV publishes them."""
     if path.suffix == ".safetensors":
         return read_tensors(path, "torchxrayvision weights")

@@ -1,15 +1,33 @@
-"""Two scored systems beside each other: paired differences, intervals, and adjusted p-values."""
+"""Two scored systems beside each other: paired differences, intervals, and adjusted p-values.
+
+A figure with a better side is compared as it is. One that should come near the figure of real films ("as
+floor", "as real") is compared by its distance to it.
+"""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from evaluation.output.table import better_of
-from evaluation.statistics.bootstrap import draw_weights, holm, p_value, percentile_interval, resample
-from evaluation.statistics.measures import SECTION_MEASURES, load_items
+from evaluation.metric import ROOMS, Items, Metric, metrics_of
+from evaluation.output.cells import Table
+from evaluation.output.formats import check_suffix, write_tables
+from evaluation.statistics.bootstrap import (
+    Estimator,
+    draw_weights,
+    holm,
+    p_value,
+    percentile_interval,
+    resample,
+)
+from evaluation.statistics.items import load_items
 from runtime.files import write_atomic
+from runtime.markdown import markdown_table
+
+HEADER = ("figure", "A", "B", "A - B", "95% interval", "p", "p (Holm)", "verdict", "items")
 
 
 @dataclass(frozen=True)
@@ -23,6 +41,8 @@ class Difference:
     interval: list[float] | None  # of A - B
     p: float
     paired: bool  # whether both were given the same draws of synthetic items
+    lower_is_better: bool
+    target: str = ""  # "floor" or "real": a and b are distances to this
     p_holm: float = float("nan")
 
     @property
@@ -30,12 +50,24 @@ class Difference:
         """Which system is better at 5% after adjustment, or that neither can be told from the other."""
         if not self.p_holm < 0.05:
             return "no difference shown"
-        a_is_better = (self.a < self.b) == (better_of(self.section)[self.name] == "lower")
-        return "A better" if a_is_better else "B better"
+        return "A better" if (self.a < self.b) == self.lower_is_better else "B better"
+
+    @property
+    def label(self) -> str:
+        """What a table calls it."""
+        return f"{self.section}.{self.name}" + (f", distance to {self.target}" if self.target else "")
+
+
+@dataclass
+class Comparison:
+    """Differences, and figure -> why it is left out."""
+
+    differences: list[Difference] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def compare_systems(a: Path, b: Path, out: Path, num: int = 2000, seed: int = 0) -> str:
-    """Write OUT (Markdown) and OUT with .json of every figure with a better side that both folders hold.
+    """Write OUT (.md, .tex or .csv) and OUT with .json of every figure that both folders hold items of.
 
     Items are paired where both systems were scored on the same ones (same films, reports or prompts, of the
     same patients); otherwise each system is resampled on its own.
@@ -46,21 +78,28 @@ def compare_systems(a: Path, b: Path, out: Path, num: int = 2000, seed: int = 0)
     Raises:
         ValueError: a folder that holds no items, or none in common.
     """
-    sections = [name for name in SECTION_MEASURES if better_of(name)]
-    found = [name for name in sections if all(_items_path(x, name).is_file() for x in (a, b))]
-    if not found:
+    check_suffix(out)
+    found = Comparison()
+    for section in ROOMS:
+        missing = [name for name, x in (("A", a), ("B", b)) if not _items_path(x, section).is_file()]
+        if missing:
+            found.left_out[section] = _lack(missing)
+        else:
+            _compare_section(section, a, b, num, seed, found)
+    if not found.differences:
         raise ValueError(f"{a} and {b} hold no section in common: score both with `python -m evaluation all`")
-    differences = [entry for section in found for entry in _compare_section(section, a, b, num, seed)]
-    adjusted = holm([entry.p for entry in differences])
-    differences = [
-        Difference(**{**vars(entry), "p_holm": p}) for entry, p in zip(differences, adjusted, strict=True)
-    ]
-    text = _render(differences, a, b, num)
-    record = [{**vars(entry), "verdict": entry.verdict} for entry in differences]
-    write_atomic(out, text)
-    write_atomic(
-        out.with_suffix(".json"), json.dumps({"a": str(a), "b": str(b), "figures": record}, indent=2)
-    )
+    adjusted = holm([entry.p for entry in found.differences])
+    differences = [replace(e, p_holm=p) for e, p in zip(found.differences, adjusted, strict=True)]
+    table = Table(HEADER, [_row(entry) for entry in differences])
+    text = _render(table, found.left_out, a, b, num)
+    record: dict[str, Any] = {
+        "a": str(a),
+        "b": str(b),
+        "figures": [{**vars(entry), "verdict": entry.verdict} for entry in differences],
+        "left_out": found.left_out,
+    }
+    write_tables(out, {"figures": table}, text)
+    write_atomic(out.with_suffix(".json"), json.dumps(record, indent=2))
     return text
 
 
@@ -68,54 +107,112 @@ def _items_path(folder: Path, section: str) -> Path:
     return folder / "items" / f"{section}.npz"
 
 
-def _compare_section(section: str, a: Path, b: Path, num: int, seed: int) -> list[Difference]:
+def _compare_section(section: str, a: Path, b: Path, num: int, seed: int, found: Comparison) -> None:
+    """Add the figures of a section to `found`."""
     items = [load_items(_items_path(folder, section)) for folder in (a, b)]
-    # Items in one order, whatever the folders' order.
-    orders = [np.lexsort((x["name"], x["stratum"])) for x in items]
+    same = _same_items(items)
+    chosen: dict[str, Metric] = {}
+    estimators: list[dict[str, Estimator]] = [{}, {}]
+    for metric in metrics_of(section):
+        sides = [_estimator(metric, x) for x in items]
+        why = _why_not(metric, sides)
+        if why:
+            found.left_out[metric.name] = why
+            continue
+        chosen[metric.key] = metric
+        for kept, side in zip(estimators, sides, strict=True):
+            kept[metric.key] = side
+    drawn, points = [], []
+    for system, x, kept in zip("ab", items, estimators, strict=True):
+        salts = {stratum: "" if paired else system for stratum, paired in same.items()}
+        drawn.append(resample(kept, draw_weights(x["patient"], x["stratum"], num, seed, salts)))
+        whole = np.ones((1, len(x["patient"])), np.float32)
+        points.append({name: float(estimate(whole)[0]) for name, estimate in kept.items()})
+    for key, metric in chosen.items():
+        x, y, delta = points[0][key], points[1][key], drawn[0][key] - drawn[1][key]
+        if not (np.isfinite(x) and np.isfinite(y)):
+            found.left_out[metric.name] = "one system has no value"
+            continue
+        target = metric.direction.removeprefix("as ") if metric.target else ""
+        lower = bool(target) or metric.direction == "lower"
+        interval, p = percentile_interval(delta), p_value(delta)
+        found.differences.append(
+            Difference(section, key, x, y, interval, p, all(same.values()), lower, target)
+        )
+
+
+def _same_items(items: Sequence[Items]) -> dict[int, bool]:
+    """Stratum -> whether both systems hold the same items of the same patients, whatever their order."""
     strata = np.unique(np.concatenate([x["stratum"] for x in items]))
     same = {}
     for stratum in strata:
         keys = [
-            [f"{x['name'][i]}\0{x['patient'][i]}" for i in order if x["stratum"][i] == stratum]
-            for x, order in zip(items, orders, strict=True)
+            sorted(
+                f"{name}\0{patient}"
+                for name, patient in zip(x["name"][rows], x["patient"][rows], strict=True)
+            )
+            for x in items
+            for rows in [x["stratum"] == stratum]
         ]
         same[int(stratum)] = keys[0] == keys[1]
-    drawn, points = [], []
-    for system, x in zip("ab", items, strict=True):
-        try:
-            measures = SECTION_MEASURES[section](x)
-        except KeyError as error:
-            folder = a if system == "a" else b
-            raise ValueError(
-                f"{folder} was scored by another version: score it again ({error} is missing)"
-            ) from None
-        measures = {name: measure for name, measure in measures.items() if name in better_of(section)}
-        salts = {stratum: "" if same[stratum] else system for stratum in same}
-        drawn.append(resample(measures, draw_weights(x["patient"], x["stratum"], num, seed, salts)))
-        whole = np.ones((1, len(x["patient"])), np.float32)
-        points.append({name: float(measure(whole)[0]) for name, measure in measures.items()})
-    names = [name for name in points[0] if name in points[1]]
-    pairs = [(points[0][name], points[1][name], drawn[0][name] - drawn[1][name]) for name in names]
-    return [
-        Difference(section, name, x, y, percentile_interval(delta), p_value(delta), all(same.values()))
-        for name, (x, y, delta) in zip(names, pairs, strict=True)
-        if np.isfinite(x) and np.isfinite(y)
-    ]
+    return same
 
 
-def _render(differences: list[Difference], a: Path, b: Path, num: int) -> str:
+def _estimator(metric: Metric, items: Items) -> Estimator | None:
+    """The figure, or its distance to its target, as a function of weights; None where the items lack it."""
+    known = metric.estimators(items)
+    value = known.get(metric.key)
+    if value is None or not metric.target:
+        return value
+    fixed = items.get(f"target_{metric.key}")
+    target = known.get(metric.target) or (None if fixed is None else lambda w: np.full(len(w), float(fixed)))
+    if target is None:
+        return None
+    # The side of the target is held as on all items: an absolute value would be larger in every resample.
+    whole = np.ones((1, len(items["patient"])), np.float32)
+    side = 1.0 if (value(whole) >= target(whole))[0] else -1.0
+    return lambda weights: side * (value(weights) - target(weights))
+
+
+def _why_not(metric: Metric, sides: Sequence[Estimator | None]) -> str:
+    """Why a figure is not compared; "" where it is."""
+    if not metric.row:
+        return "has no row of its own in the results: another table holds it"
+    if metric.direction == "none":
+        return "no side is better"
+    if metric.interval == "none":
+        return "cannot be resampled"
+    missing = [name for name, side in zip("AB", sides, strict=True) if side is None]
+    if missing:
+        target = ", or its target" if metric.target else ""
+        return _lack(missing) + target
+    return ""
+
+
+def _lack(systems: Sequence[str]) -> str:
+    verb = "holds" if len(systems) == 1 else "hold"
+    return f"{' and '.join(systems)} {verb} no items of it (not scored, or by another version)"
+
+
+def _row(entry: Difference) -> list[str]:
+    low_high = "–" if entry.interval is None else "{:.4f} to {:.4f}".format(*entry.interval)
+    numbers = [f"{x:.4f}" for x in (entry.a, entry.b, entry.a - entry.b)]
+    paired = "paired" if entry.paired else "independent"
+    return [entry.label, *numbers, low_high, f"{entry.p:.4f}", f"{entry.p_holm:.4f}", entry.verdict, paired]
+
+
+def _render(table: Table, left_out: Mapping[str, str], a: Path, b: Path, num: int) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        by_reason.setdefault(why, []).append(name)
     lines = [
         f"A: {a}; B: {b}. {num} resamples of patients; A - B with its 95% interval; p two-sided, and "
-        f"adjusted for {len(differences)} figures (Holm).",
+        f"adjusted for {len(table.rows)} figures (Holm). A distance is smaller the nearer a figure comes to "
+        "that of real films.",
         "",
-        "| figure | A | B | A - B | 95% interval | p | p (Holm) | verdict | items |",
-        "|---|---|---|---|---|---|---|---|---|",
+        markdown_table(table.header, table.rows),
     ]
-    for entry in differences:
-        low_high = "–" if entry.interval is None else "{:.4f} to {:.4f}".format(*entry.interval)
-        lines.append(
-            f"| {entry.section}.{entry.name} | {entry.a:.4f} | {entry.b:.4f} | {entry.a - entry.b:.4f} "
-            f"| {low_high} | {entry.p:.4f} | {entry.p_holm:.4f} | {entry.verdict} "
-            f"| {'paired' if entry.paired else 'independent'} |"
-        )
+    if left_out:
+        lines += ["", "Not compared:", ""]
+        lines += [f"- {', '.join(names)}: {why}." for why, names in by_reason.items()]
     return "\n".join(lines) + "\n"

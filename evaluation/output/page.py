@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from data_module.images import FilmError, fit_crop, read_pixels
 from data_module.pairs import PairsFolder, film_paths
 from evaluation.inputs.rows import prompts, texts
 from evaluation.output.plots import plot_auroc, plot_curves, plot_distances, plot_guidance, to_svg
-from evaluation.output.table import build_sections
-from evaluation.statistics.measures import load_items
+from evaluation.output.table import build_chapters
+from evaluation.statistics.items import load_items
 from runtime.files import write_atomic
 
 NUM_CARDS = 12
@@ -37,13 +37,18 @@ def write_page(
         sheets["films"] = [
             ("Synthetic films beside real ones of like findings", _contact_sheet(synthetic, held_out))
         ]
-    if synthetic is not None and results.get("privacy", {}).get("nearest"):
-        cards = _neighbours(results["privacy"], synthetic, real)
+    privacy = results.get("privacy", {})
+    if synthetic is not None and privacy.get("nearest"):
+        cards = _neighbors(privacy["nearest"], "training_film", synthetic, real)
         sheets["privacy"] = [("Synthetic films nearest to a training film, flagged ones framed", cards)]
+        copies = [entry for entry in privacy.get("held_out", {}).get("nearest", []) if entry["flagged"]]
+        if copies:
+            cards = _neighbors(copies, "held_out_film", synthetic, real)
+            sheets["privacy"].append(("Near-copies of held-out films", cards))
     caption = f"{synthetic.root if synthetic else 'reports'} against {real.root}, split {split}"
     page = pages.get_template("page.html").render(
         caption=caption,
-        sections=build_sections(results),
+        chapters=build_chapters(results),
         plots=_plots(results, out),
         sheets=sheets,
         inputs=results.get("inputs", {}),
@@ -60,7 +65,7 @@ def _plots(results: Mapping[str, Any], out: Path) -> dict[str, list[tuple[str, M
         plots["films"] = [
             ("AUROC of each finding", _inline(plot_auroc(films))),
             (
-                "Precision-recall and calibration: synthetic (red), real (grey)",
+                "Precision-recall and calibration: synthetic (red), real (gray)",
                 _inline(plot_curves(items, films["auroc_findings"])),
             ),
         ]
@@ -107,20 +112,18 @@ def _contact_sheet(synthetic: PairsFolder, real: PairsFolder) -> list[dict[str, 
     return cards
 
 
-def _neighbours(
-    section: Mapping[str, Any], synthetic: PairsFolder, real: PairsFolder
+def _neighbors(
+    entries: Sequence[Mapping[str, Any]], key: str, synthetic: PairsFolder, real: PairsFolder
 ) -> list[dict[str, Any]]:
     cards = []
-    for entry in section["nearest"][:NUM_CARDS]:
-        films = [
-            ("synthetic", synthetic.root / entry["film"]),
-            ("training", real.root / entry["training_film"]),
-        ]
+    for entry in entries[:NUM_CARDS]:
+        label = key.removesuffix("_film").replace("_", "-")
+        films = [("synthetic", synthetic.root / entry["film"]), (label, real.root / entry[key])]
         distances = ", ".join(f"{name} {entry[name]:.3f}" for name in ("pixels", "features", "registered"))
         cards.append(
             {
                 "films": [(label, _encode(path)) for label, path in films],
-                "text": f"{entry['film']} and {entry['training_film']}: {distances}",
+                "text": f"{entry['film']} and {entry[key]}: {distances}",
                 "flagged": entry["flagged"],
             }
         )

@@ -13,14 +13,14 @@ from sklearn.metrics import precision_recall_curve
 
 from data_module.findings import FINDINGS, as_binary
 from evaluation.images.guidance import FIGURES
-from evaluation.privacy.distances import MEASURES
+from evaluation.metric import Items
+from evaluation.privacy.distances import DISTANCES
 from evaluation.statistics.findings import calibration_bins
-from evaluation.statistics.measures import REAL, SYNTHETIC, Items
+from evaluation.statistics.items import REAL, SYNTHETIC
 from runtime.files import write_atomic
 
-SYNTHETIC_COLOUR, REAL_COLOUR = "#c4532d", "#8c9aa8"
-CURVE_COLOURS = (SYNTHETIC_COLOUR, "#2b6a99", "#4f8a3c", "#8b5ea8")
-MAX_CURVES = 12  # findings shown
+SYNTHETIC_COLOR, REAL_COLOR = "#c4532d", "#8c9aa8"
+CURVE_COLORS = (SYNTHETIC_COLOR, "#2b6a99", "#4f8a3c", "#8b5ea8")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -47,12 +47,12 @@ def plot_auroc(section: Mapping[str, Any]) -> Figure:
     axes = figure.add_subplot()
     rows = range(len(names))
     missing = float("nan")
-    for offset, values, label, colour in (
-        (-0.2, made, "synthetic films, prompt's findings", SYNTHETIC_COLOUR),
-        (0.2, real, "real films", REAL_COLOUR),
+    for offset, values, label, color in (
+        (-0.2, made, "synthetic films, prompt's findings", SYNTHETIC_COLOR),
+        (0.2, real, "real films", REAL_COLOR),
     ):
         lengths = [values.get(name, missing) for name in names]
-        axes.barh([row + offset for row in rows], lengths, height=0.38, label=label, color=colour)
+        axes.barh([row + offset for row in rows], lengths, height=0.38, label=label, color=color)
     axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     axes.set_yticks(list(rows), names)
     axes.invert_yaxis()
@@ -71,7 +71,7 @@ def draw_auroc(section: Mapping[str, Any], path: Path) -> None:
 
 def plot_curves(items: Items, findings: Sequence[str]) -> Figure:
     """Precision over recall, and frequency over probability, of each finding, synthetic beside real."""
-    shown = list(findings)[:MAX_CURVES]
+    shown = list(findings)
     figure = new_figure(8.0, 1.9 * -(-len(shown) // 3) * 2 + 0.6)
     grid = figure.subplots(-(-len(shown) // 3) * 2, 3, squeeze=False)
     for axes in grid.flat:
@@ -81,14 +81,14 @@ def plot_curves(items: Items, findings: Sequence[str]) -> Figure:
     for place, name in enumerate(shown):
         column = FINDINGS.index(name)
         above, below = grid[2 * (place // 3) : 2 * (place // 3) + 2, place % 3]
-        for rows, colour in ((~synthetic, REAL_COLOUR), (synthetic, SYNTHETIC_COLOUR)):
+        for rows, color in ((~synthetic, REAL_COLOR), (synthetic, SYNTHETIC_COLOR)):
             rows = rows & ~np.isnan(truth[:, column]) & ~np.isnan(items["probabilities"][:, column])
             y, p = truth[rows, column], items["probabilities"][rows, column]
             precision, recall, _ = precision_recall_curve(y, p)
-            above.plot(recall, precision, color=colour, linewidth=1.4)
+            above.plot(recall, precision, color=color, linewidth=1.4)
             confidence, frequency, counts = calibration_bins(y, p)
             area = 9.0 + 120.0 * counts / counts.sum()  # a bin of few films says little
-            below.scatter(confidence, frequency, np.where(counts, area, 0.0), color=colour, alpha=0.7)
+            below.scatter(confidence, frequency, np.where(counts, area, 0.0), color=color, alpha=0.7)
         below.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle=":")
         for axes, label in ((above, "precision over recall"), (below, "frequency over probability")):
             axes.set_visible(True)
@@ -110,7 +110,7 @@ def plot_guidance(points: Sequence[Mapping[str, Any]]) -> Figure:
         for place, curve in enumerate(curves):
             shown = [point for point in points if point["curve"] == curve and point[key] is not None]
             scales, values = ([point[name] for point in shown] for name in ("scale", key))
-            (line,) = axes.plot(scales, values, marker="o", color=CURVE_COLOURS[place % len(CURVE_COLOURS)])
+            (line,) = axes.plot(scales, values, marker="o", color=CURVE_COLORS[place % len(CURVE_COLORS)])
             line.set_label(curve)
             whiskers = [point for point in shown if point[f"{key}_interval"]]
             axes.vlines(
@@ -122,7 +122,7 @@ def plot_guidance(points: Sequence[Mapping[str, Any]]) -> Figure:
                 alpha=0.4,
             )
         if points[0][beside] is not None:
-            axes.axhline(points[0][beside], color=REAL_COLOUR, linestyle="--", label="real films")
+            axes.axhline(points[0][beside], color=REAL_COLOR, linestyle="--", label="real films")
         axes.set(title=title, xlabel="guidance scale")
     axes.legend(fontsize=8, frameon=False)
     return figure
@@ -131,13 +131,13 @@ def plot_guidance(points: Sequence[Mapping[str, Any]]) -> Figure:
 def plot_distances(items: Items, section: Mapping[str, Any]) -> Figure:
     """Distances to the nearest training film: synthetic over held-out real, and the threshold."""
     figure = new_figure(8.0, 2.4)
-    for axes, name in zip(figure.subplots(1, 3), MEASURES, strict=True):
+    for axes, name in zip(figure.subplots(1, 3), DISTANCES, strict=True):
         values = [items[name][items["stratum"] == side] for side in (REAL, SYNTHETIC)]
         bins = np.linspace(0.0, max(float(v.max()) for v in values) + 1e-9, 40)
-        for each, colour, label in zip(
-            values, (REAL_COLOUR, SYNTHETIC_COLOUR), ("held-out real", "synthetic"), strict=True
+        for each, color, label in zip(
+            values, (REAL_COLOR, SYNTHETIC_COLOR), ("held-out real", "synthetic"), strict=True
         ):
-            axes.hist(each, bins, density=True, histtype="stepfilled", alpha=0.55, color=colour, label=label)
+            axes.hist(each, bins, density=True, histtype="stepfilled", alpha=0.55, color=color, label=label)
         axes.axvline(section[name]["threshold"], color="black", linewidth=0.9, linestyle="--")
         axes.set_title(name, fontsize=9)
         axes.set_yticks([])

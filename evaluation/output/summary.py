@@ -9,37 +9,58 @@ import numpy as np
 from scipy import stats
 
 from evaluation.inputs.results import read_results
+from evaluation.metric import Metric, all_metrics, look_up
+from evaluation.output.cells import Table, format_value
+from evaluation.output.formats import check_suffix, write_tables
 from evaluation.output.side_by_side import open_systems, plot_side_by_side, shared_prompts
 from runtime.files import write_atomic
+from runtime.markdown import markdown_table
 
-# Headline figures: where they stand in results.json, and the same of real films or pairs, at the same n.
-FIGURES = {
-    "AUROC": ("films", "auroc_mean", "auroc_mean_real"),
-    "FID": ("films", "fid", "fid_floor"),
-    "KID": ("films", "kid", "kid_floor"),
-    "SSIM of random pairs": ("films", "ssim", "ssim_real"),
-    "MS-SSIM within a prompt": ("films", "ms_ssim_within_prompt", "ms_ssim_within_prompt_real"),
-    "report F1-14": ("reports", "micro_f1_14", None),
-    "report vs prompt F1-14": ("pairs", "report_vs_prompt_micro_f1_14", "report_vs_prompt_micro_f1_14_real"),
-    "film vs report F1-14": ("pairs", "film_report_agreement", "film_report_agreement_real"),
-}
 REAL = "real"
+Values = Mapping[str, Mapping[str, Mapping[str, float]]]  # system -> metric -> seed -> value as it is shown
 
 
-def summarise(results: Sequence[str | Path], out: Path) -> str:
+def summarize(results: Sequence[str | Path], out: Path) -> str:
     """Write a table of groups of results, and of the differences between groups that share their seeds.
 
     Folders named NAME_0, NAME_1, ... are one group of seeds, NAME.
 
     Args:
         results: folders, or NAME=FOLDER.
+        out: .md, .tex or .csv.
 
     Returns:
-        The Markdown that is written to `out`; where the films are still there, a picture lies beside it.
+        The Markdown; where the films are still there, a picture lies beside `out`.
 
     Raises:
-        ValueError: a folder without results.json, or two of one name.
+        ValueError: a folder without results.json, or two of one name; a name of `out` that says no format.
     """
+    check_suffix(out)
+    groups = _read_groups(results)
+    headline = sorted((m for m in all_metrics() if m.headline), key=lambda m: m.headline)
+    values = {
+        name: {metric.name: _collect(runs, metric) for metric in headline} for name, runs in groups.items()
+    }
+    shown = [metric for metric in headline if any(values[name][metric.name] for name in values)]
+    spreads = {name: _spread(runs, shown) for name, runs in groups.items()}
+    runs = [run for group in groups.values() for run in group.values()]
+    tables = {"systems": _table(values, shown, spreads, _real_row(runs, shown))}
+    lines = [_explain(groups), "", markdown_table(tables["systems"].header, tables["systems"].rows)]
+    differences = _differences(values, shown)
+    if differences:
+        tables["differences"] = _table(differences, shown, {}, [])
+        lines += ["", "Differences, paired by seed, with their 95% t-intervals.", ""]
+        lines += [markdown_table(tables["differences"].header, tables["differences"].rows)]
+    picture = _draw_films({name: next(iter(runs.values())) for name, runs in groups.items()}, out)
+    if picture:
+        lines += ["", f"![The first films of each, for the same prompts]({picture.name})"]
+    text = "\n".join(lines) + "\n"
+    write_tables(out, tables, text)
+    return text
+
+
+def _read_groups(results: Sequence[str | Path]) -> dict[str, dict[str, Mapping]]:
+    """Name -> seed -> results.json."""
     groups: dict[str, dict[str, Mapping]] = {}
     for entry in results:
         given, separator, place = str(entry).partition("=")
@@ -54,27 +75,10 @@ def summarise(results: Sequence[str | Path], out: Path) -> str:
                 f"{folder}: another of the results is called {folder.name} too; write NAME={folder}"
             )
         runs[seed or ""] = read_results(path)
-    values = {
-        name: {figure: _collect(runs, section, key) for figure, (section, key, _) in FIGURES.items()}
-        for name, runs in groups.items()
-    }
-    shown = [figure for figure in FIGURES if any(values[name][figure] for name in values)]
-    spreads = {name: _spread(runs, shown) for name, runs in groups.items()}
-    lines = [_explain(groups), "", *_table(values, shown, spreads)]
-    lines += _real_row([run for runs in groups.values() for run in runs.values()], shown)
-    differences = _differences(values, shown)
-    if differences:
-        lines += ["", "Differences, paired by seed, with their 95% t-intervals.", ""]
-        lines += _table(differences, shown, {})
-    picture = _draw_films({name: next(iter(runs.values())) for name, runs in groups.items()}, out)
-    if picture:
-        lines += ["", f"![The first films of each, for the same prompts]({picture.name})"]
-    text = "\n".join(lines) + "\n"
-    write_atomic(out, text)
-    return text
+    return groups
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def mean_with_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean and half-width of the 95% t-interval of the mean; the half-width is NaN for fewer than two."""
     if len(values) < 2:
         return float(np.mean(values)), float("nan")
@@ -95,22 +99,23 @@ def _draw_films(results: Mapping[str, Mapping], out: Path) -> Path | None:
     return path
 
 
-def _collect(runs: Mapping[str, Mapping], section: str, name: str) -> dict[str, float]:
-    found = {seed: (result.get(section) or {}).get(name) for seed, result in runs.items()}
-    return {seed: value for seed, value in found.items() if value is not None}
+def _collect(runs: Mapping[str, Mapping], metric: Metric) -> dict[str, float]:
+    """Seed -> the figure at the scale it is shown at."""
+    found = {seed: look_up(result.get(metric.section) or {}, metric.key) for seed, result in runs.items()}
+    return {seed: value * metric.scale for seed, value in found.items() if value is not None}
 
 
-def _spread(runs: Mapping[str, Mapping], shown: Sequence[str]) -> dict[str, str]:
-    """Of a single run: figure -> its 95% interval over patients, as results.json has it."""
+def _spread(runs: Mapping[str, Mapping], shown: Sequence[Metric]) -> dict[str, str]:
+    """Of a single run: metric -> its 95% interval over patients, as results.json has it."""
     if len(runs) > 1:
         return {}
     (result,) = runs.values()
     found = {}
-    for figure in shown:
-        section, key, _ = FIGURES[figure]
-        bounds = ((result.get(section) or {}).get("intervals") or {}).get(key)
+    for metric in shown:
+        bounds = ((result.get(metric.section) or {}).get("intervals") or {}).get(metric.key)
         if bounds and None not in bounds:
-            found[figure] = f" ({bounds[0]:.3f} to {bounds[1]:.3f})"
+            low, high = (format_value(bound, metric.scale) for bound in bounds)
+            found[metric.name] = f" ({low} to {high})"
     return found
 
 
@@ -123,29 +128,29 @@ def _explain(groups: Mapping[str, Mapping]) -> str:
     return " ".join(parts)
 
 
-def _real_row(runs: Sequence[Mapping], shown: Sequence[str]) -> list[str]:
-    """Ceilings and floors, where all results have the same ones."""
+def _real_row(runs: Sequence[Mapping], shown: Sequence[Metric]) -> list[str]:
+    """What real films or pairs reach, where all results have the same; [] where nothing is known."""
     cells = []
-    for figure in shown:
-        section, _, key = FIGURES[figure]
-        found = {(run.get(section) or {}).get(key) for run in runs} if key else {None}
+    for metric in shown:
+        key = metric.floor if metric.direction in ("lower", "as floor") and metric.floor else metric.ceiling
+        found = {look_up(run.get(metric.section) or {}, key) for run in runs}
         value = found.pop() if len(found) == 1 else None
-        cells.append("" if value is None else f"{value:.4f}")
-    return [f"| {REAL} | | " + " | ".join(cells) + " |"] if any(cells) else []
+        cells.append("" if value is None else f"{value * metric.scale:.4f}")
+    return [REAL, "", *cells] if any(cells) else []
 
 
-def _differences(values: Mapping[str, Mapping], shown: Sequence[str]) -> dict[str, dict]:
+def _differences(values: Values, shown: Sequence[Metric]) -> Values:
     names = list(values)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     rows = {}
     for a, b in pairs:
         both = {
-            figure: {
-                seed: value - values[b][figure][seed]
-                for seed, value in values[a][figure].items()
-                if seed in values[b][figure]
+            metric.name: {
+                seed: value - values[b][metric.name][seed]
+                for seed, value in values[a][metric.name].items()
+                if seed in values[b][metric.name]
             }
-            for figure in shown
+            for metric in shown
         }
         if any(len(seeds) > 1 for seeds in both.values()):
             rows[f"{a} - {b}"] = both
@@ -153,17 +158,17 @@ def _differences(values: Mapping[str, Mapping], shown: Sequence[str]) -> dict[st
 
 
 def _table(
-    values: Mapping[str, Mapping], shown: Sequence[str], spreads: Mapping[str, Mapping[str, str]]
-) -> list[str]:
-    lines = ["| | n | " + " | ".join(shown) + " |", "|---|---|" + "---|" * len(shown)]
+    values: Values, shown: Sequence[Metric], spreads: Mapping[str, Mapping[str, str]], last: Sequence[str]
+) -> Table:
+    rows = []
     for name, figures in values.items():
         cells = []
-        for figure in shown:
-            seeds = list(figures[figure].values())
-            mean, half = interval(seeds) if seeds else (float("nan"), float("nan"))
+        for metric in shown:
+            seeds = list(figures[metric.name].values())
+            mean, half = mean_with_interval(seeds) if seeds else (float("nan"), float("nan"))
             spread = "" if np.isnan(half) else f" ± {half:.4f}"
-            spread = spread or spreads.get(name, {}).get(figure, "")
+            spread = spread or spreads.get(name, {}).get(metric.name, "")
             cells.append(f"{mean:.4f}{spread}" if seeds else "")
-        count = max((len(figures[figure]) for figure in shown), default=0)
-        lines.append(f"| {name} | {count} | " + " | ".join(cells) + " |")
-    return lines
+        count = max((len(figures[metric.name]) for metric in shown), default=0)
+        rows.append([name, str(count), *cells])
+    return Table(("", "n", *(metric.label for metric in shown)), [*rows, *([last] if last else [])])

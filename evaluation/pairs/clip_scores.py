@@ -1,50 +1,53 @@
-"""Do film and text belong together, by a domain CLIP? Scores and retrieval from unit embeddings.
+"""CLIP scores: do film and text belong together, by a domain CLIP?"""
 
-CLIP score: cosine of the two embeddings, times 100 (Hessel et al., EMNLP 2021, without their factor 2.5).
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
+
+from evaluation.metric import Figure, Metric
+from evaluation.pairs.inputs import Embeddings, PairInputs, mean_known, means_of_both, shuffle
 
 EDGES = (("prompt", "film"), ("film", "report"), ("prompt", "report"))
 
 
-def score_edges(embeddings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """CLIP score of each item by side of the triangle: "clip_prompt_film" ... -> (N,), NaN: unknown."""
-    return {
-        f"clip_{a}_{b}": 100.0 * (embeddings[a] * embeddings[b]).sum(axis=1)
-        for a, b in EDGES
-        if a in embeddings and b in embeddings
-    }
+def score_edge(embeddings: Embeddings, a: str, b: str, rows: np.ndarray | None = None) -> np.ndarray:
+    """(N,) CLIP score of each item, NaN: unknown. `rows`: whose b each item is given; its own by default."""
+    others = embeddings[b] if rows is None else embeddings[b][rows]
+    return 100.0 * (embeddings[a] * others).sum(axis=1)
 
 
-def retrieve(
-    queries: np.ndarray,
-    targets: np.ndarray,
-    rng: np.random.Generator,
-    pool: int,
-    ranks: Sequence[int] = (1, 5),
-) -> dict[int, np.ndarray]:
-    """Whether each query's own target is among the k nearest of a pool; rows (N, D) are paired.
+def _compute(pairs: PairInputs, a: str, b: str) -> Figure:
+    made, real = pairs.synthetic_embeddings, pairs.real_embeddings
+    scores = [score_edge(side, a, b) for side in (made, real)]
+    other = pairs.once("shuffled", lambda: shuffle(len(made["film"]), pairs.rng("clip")))
+    return Figure(
+        mean_known(scores[0]),
+        floor=mean_known(score_edge(made, a, b, other)),
+        ceiling=mean_known(scores[1]),
+        items={f"score_clip_{a}_{b}": np.concatenate(scores)},
+    )
 
-    R@k is the mean of these.
 
-    Pools are disjoint random sets of `pool` items, so that R@k does not depend on N. Where equal targets
-    (the same report twice) tie with the own one, the expected hit under a random order counts.
+def _estimate(items: Mapping[str, np.ndarray], key: str) -> dict:
+    return means_of_both(items, f"score_{key}", key, f"{key}_real")
 
-    Returns:
-        k -> (N,) hits in 0..1, NaN for an item of no pool: what is left over, or has no embedding.
-    """
-    known = np.flatnonzero(np.isfinite(queries).all(axis=1) & np.isfinite(targets).all(axis=1))
-    order = rng.permutation(known)
-    hits = {k: np.full(len(queries), np.nan) for k in ranks}
-    for start in range(0, len(order) - pool + 1, pool):
-        rows = order[start : start + pool]
-        similarity = (queries[rows] @ targets[rows].T).astype(np.float64)
-        own = similarity.diagonal()[:, None]
-        ahead = (similarity > own + 1e-6).sum(axis=1)
-        tied = (np.abs(similarity - own) <= 1e-6).sum(axis=1)
-        for k in ranks:
-            hits[k][rows] = np.clip((k - ahead) / tied, 0.0, 1.0)
-    return hits
+
+METRICS = tuple(
+    Metric(
+        key=f"clip_{a}_{b}",
+        title=f"CLIP score, {a} and {b}",
+        section="pairs",
+        direction="higher",
+        range=(-100.0, 100.0),
+        convention="mean of 100 x cosine of the two embeddings of inputs.pairs.clip; texts are cut at its "
+        "length, see num_texts_cut; floor: reports (or films) shuffled",
+        source="Hessel et al., EMNLP 2021, eq. 1, without their factor 2.5 and their cut at 0",
+        needs=("embeddings",),
+        compute=partial(_compute, a=a, b=b),
+        estimate=partial(_estimate, key=f"clip_{a}_{b}"),
+        floor=f"clip_{a}_{b}_shuffled",
+        ceiling=f"clip_{a}_{b}_real",
+    )
+    for a, b in EDGES
+)

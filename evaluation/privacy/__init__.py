@@ -1,1 +1,3 @@
-"""Near-copies of training films and reports."""
+"""Metrics of privacy: are synthetic films and reports copies of training ones?"""
+
+METRIC_FILES = ("near_copies",)

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from data_module.labeler.text import read_statements
-from evaluation.reports.overlap import normalise
+from evaluation.reports.overlap import normalize
 
 MIN_WORDS = 8  # of a sentence: shorter ones ("the lungs are clear") are everyone's
 MIN_OVERLAP = 0.8  # Jaccard overlap of word triples from which reports are near-duplicates
@@ -16,7 +16,7 @@ BLOCK = 256
 
 
 def _long_sentences(report: str) -> list[str]:
-    sentences = (normalise(sentence) for sentence in read_statements(report))
+    sentences = (normalize(sentence) for sentence in read_statements(report))
     return [sentence for sentence in sentences if len(sentence.split()) >= MIN_WORDS]
 
 
@@ -30,9 +30,9 @@ def nearest_reports(reports: Sequence[str], training: Sequence[str]) -> tuple[np
         token_pattern=r"\S+",
         n_features=2**22,
     )
-    known = triples.transform([normalise(text) for text in training]).tocsr()
+    known = triples.transform([normalize(text) for text in training]).tocsr()
     known_sizes = np.asarray(known.sum(axis=1)).ravel()
-    asked = triples.transform([normalise(text) for text in reports]).tocsr()
+    asked = triples.transform([normalize(text) for text in reports]).tocsr()
     overlaps, rows = np.zeros(len(reports)), np.zeros(len(reports), int)
     for start in range(0, len(reports), BLOCK):
         block = asked[start : start + BLOCK]
@@ -49,12 +49,12 @@ def _describe(reports: Sequence[str], sentences: set[str], training: Sequence[st
     copied = [sentence for sentence in own if sentence in sentences]
     distinct, places = np.unique(np.array(reports, dtype=object).astype(str), return_inverse=True)
     overlaps, rows = nearest_reports(distinct.tolist(), training)
-    whole = {normalise(text) for text in training}
+    whole = {normalize(text) for text in training}
     return {
         "num_reports": len(reports),
         "num_long_sentences": len(own),
         "share_verbatim_sentences": len(copied) / len(own) if own else None,
-        "share_verbatim_reports": float(np.mean([normalise(text) in whole for text in reports])),
+        "share_verbatim_reports": float(np.mean([normalize(text) in whole for text in reports])),
         "share_near_duplicates": float((overlaps[places] >= MIN_OVERLAP).mean()),
         "median_overlap": float(np.median(overlaps[places])),
         "nearest": [

@@ -1,19 +1,22 @@
-"""Is a synthetic film a copy of a training film? Nearest neighbours in pixels, in features, and registered.
+"""Is a synthetic film a copy of a training film? Nearest neighbors in pixels, in features, and registered.
 
 Each distance to the nearest training film is held against the same distance of held-out real films, which
-are no copies: a generator that memorises comes closer than they do.
+are no copies: a generator that memorizes comes closer than they do.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from data_module.images import FilmError, fit_crop, read_pixels
-from evaluation.images.manifold import squared_distances
+from data_module.decoding import read_pixels
+from data_module.film_types import FilmError
+from data_module.resizing import fit_crop
+from evaluation.images.coverage import squared_distances
+
+if TYPE_CHECKING:
+    import torch  # else where it is used, so that the list of metrics does not wait for it
 
 SIDE = 64  # pixels at which films are compared
 MARGIN = 8  # pixels that a film may be shifted for the registered comparison, to every side
@@ -21,27 +24,11 @@ ANGLES, SCALES = (-5.0, 0.0, 5.0), (0.93, 1.0, 1.07)  # degrees and factors trie
 NUM_CANDIDATES = 3  # nearest by pixels and nearest by features that are registered
 BLOCK = 1024
 PAIRS_AT_ONCE = 64  # films registered together
-MEASURES = ("pixels", "features", "registered")
+DISTANCES = ("pixels", "features", "registered")
 QUANTILE, FRACTION = 0.01, 0.5
 
-CONVENTIONS = {
-    "privacy.pixels": f"1 - correlation of the films at {SIDE}x{SIDE}, to the nearest training film",
-    "privacy.features": "Euclidean distance of the first extractor's features, to the nearest training film",
-    "privacy.registered": f"1 - largest correlation of the film's centre over shifts of +-{MARGIN} pixels, "
-    f"rotations {ANGLES}, scales {SCALES} and mirroring, with the {NUM_CANDIDATES} nearest by pixels and by "
-    "features",
-    "privacy.ratio": "median distance of synthetic films by that of held-out real films: below 1, closer",
-    "privacy.num_flagged": f"films nearer than {FRACTION} x the {QUANTILE:.0%} quantile of held-out real "
-    "ones, in any of the three",
-    "privacy.share_close": f"films nearer than that quantile; {QUANTILE} by chance",
-    "privacy.intervals": "95% percentile bootstrap, patients resampled, of ratio and share_close; thresholds "
-    "held",
-    "privacy.reports": "see results: sentences of 8 words or more that stand verbatim in a training report; "
-    "reports whose word triples overlap with a training report's (Jaccard) by 0.8 or more",
-}
 
-
-def load_standardised(paths: Sequence[Path | None]) -> np.ndarray:
+def load_standardized(paths: Sequence[Path | None]) -> np.ndarray:
     """(N, SIDE, SIDE) float32 films of mean 0 and norm 1; NaN for one that cannot be read."""
     films = np.full((len(paths), SIDE, SIDE), np.nan, np.float32)
     for row, path in enumerate(paths):
@@ -57,15 +44,17 @@ def load_standardised(paths: Sequence[Path | None]) -> np.ndarray:
 
 def nearest(queries: np.ndarray, targets: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(N, k) rows of the nearest targets (M, D) of each query (N, D), and their Euclidean distances."""
+    import torch
+
     k = min(k, len(targets))
-    centre = targets.mean(axis=0, dtype=np.float64)
+    center = targets.mean(axis=0, dtype=np.float64)
     indices, distances = [], []
     for start in range(0, len(queries), BLOCK):
-        rows = torch.from_numpy(queries[start : start + BLOCK] - centre)
+        rows = torch.from_numpy(queries[start : start + BLOCK] - center)
         best = torch.full((len(rows), 0), torch.inf, dtype=torch.float64)
         where = torch.empty((len(rows), 0), dtype=torch.long)
         for column in range(0, len(targets), BLOCK):
-            others = torch.from_numpy(targets[column : column + BLOCK] - centre)
+            others = torch.from_numpy(targets[column : column + BLOCK] - center)
             block = squared_distances(rows, others)
             best = torch.cat([best, block], dim=1)
             where = torch.cat(
@@ -78,8 +67,11 @@ def nearest(queries: np.ndarray, targets: np.ndarray, k: int) -> tuple[np.ndarra
     return np.concatenate(indices), np.concatenate(distances)
 
 
-def _poses(films: torch.Tensor) -> list[torch.Tensor]:
+def _poses(films: "torch.Tensor") -> "list[torch.Tensor]":
     """Films (P, 1, S, S) turned, scaled and mirrored in every way that is tried."""
+    import torch
+    from torch.nn import functional as F
+
     poses = []
     for mirror in (1.0, -1.0):
         for angle in ANGLES:
@@ -92,10 +84,13 @@ def _poses(films: torch.Tensor) -> list[torch.Tensor]:
 
 
 def registered_correlation(films: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(P, C) largest correlation of the centre of each film (P, S, S) with each of its others (P, C, S, S).
+    """(P, C) largest correlation of the center of each film (P, S, S) with each of its others (P, C, S, S).
 
-    Normalised cross-correlation over all shifts at once by FFT (Lewis, Vision Interface 1995).
+    Normalized cross-correlation over all shifts at once by FFT (Lewis, Vision Interface 1995).
     """
+    import torch
+    from torch.nn import functional as F
+
     a, b = (torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in (films[:, None], others))
     window = SIDE - 2 * MARGIN
     spectra = torch.fft.rfft2(b)
@@ -116,13 +111,13 @@ def registered_correlation(films: np.ndarray, others: np.ndarray) -> np.ndarray:
 def nearest_training_films(
     films: np.ndarray, features: np.ndarray, training: np.ndarray, training_features: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Distances of each film to its nearest training film, by measure, and which film that is, registered.
+    """Distances of each film to its nearest training film, by kind, and which film that is, registered.
 
     Args:
-        films, training: (N, S, S), (M, S, S) of `load_standardised`; features: (N, D), (M, D). No NaN.
+        films, training: (N, S, S), (M, S, S) of `load_standardized`; features: (N, D), (M, D). No NaN.
 
     Returns:
-        measure -> (N,) distances; (N,) rows of the training films.
+        kind -> (N,) distances; (N,) rows of the training films.
     """
     by_pixels, pixels = nearest(
         films.reshape(len(films), -1), training.reshape(len(training), -1), NUM_CANDIDATES
@@ -144,15 +139,15 @@ def nearest_training_films(
 
 
 def compare_distances(synthetic: dict[str, np.ndarray], real: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Distances of synthetic films against those of held-out real films, by measure; see CONVENTIONS.
+    """Distances of synthetic films against those of held-out real films, by kind.
 
     Returns:
-        measure -> median, median_real, ratio, smallest, smallest_real, threshold, num_flagged, share_close;
-        flagged: (N,) bool, in any measure; closeness: (N,) smallest distance / threshold.
+        kind -> median, median_real, ratio, smallest, smallest_real, threshold, num_flagged, share_close;
+        flagged: (N,) bool, of any kind; closeness: (N,) smallest distance / threshold.
     """
     result: dict[str, Any] = {}
     closeness = np.full(len(synthetic["pixels"]), np.inf)
-    for name in MEASURES:
+    for name in DISTANCES:
         near = float(np.quantile(real[name], QUANTILE, method="lower"))
         threshold = FRACTION * near
         median, median_real = float(np.median(synthetic[name])), float(np.median(real[name]))

@@ -1,24 +1,26 @@
 """Word-overlap scores of reports: BLEU-1..4, ROUGE-L and CIDEr by pycocoevalcap; no Java is needed."""
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from pycocoevalcap.bleu.bleu_scorer import BleuScorer
-from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.rouge.rouge import Rouge
 
-NORMALISATION = (
+from evaluation.metric import Figure, Items, Metric
+from evaluation.reports.inputs import ReportInputs
+from evaluation.statistics import weighted_estimators
+from evaluation.statistics.bootstrap import Estimator
+
+NORMALIZATION = (
     "lower case; words are runs of letters and digits, kept whole over an inner hyphen, apostrophe or "
     "decimal point; other punctuation is dropped, as COCO's tokenizer does"
 )
 _WORD = re.compile(r"\d+(?:\.\d+)+|[^\W_]+(?:[-'][^\W_]+)*")
 
 
-def normalise(text: str) -> str:
-    """A report as lower-case words with single spaces (see NORMALISATION)."""
+def normalize(text: str) -> str:
+    """A report as lower-case words with single spaces (see NORMALIZATION)."""
     return " ".join(_WORD.findall(text.lower()))
 
 
@@ -43,12 +45,16 @@ def score_overlap(references: Sequence[str], hypotheses: Sequence[str]) -> Overl
     Raises:
         ValueError: no texts, not as many of each, or references without a word.
     """
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
     if len(references) != len(hypotheses) or not references:
         raise ValueError(
             f"{len(references)} references and {len(hypotheses)} reports: as many of each, not 0"
         )
-    gts = {row: [normalise(text)] for row, text in enumerate(references)}
-    res = {row: [normalise(text)] for row, text in enumerate(hypotheses)}
+    gts = {row: [normalize(text)] for row, text in enumerate(references)}
+    res = {row: [normalize(text)] for row, text in enumerate(hypotheses)}
     if not any(text for (text,) in gts.values()):
         raise ValueError("no reference holds a word")
     scorer = BleuScorer(n=4)
@@ -68,17 +74,63 @@ def score_text(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str
     return score_overlap(references, hypotheses).figures
 
 
-def describe_texts(texts: Sequence[str]) -> dict[str, float]:
-    """num_distinct_reports (after normalisation), share of the most frequent one, mean number of words."""
-    words = [normalise(text) for text in texts]
-    return {
-        "num_distinct_reports": len(set(words)),
-        "share_most_frequent": Counter(words).most_common(1)[0][1] / len(words),
-        "mean_num_words": float(np.mean([len(text.split()) for text in words])),
-    }
+def _compute(reports: ReportInputs, key: str) -> Figure:
+    found = reports.once("overlap", lambda: score_overlap(reports.references, reports.hypotheses))
+    constant = [reports.constant] * len(reports.references)
+    baseline = reports.once("baseline overlap", lambda: score_text(reports.references, constant))
+    each = {"rouge_l": found.rouge_l, "cider": found.cider}.get(key)
+    items = {"bleu_counts": found.bleu_counts} if each is None else {}
+    return Figure(found.figures[key], floor=baseline[key], each=each, items=items)
 
 
-def most_frequent(texts: Sequence[str]) -> str:
-    """The text that stands there most often after normalisation, as first written; the first of equals."""
-    words = [normalise(text) for text in texts]
-    return texts[words.index(Counter(words).most_common(1)[0][0])]
+def _estimate_bleu(items: Items, order: int) -> Mapping[str, Estimator]:
+    return {f"bleu_{order}": weighted_estimators.bleu(items["bleu_counts"], order)}
+
+
+METRICS = (
+    *(
+        Metric(
+            key=f"bleu_{order}",
+            title=f"BLEU-{order}",
+            section="reports",
+            direction="higher",
+            convention=f"pycocoevalcap, corpus level, one reference; {NORMALIZATION}; of the text of "
+            "findings and impression, without the headings FINDINGS: and IMPRESSION:, as all figures of "
+            "words",
+            source="Papineni et al., ACL 2002, by pycocoevalcap",
+            needs=("texts",),
+            compute=partial(_compute, key=f"bleu_{order}"),
+            estimate=partial(_estimate_bleu, order=order),
+            floor=f"baseline.bleu_{order}",
+            headline=12 if order == 4 else 0,
+        )
+        for order in (1, 2, 3, 4)
+    ),
+    Metric(
+        key="rouge_l",
+        title="ROUGE-L",
+        section="reports",
+        direction="higher",
+        convention="pycocoevalcap, F of the longest common subsequence with beta 1.2, mean over reports; "
+        "normalization of BLEU",
+        source="Lin, ACL workshop 2004, eq. 3, by pycocoevalcap",
+        needs=("texts",),
+        compute=partial(_compute, key="rouge_l"),
+        floor="baseline.rouge_l",
+        headline=13,
+    ),
+    Metric(
+        key="cider",
+        title="CIDEr",
+        section="reports",
+        direction="higher",
+        range=(0.0, 10.0),
+        convention="CIDEr-D of pycocoevalcap, mean over reports, document frequencies of these references: "
+        "compares over the same references only, and is 0 for a single one; normalization of BLEU",
+        source="Vedantam et al., CVPR 2015, by pycocoevalcap",
+        needs=("texts",),
+        compute=partial(_compute, key="cider"),
+        floor="baseline.cider",
+        headline=14,
+    ),
+)

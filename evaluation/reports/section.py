@@ -1,107 +1,132 @@
-"""Do generated reports say what the real report of the same film says?"""
+"""The section `reports`: do generated reports say what the real report of the same film says?"""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_module.sections import section_text
-from evaluation.reports.overlap import NORMALISATION, describe_texts, most_frequent, score_overlap, score_text
-from evaluation.reports.terms import score_terms
-from evaluation.statistics.findings import (
-    POSITIVE_ONLY,
-    UNCERTAIN_POLICIES,
-    is_normal,
-    score_conventions,
-    score_f1,
-)
+from evaluation.inputs.rows import DEFAULT_REPORTS, match_reports
+from evaluation.metric import Metric, metrics_of, score_metrics
+from evaluation.reports.inputs import ReportInputs, ReportLabeler
+from evaluation.reports.tables import report_tables
+from evaluation.reports.variety import most_frequent_report
+from evaluation.sections import Scored, Section
+from evaluation.statistics.findings import UNCERTAIN_POLICIES
+from evaluation.statistics.items import REAL
+from runtime.files import file_hash
 
-Labeler = Callable[[Sequence[str]], np.ndarray]  # N reports -> (N, 14), 1, 0, -1 or NaN, order of FINDINGS
-Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # references, reports -> (N,)
+if TYPE_CHECKING:
+    from evaluation.context import Context
 
-CONVENTIONS = {
-    "reports.micro_f1_14": "labeler (inputs.reports.labeler) on the generated and on the real report of "
-    f"the same film; {POSITIVE_ONLY}; macro over the findings that are positive on either side",
-    "reports.clinical": "precision, recall and F1; "
-    + "; ".join(f"{name}: {text}" for name, text in UNCERTAIN_POLICIES.items())
-    + "; not mentioned is negative; macro over findings, example over reports, positive on either side",
-    "reports.bleu_1": f"pycocoevalcap, corpus level, one reference; {NORMALISATION}; of the text of "
-    "findings and impression, without the headings FINDINGS: and IMPRESSION:, as all figures of words",
-    "reports.rouge_l": "pycocoevalcap, F of the longest common subsequence with beta 1.2, mean over reports",
-    "reports.cider": "CIDEr of pycocoevalcap, 0 to 10, document frequencies of these references: compares "
-    "over the same references only, and is 0 for a single one",
-    "reports.meteor": "METEOR 1.5 by pycocoevalcap, mean over reports, same normalisation",
-    "reports.radgraph_f1": "reward partial of the radgraph package, mean over reports",
-    "reports.bert_score_f1": "mean over reports, greedy matching, no idf, no rescaling; see inputs.reports",
-    "reports.terms_f1": "mean F1 of the distinct phrases of findings, anatomy and side; blind to negation",
-    "reports.baseline": "the most frequent report of the training rows (of the references, where there are "
-    "none) given for every film",
-    "reports.num_distinct_reports": "after the normalisation of BLEU",
-    "reports.intervals": "95% percentile bootstrap, patients resampled",
-    "reports.share_normal": "reports without a positive finding other than No Finding and Support Devices",
-}
-# The keys of this section that results.json always has, null where there was nothing to score.
-KEYS = (
-    *("micro_f1_14", "macro_f1_14", "micro_f1_5", "macro_f1_5"),
-    *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"),
-)
-
-
-def share_normal(labels: np.ndarray) -> float:
-    """The share of normal reports (labels (N, 14)), see `findings_scores.is_normal`."""
-    return float(is_normal(labels).mean())
+AVAILABLE = ("texts", "labels")
 
 
 def evaluate_reports(
     references: Sequence[str],
     hypotheses: Sequence[str],
-    label: Labeler,
+    label: ReportLabeler,
     train_reports: Sequence[str] = (),
-    scorers: Mapping[str, Scorer] | None = None,
+    metrics: Sequence[Metric] | None = None,
+    settings: Any = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The section `reports` of results.json, for N real reports and the N generated ones.
 
     Args:
         train_reports: where the most-frequent-report baseline takes its report from.
-        scorers: further scores of each report (BERTScore ...), by the name that their mean gets.
+        metrics: those to compute; by default all that no flag asks for.
+        settings: what learned metrics read their flags off.
 
     Returns:
-        The section, and what each report adds to its figures (see `measures.of_reports`).
+        The section, and its items.
 
     Raises:
         ValueError: no reports, or not as many of each.
     """
-    truth, guess = label(references), label(hypotheses)
-    constant = most_frequent(train_reports or references)
-    # The headings of a pairs folder's reports are its own, and no words of a radiologist.
-    references, hypotheses = ([section_text(text) for text in texts] for texts in (references, hypotheses))
-    overlap = score_overlap(references, hypotheses)
-    baseline = score_f1(truth, np.repeat(label([constant]), len(truth), axis=0))
-    own = describe_texts(hypotheses)
-    each = {"terms_f1": np.array([score_terms(*pair) for pair in zip(references, hypotheses, strict=True)])}
-    each |= {name: score(references, hypotheses) for name, score in (scorers or {}).items()}
-    result = {
-        **score_f1(truth, guess),
-        **overlap.figures,
-        **{name: float(np.nanmean(scores)) for name, scores in each.items() if np.isfinite(scores).any()},
-        "clinical": score_conventions(truth, guess),
-        **own,
-        **{f"{name}_real": value for name, value in describe_texts(references).items()},
-        "share_normal": share_normal(guess),
-        "share_normal_real": share_normal(truth),
-        "baseline": {
-            **{name: value for name, value in baseline.items() if "f1_" in name},
-            **score_text(references, [section_text(constant)] * len(references)),
-        },
-    }
-    if len(references) == 1:
+    if len(references) != len(hypotheses) or not references:
+        raise ValueError(
+            f"{len(references)} references and {len(hypotheses)} reports: as many of each, not 0"
+        )
+    if metrics is None:
+        metrics = [metric for metric in metrics_of("reports") if not metric.flag]
+    baseline = most_frequent_report(train_reports or references)
+    inputs = ReportInputs(0, references, hypotheses, label, baseline, settings)
+    result, items = score_metrics(metrics, inputs, AVAILABLE)
+    if len(references) == 1 and "cider" in result:
         result["remarks"] = ["CIDEr of a single report is 0: no word tells it from the other reports."]
-    items = {
-        "truth": truth,
-        "guess": guess,
-        "bleu_counts": overlap.bleu_counts,
-        "score_rouge_l": overlap.rouge_l,
-        "score_cider": overlap.cider,
-        **{f"score_{name}": scores for name, scores in each.items()},
-    }
     return result, items
+
+
+def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Sequence[Metric]) -> Scored:
+    settings, real = context.settings, context.real
+    used |= context.labeler_name
+    if context.generated:
+        matched = context.generated
+    else:
+        path = settings.reports or context.synthetic.root / DEFAULT_REPORTS
+        used["reports"] = str(path)
+        # `all` also scores a generator that writes no reports of real films.
+        if settings.reports is None and not path.is_file() and optional:
+            return (
+                f"Not scored: there is no {path}. It holds the generated reports of the held-out real films "
+                "(columns file_name, report); name another with --reports."
+            )
+        matched = match_reports(path, real, settings.split)
+        used["reports_hash"] = file_hash(path)[:16]
+    if settings.bert_score:
+        used["bert_score"] = f"{settings.bert_score}, layer {settings.bert_score_layer}"
+    train = real.table[real.table["split"] == "train"]["report"].fillna("").astype(str).tolist()
+    scores, items = evaluate_reports(
+        matched.references, matched.hypotheses, context.labeler, train, metrics, settings
+    )
+    items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
+    items["stratum"] = np.full(len(matched.names), REAL)
+    remarks = [*matched.remarks, *scores.pop("remarks", [])]
+    return {**scores, **matched.counts, "remarks": remarks}, items
+
+
+def _count(section: Mapping[str, Any]) -> str:
+    whole = section.get("num_rows_of_split", section["num_scored"])
+    counts = {
+        "empty": section.get("num_empty_reports"),
+        "of films outside the split": section.get("num_outside_split"),
+        "of unknown films": section.get("num_unknown"),
+    }
+    others = "".join(f"; {count} {what}" for what, count in counts.items() if count)
+    return f"{section['num_scored']} reports scored, of {whole} rows of the split{others}."
+
+
+SECTION = Section(
+    name="reports",
+    title="Reports of held-out real films",
+    legend="Floor: the most frequent report for every film. Real: the real reports.",
+    keys={
+        "per_finding": "finding -> `precision`, `recall`, `f1`, `support`, uncertain as negative",
+        "undefined": "findings positive on neither side",
+        "clinical": "`clinical.POLICY.{micro,macro,example}_{precision,recall,f1}_{14,5}`; POLICY: "
+        "`negative`, `positive`, `ignore`",
+        "baseline": "`baseline.X`: a figure of the most frequent report for every film",
+        "share_most_frequent": "share of the most frequent report; `_real`",
+        "mean_num_words": "words of a report; `_real`",
+        "remarks": "what a reader should know of the figures: sentences, perhaps none",
+        "num_scored": "reports scored",
+        "num_rows_of_split": "rows of the split",
+        "num_outside_split": "reports of films of other splits",
+        "num_unknown": "reports of films that the real folder does not hold",
+        "num_empty_reports": "reports without a word; they count as such",
+    },
+    conventions={
+        "reports.clinical": "precision, recall and F1; "
+        + "; ".join(f"{name}: {text}" for name, text in UNCERTAIN_POLICIES.items())
+        + "; not mentioned is negative; macro over findings, example over reports, positive on either side",
+        "reports.baseline": "the most frequent report of the training rows (of the references, where there "
+        "are none) given for every film",
+        "reports.intervals": "95% percentile bootstrap, patients resampled",
+    },
+    promised=(
+        *("micro_f1_14", "macro_f1_14", "micro_f1_5", "macro_f1_5"),
+        *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"),
+    ),
+    score=_score,
+    count=_count,
+    tables=report_tables,
+)

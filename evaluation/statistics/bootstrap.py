@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-Measure = Callable[[np.ndarray], np.ndarray]  # weights (R, N) float32 -> (R,), NaN where it is undefined
+Estimator = Callable[[np.ndarray], np.ndarray]  # weights (R, N) float32 -> (R,), NaN where it is undefined
 
 NUM_AT_ONCE = 64  # resamples of a block of weights
 CONFIDENCE = 0.95
@@ -40,12 +40,12 @@ def draw_weights(
         yield weights
 
 
-def resample(measures: Mapping[str, Measure], blocks: Iterator[np.ndarray]) -> dict[str, np.ndarray]:
-    """Each measure on every resample: name -> (num,)."""
-    values: dict[str, list[np.ndarray]] = {name: [] for name in measures}
+def resample(estimators: Mapping[str, Estimator], blocks: Iterator[np.ndarray]) -> dict[str, np.ndarray]:
+    """Each estimator on every resample: name -> (num,)."""
+    values: dict[str, list[np.ndarray]] = {name: [] for name in estimators}
     for weights in blocks:
-        for name, measure in measures.items():
-            values[name].append(measure(weights))
+        for name, estimate in estimators.items():
+            values[name].append(estimate(weights))
     return {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in values.items()}
 
 

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 from data_module.findings import FINDINGS, FIVE_FINDINGS, POSITIVE, as_binary
 
@@ -206,7 +211,7 @@ def _micro_f1(truth: np.ndarray, guess: np.ndarray) -> float | None:
 def tune_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Finding -> the threshold of highest F1; a decision is probability >= threshold.
 
-    Halfway between two neighbouring probabilities; the first of equals from above. A finding without a
+    Halfway between two neighboring probabilities; the first of equals from above. A finding without a
     positive or without a probability gets none.
 
     Args:
@@ -221,11 +226,10 @@ def tune_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, 
         p = probabilities[rows, column].astype(np.float64)
         if not truth.any():
             continue
-        order = np.argsort(-p, kind="stable")
-        p, hits = p[order], np.cumsum(truth[order])
-        f1 = 2.0 * hits / (np.arange(1, len(p) + 1) + truth.sum())
-        f1[:-1][p[:-1] == p[1:]] = -1.0  # a threshold cannot part equal probabilities
-        best = int(np.argmax(f1))
-        below = p[best + 1] if best + 1 < len(p) else 0.0
-        thresholds[name] = float((p[best] + below) / 2.0)
+        precision, recall, limits = precision_recall_curve(truth, p)
+        f1 = 2.0 * precision * recall / np.maximum(precision + recall, 1e-12)
+        # Rounded, so that equal ones tie; the last point of the curve has no threshold.
+        best = len(limits) - 1 - int(np.argmax(f1[-2::-1].round(12)))
+        below = limits[best - 1] if best else 0.0
+        thresholds[name] = float((limits[best] + below) / 2.0)
     return thresholds

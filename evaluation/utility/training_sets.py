@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from data_module.pairs import PairsFolder, film_paths
 from evaluation.networks.cache import score_cached
 from evaluation.networks.classifier import FilmClassifier
 from evaluation.statistics.bootstrap import (
-    Measure,
+    Estimator,
     draw_weights,
     holm,
     p_value,
@@ -19,8 +20,10 @@ from evaluation.statistics.bootstrap import (
     resample,
 )
 from evaluation.statistics.findings import score_auroc
-from evaluation.statistics.weighted import ranked
+from evaluation.statistics.weighted_estimators import ranked
+from runtime.devices import resolve_device
 from runtime.files import write_atomic
+from runtime.markdown import markdown_table
 
 POLICY = ("ignore", "negative")
 
@@ -55,15 +58,35 @@ def compare_training_sets(
     if not findings:
         raise ValueError(f"{real}: no finding has both classes in split {split!r}")
     figures = ["mean", *findings]
-    measures = {
+    estimators = {
         (name, figure): _mean_of_seeds(films.labels, seeds, findings if figure == "mean" else [figure])
         for name, seeds in runs.items()
         for figure in figures
     }
     patients = films.table["patient_id"].to_numpy(str)
-    drawn = resample(measures, draw_weights(patients, np.zeros(len(patients), int), num, seed))
+    drawn = resample(estimators, draw_weights(patients, np.zeros(len(patients), int), num, seed))
     whole = np.ones((1, len(patients)), np.float32)
-    values = {key: float(measure(whole)[0]) for key, measure in measures.items()}
+    values = {key: float(estimate(whole)[0]) for key, estimate in estimators.items()}
+    gains = _find_gains(runs, figures, values, drawn)
+    text = _render(runs, figures, values, gains, len(films), num)
+    record = {
+        "real": str(real),
+        "split": split,
+        "runs": list(classifiers),
+        "num_films": len(films),
+        "num_bootstrap": num,
+        "auroc": {name: {figure: values[name, figure] for figure in figures} for name in runs},
+        "gains": gains,
+    }
+    write_atomic(out / "utility.md", text)
+    write_atomic(out / "utility.json", json.dumps(record, indent=2) + "\n")
+    return text
+
+
+def _find_gains(
+    runs: dict[str, list[np.ndarray]], figures: list[str], values: dict, drawn: dict
+) -> list[dict[str, Any]]:
+    """Gain of every training set over the first, with interval and adjusted p."""
     first, *others = runs
     gains = [
         {
@@ -82,19 +105,7 @@ def compare_training_sets(
     ):
         for entry, p in zip(family, holm([entry["p"] for entry in family]), strict=True):
             entry["p_holm"] = p
-    text = _render(runs, figures, values, gains, len(films), num)
-    record = {
-        "real": str(real),
-        "split": split,
-        "runs": list(classifiers),
-        "num_films": len(films),
-        "num_bootstrap": num,
-        "auroc": {name: {figure: values[name, figure] for figure in figures} for name in runs},
-        "gains": gains,
-    }
-    write_atomic(out / "utility.md", text)
-    write_atomic(out / "utility.json", json.dumps(record, indent=2) + "\n")
-    return text
+    return gains
 
 
 def _score_runs(
@@ -106,27 +117,25 @@ def _score_runs(
         name, separator, run = flag.partition("=")
         if not separator or not name:
             raise ValueError(f"{flag!r}: write NAME=RUN, such as real=runs/utility/real_0")
-        classifier = FilmClassifier.open(run, device)
+        classifier = FilmClassifier.open(run, resolve_device(device))
         scores = score_cached(classifier, film_paths(films), cache_dir, batch_size, name)
         runs.setdefault(name, []).append(scores.probabilities)
     return runs
 
 
-def _mean_of_seeds(labels: np.ndarray, seeds: list[np.ndarray], findings: list[str]) -> Measure:
+def _mean_of_seeds(labels: np.ndarray, seeds: list[np.ndarray], findings: list[str]) -> Estimator:
     each = [ranked(labels, p, np.isfinite(p).any(axis=1), findings, POLICY, "auroc") for p in seeds]
-    return lambda weights: np.mean([measure(weights) for measure in each], axis=0)
+    return lambda weights: np.mean([estimate(weights) for estimate in each], axis=0)
 
 
 def _render(runs: dict, figures: list[str], values: dict, gains: list[dict], num_films: int, num: int) -> str:
     first = next(iter(runs))
-    lines = [
+    head = (
         f"AUROC on {num_films} real films, mean over seeds; gain over {first} with its 95% interval ({num} "
         f"resamples of patients, the same for all); * p < 0.05 after Holm, over {len(runs) - 1} means and "
-        f"over {len(gains) - len(runs) + 1} gains of single findings.",
-        "",
-        f"| finding | {' | '.join(f'{name} (n = {len(seeds)})' for name, seeds in runs.items())} |",
-        "|---" * (len(runs) + 1) + "|",
-    ]
+        f"over {len(gains) - len(runs) + 1} gains of single findings."
+    )
+    rows = []
     by_key = {(entry["name"], entry["figure"]): entry for entry in gains}
     for figure in figures:
         cells = []
@@ -137,5 +146,6 @@ def _render(runs: dict, figures: list[str], values: dict, gains: list[dict], num
                 star = "*" if entry["p_holm"] < 0.05 else ""
                 cell += f" ({entry['gain']:+.3f}; {low:+.3f} to {high:+.3f}){star}"
             cells.append(cell)
-        lines.append(f"| {figure} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([figure, *cells])
+    header = ("finding", *(f"{name} (n = {len(seeds)})" for name, seeds in runs.items()))
+    return f"{head}\n\n{markdown_table(header, rows)}\n"

@@ -5,13 +5,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
+from torchmetrics.image.kid import poly_mmd
 
 from data_module.findings import FINDINGS, FIVE_FINDINGS, as_binary
-from evaluation.images import fidelity
-from evaluation.images.fidelity import frechet_distance, frechet_influence, kernel_distance, kernel_influence
-from evaluation.images.manifold import score_coverage, vendi_score
-from evaluation.reports.overlap import normalise, score_overlap
+from evaluation.images import features as feature_arrays
+from evaluation.images.coverage import score_coverage
+from evaluation.images.fid import frechet_distance, frechet_influence
+from evaluation.images.kid import kernel_distance, kernel_influence
+from evaluation.images.vendi import vendi_score
+from evaluation.reports.overlap import normalize, score_overlap
 from evaluation.statistics.findings import calibration_error, score_conventions, score_probabilities
 
 CLOSE = 1e-4
@@ -38,11 +42,11 @@ def test_fid_equals_torch_fidelity(features):
 def test_kid_equals_torch_fidelity(features):
     metric = pytest.importorskip("torch_fidelity.metric_kid")
     a, b = (x.astype(np.float64)[:250] for x in features)
-    tensors = [fidelity.torch.from_numpy(x) for x in (a, b)]
+    tensors = [torch.from_numpy(x) for x in (a, b)]
     # One subset of all films: nothing is left to chance.
     expected = metric.kid_features_to_metric(*tensors, kid_subsets=1, kid_subset_size=250, verbose=False)
     expected = expected[metric.KEY_METRIC_KID_MEAN]
-    assert float(fidelity.poly_mmd(*tensors)) == pytest.approx(expected, rel=CLOSE)
+    assert float(poly_mmd(*tensors)) == pytest.approx(expected, rel=CLOSE)
     # The mean over subsets of half the films is the same figure, up to chance.
     found = kernel_distance(a, b, np.random.default_rng(0), num_subsets=600)[0]
     assert found == pytest.approx(expected, rel=0.15)
@@ -50,7 +54,7 @@ def test_kid_equals_torch_fidelity(features):
 
 def test_memory_blocks_change_nothing(features, monkeypatch):
     before = (frechet_distance(*features), *frechet_influence(*features), *kernel_influence(*features))
-    monkeypatch.setattr(fidelity, "BLOCK", 37)
+    monkeypatch.setattr(feature_arrays, "BLOCK", 37)
     after = (frechet_distance(*features), *frechet_influence(*features), *kernel_influence(*features))
     for old, new in zip(before, after, strict=True):
         np.testing.assert_allclose(new, old, rtol=1e-6, atol=1e-8 * np.abs(old).max())
@@ -58,10 +62,10 @@ def test_memory_blocks_change_nothing(features, monkeypatch):
 
 def test_coverage_equals_prdc(features, monkeypatch):
     prdc = pytest.importorskip("prdc")
-    from evaluation.images import manifold
+    from evaluation.images import coverage
 
     expected = prdc.compute_prdc(*features, nearest_k=5)
-    monkeypatch.setattr(manifold, "BLOCK", 64)
+    monkeypatch.setattr(coverage, "BLOCK", 64)
     found = score_coverage(*features)
     assert 0.0 < found["recall"] < 1.0
     for name, value in expected.items():
@@ -96,7 +100,7 @@ def test_average_precision_and_ece_equal_sklearn_and_torchmetrics():
             average_precision_score(truth, p[rows, column]), rel=CLOSE
         )
         expected = torchmetrics.binary_calibration_error(
-            fidelity.torch.from_numpy(p[rows, column]), fidelity.torch.from_numpy(truth).long(), n_bins=15
+            torch.from_numpy(p[rows, column]), torch.from_numpy(truth).long(), n_bins=15
         )
         assert found[name]["ece"] == pytest.approx(float(expected), rel=CLOSE)
     assert calibration_error(np.array([1.0, 0.0]), np.array([1.0, 0.0])) == 0.0
@@ -140,7 +144,7 @@ REPORTS = [
 def test_bleu_equals_sacrebleu():
     sacrebleu = pytest.importorskip("sacrebleu")
     metric = sacrebleu.BLEU(tokenize="none", smooth_method="none")
-    expected = metric.corpus_score([normalise(t) for t in REPORTS], [[normalise(t) for t in REFERENCES]])
+    expected = metric.corpus_score([normalize(t) for t in REPORTS], [[normalize(t) for t in REFERENCES]])
     assert score_overlap(REFERENCES, REPORTS).figures["bleu_4"] == pytest.approx(
         expected.score / 100, rel=CLOSE
     )
@@ -151,7 +155,7 @@ def test_rouge_l_equals_rouge_score():
     scorer = rouge_scorer.RougeScorer(["rougeL"])
     found = score_overlap(REFERENCES, REPORTS)
     for place, (reference, report) in enumerate(zip(REFERENCES, REPORTS, strict=True)):
-        score = scorer.score(normalise(reference), normalise(report))["rougeL"]
+        score = scorer.score(normalize(reference), normalize(report))["rougeL"]
         # COCO's ROUGE-L weighs recall by beta = 1.2 where rouge_score takes the harmonic mean.
         p, r = score.precision, score.recall
         assert found.rouge_l[place] == pytest.approx((1 + 1.44) * p * r / (r + 1.44 * p), rel=CLOSE)
@@ -161,7 +165,7 @@ def test_cider_by_its_definition():
     """CIDEr-D (Vedantam et al., CVPR 2015): tf-idf cosine of clipped counts, length penalty, x 10."""
 
     def grams(text, n):
-        words = normalise(text).split()
+        words = normalize(text).split()
         return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
     document_frequency = Counter(g for t in REFERENCES for n in range(1, 5) for g in grams(t, n))

@@ -5,9 +5,10 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from data_module.findings import FINDINGS
-from evaluation.images.fidelity import frechet_distance, frechet_influence, kernel_influence
+from evaluation.images.fid import frechet_distance, frechet_influence
+from evaluation.images.kid import kernel_influence
 from evaluation.reports.overlap import score_overlap
-from evaluation.statistics import weighted
+from evaluation.statistics import weighted_estimators
 from evaluation.statistics.bootstrap import draw_weights, holm, p_value, percentile_interval, resample
 from evaluation.statistics.findings import score_f1
 
@@ -25,7 +26,9 @@ def test_ranked_figures_equal_sklearn_on_repeated_items(figure, score):
     labels = rng.choice([1.0, 0.0, -1.0], size=(60, 14), p=[0.4, 0.4, 0.2])
     p = np.round(rng.random((60, 14)), 1).astype(np.float32)  # many ties
     weights, rows = _weights(60), rng.random(60) < 0.8
-    found = weighted.ranked(labels, p, rows, ("Edema", "Fracture"), ("ignore", "negative"), figure)(weights)
+    found = weighted_estimators.ranked(
+        labels, p, rows, ("Edema", "Fracture"), ("ignore", "negative"), figure
+    )(weights)
     for place, drawn in enumerate(weights.astype(int)):
         expected = []
         for name in ("Edema", "Fracture"):
@@ -47,11 +50,11 @@ def test_f1_and_bleu_equal_the_plain_figures_on_repeated_items():
         expected = score_f1(truth[items], guess[items])
         for average in ("micro", "macro"):
             for number in (14, 5):
-                found = weighted.f1(truth, guess, rows, average, number)(weights)[place]
+                found = weighted_estimators.f1(truth, guess, rows, average, number)(weights)[place]
                 assert found == pytest.approx(expected[f"{average}_f1_{number}"], abs=1e-6)
         again = score_overlap([references[i] for i in items], [reports[i] for i in items]).figures
         for order in (1, 4):
-            assert weighted.bleu(counts, order)(weights)[place] == pytest.approx(
+            assert weighted_estimators.bleu(counts, order)(weights)[place] == pytest.approx(
                 again[f"bleu_{order}"], rel=1e-6
             )
 
@@ -78,7 +81,9 @@ def test_an_interval_by_patient_is_wider_than_by_item():
     widths = []
     for patients in (np.repeat(np.arange(40), 10), np.arange(400)):
         blocks = draw_weights(patients.astype(str), np.zeros(400, int), 400, seed=0)
-        low, high = percentile_interval(resample({"mean": weighted.mean_of(scores)}, blocks)["mean"])
+        low, high = percentile_interval(
+            resample({"mean": weighted_estimators.mean_of(scores)}, blocks)["mean"]
+        )
         assert low < scores.mean() < high
         widths.append(high - low)
     assert widths[0] == pytest.approx(np.sqrt(10) * widths[1], rel=0.3)

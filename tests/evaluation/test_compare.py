@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from evaluation.__main__ import main
+from evaluation.metric import metrics_of
 from evaluation.output.compare import compare_systems
 from evaluation.reports.negation import CASES, score_cases
 from evaluation.reports.overlap import score_overlap
-from evaluation.statistics.measures import intervals, load_items, save_items
+from evaluation.statistics.items import intervals, load_items, save_items
 
 
 def _save(folder, wrong: float, seed: int = 0, names: str = "s"):
@@ -85,11 +86,11 @@ def test_folders_without_items_are_named(tmp_path):
 
 def test_intervals_hold_the_value(tmp_path):
     items = load_items(_save(tmp_path / "a", 0.2) / "items/reports.npz")
-    found = intervals("reports", items, 200, seed=0)
+    found = intervals(metrics_of("reports"), items, 200, seed=0)
     low, high = found["micro_f1_14"]
     hits, total = (items["truth"] * items["guess"]).sum(), items["truth"].sum() + items["guess"].sum()
     assert low < 2 * hits / total < high
-    assert intervals("reports", items, 0, seed=0) == {}
+    assert intervals(metrics_of("reports"), items, 0, seed=0) == {}
 
 
 def test_only_clinical_figures_notice_a_flipped_negation(tmp_path, capsys):

@@ -122,8 +122,8 @@ def test_inception_sees_bytes(tmp_path):
     torch.save(library.state_dict(), tmp_path / "inception.pth")
     extractor = open_extractor(f"inception:{tmp_path / 'inception.pth'}")
     films = np.random.default_rng(0).integers(0, 256, (2, 299, 299), dtype=np.uint8)
-    colour = torch.from_numpy(films)[:, None].expand(-1, 3, -1, -1)
-    expected = library(colour)[0]
+    color = torch.from_numpy(films)[:, None].expand(-1, 3, -1, -1)
+    expected = library(color)[0]
     found = extractor.features(to_images(films))
     assert found.shape == (2, 2048)
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -135,7 +135,7 @@ def test_inception_sees_bytes(tmp_path):
 
 @pytest.mark.usefixtures("float64")
 def test_xrv_sees_its_own_range(tmp_path):
-    """Against torchxrayvision's own normalisation of bytes: -1024..1024."""
+    """Against torchxrayvision's own normalization of bytes: -1024..1024."""
     from torchxrayvision.datasets import normalize
     from torchxrayvision.models import DenseNet
 
@@ -186,8 +186,8 @@ def test_open_clip_folders(tmp_path, pixels):
     model = open_clip.CLIP(embed_dim=8, vision_cfg=vision, text_cfg=text).eval()
     save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
     extractor = open_extractor(f"open-clip:{tmp_path}")
-    colour = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1) / 255.0
+    color = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1) / 255.0
     mean, std = (torch.tensor(config["preprocess_cfg"][key])[:, None, None] for key in ("mean", "std"))
     with torch.no_grad():
-        expected = model.encode_image((colour - mean) / std)
+        expected = model.encode_image((color - mean) / std)
     assert torch.allclose(extractor.features(to_images(pixels)), expected, atol=1e-4)

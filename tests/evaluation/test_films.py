@@ -6,9 +6,13 @@ import scipy.linalg
 from sklearn.metrics import roc_auc_score
 
 from data_module.findings import FINDINGS
-from evaluation.images.comparison import compare_auroc, compare_features, compare_findings
-from evaluation.images.diversity import compare_pairs, draw_pairs, num_scales
-from evaluation.images.fidelity import frechet_distance, kernel_distance
+from evaluation.images.auroc import compare_auroc
+from evaluation.images.fid import frechet_distance
+from evaluation.images.inputs import FeatureSets, FilmInputs
+from evaluation.images.kid import kernel_distance
+from evaluation.images.per_finding import compare_findings
+from evaluation.images.ssim import draw_pairs, num_scales, score_similarity
+from evaluation.metric import find_metrics, score_metrics
 from evaluation.statistics.findings import score_auroc
 
 
@@ -108,10 +112,11 @@ def test_kid_of_one_distribution_is_about_zero_and_grows_with_distance():
 
 def test_value_and_floor_use_the_same_number_of_films():
     rng = np.random.default_rng(0)
-    result, _ = compare_features(
+    sets = FeatureSets.match(
         rng.normal(size=(30, 3)), rng.normal(size=(50, 3)), rng.normal(size=(20, 3)), rng
     )
-    assert result["num_fidelity"] == 20
+    assert sets.counts["num_fidelity"] == len(sets.synthetic) == len(sets.real) == len(sets.floor) == 20
+    result, _ = score_metrics(find_metrics(["fid"]), FilmInputs(features=sets), ("features",))
     # Both are one distribution here, so value and floor are alike.
     assert 0.2 < result["fid"] / result["fid_floor"] < 5.0
 
@@ -186,9 +191,9 @@ def test_ssim_of_one_repeated_film_is_one_and_of_noise_is_small(tmp_path):
         noise.append(tmp_path / f"noise{number}.png")
         Image.fromarray(film).save(same[-1])
         Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(noise[-1])
-    assert compare_pairs(same, 32, rng, num_pairs=8).mean == pytest.approx(1.0, abs=1e-4)
-    assert compare_pairs(noise, 32, rng, num_pairs=8).mean < 0.3
-    assert compare_pairs(same[:1], 32, rng).mean is None
+    assert score_similarity(same, 32, rng, num_pairs=8).mean == pytest.approx(1.0, abs=1e-4)
+    assert score_similarity(noise, 32, rng, num_pairs=8).mean < 0.3
+    assert score_similarity(same[:1], 32, rng).mean is None
 
 
 def test_pairs_of_a_prompt_are_different_films_of_that_prompt():
@@ -212,9 +217,9 @@ def test_ms_ssim_within_a_prompt_sees_only_that_prompt(tmp_path):
         paths.append(tmp_path / f"{number}.png")
         groups.append(str(number // 2))
         Image.fromarray(film).save(paths[-1])
-    assert compare_pairs(paths, 64, rng, groups).mean == pytest.approx(1.0, abs=1e-4)
-    assert compare_pairs(paths, 64, rng, ["all"] * 4).mean < 0.8
-    assert compare_pairs(paths, 64, rng, list("abcd")).mean is None
+    assert score_similarity(paths, 64, rng, groups).mean == pytest.approx(1.0, abs=1e-4)
+    assert score_similarity(paths, 64, rng, ["all"] * 4).mean < 0.8
+    assert score_similarity(paths, 64, rng, list("abcd")).mean is None
     assert [num_scales(side) for side in (8, 11, 64, 176, 256)] == [0, 1, 3, 5, 5]
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from data_module.findings import FINDINGS
-from evaluation.images.manifold import score_coverage, share_coverage, vendi_influence, vendi_score
-from evaluation.statistics import weighted
+from evaluation.images.coverage import score_coverage, share_coverage
+from evaluation.images.vendi import vendi_influence, vendi_score
+from evaluation.statistics import weighted_estimators
 from evaluation.statistics.findings import calibration_error
 
 POLICY = ("ignore", "negative")
@@ -57,21 +58,21 @@ def test_calibration_with_weights_of_one_is_the_ece_and_no_higher_in_a_resample_
     probabilities = rng.random((600, 14)).astype(np.float32)
     labels = (rng.random((600, 14)) < probabilities).astype(np.float32)
     rows = np.ones(600, bool)
-    measure = weighted.calibration(labels, probabilities, rows, list(FINDINGS[:3]), POLICY)
+    estimate = weighted_estimators.calibration(labels, probabilities, rows, list(FINDINGS[:3]), POLICY)
     expected = np.mean([calibration_error(labels[:, c], probabilities[:, c]) for c in range(3)])
-    assert measure(np.ones((1, 600), np.float32))[0] == pytest.approx(expected)
+    assert estimate(np.ones((1, 600), np.float32))[0] == pytest.approx(expected)
     # The plain ECE of a resample of calibrated scores is higher by itself; the interval must hold the value.
     resamples = np.concatenate([_counts(600, seed) for seed in range(60)])
-    assert measure(resamples).mean() == pytest.approx(expected, rel=0.15)
+    assert estimate(resamples).mean() == pytest.approx(expected, rel=0.15)
 
 
 def test_pairs_count_as_often_as_both_are_drawn():
     scores, pairs = np.array([0.2, 0.5, 0.9]), np.array([[0, 1], [1, 2], [0, 2]])
-    measure = weighted.mean_of_pairs(scores, pairs)
-    assert measure(np.ones((1, 3)))[0] == pytest.approx(scores.mean())
-    assert measure(np.array([[2.0, 1.0, 0.0]]))[0] == pytest.approx(0.2)
-    assert measure(np.array([[2.0, 1.0, 3.0]]))[0] == pytest.approx((2 * 0.2 + 3 * 0.5 + 6 * 0.9) / 11)
-    assert np.isnan(measure(np.array([[3.0, 0.0, 0.0]]))[0])
+    estimate = weighted_estimators.mean_of_pairs(scores, pairs)
+    assert estimate(np.ones((1, 3)))[0] == pytest.approx(scores.mean())
+    assert estimate(np.array([[2.0, 1.0, 0.0]]))[0] == pytest.approx(0.2)
+    assert estimate(np.array([[2.0, 1.0, 3.0]]))[0] == pytest.approx((2 * 0.2 + 3 * 0.5 + 6 * 0.9) / 11)
+    assert np.isnan(estimate(np.array([[3.0, 0.0, 0.0]]))[0])
 
 
 def test_median_and_ratio_equal_those_of_the_repeated_items():
@@ -81,8 +82,8 @@ def test_median_and_ratio_equal_those_of_the_repeated_items():
         counts = _counts(31, seed)
         drawn = np.repeat(values[rows], counts[0, rows].astype(int))
         lower = np.sort(drawn)[(len(drawn) - 1) // 2]
-        found = weighted.median_of(values, rows)
+        found = weighted_estimators.median_of(values, rows)
         assert found(counts)[0] == lower
-        assert weighted.ratio(found, found)(counts)[0] == 1.0
-    zero = weighted.median_of(np.zeros(31), rows)
-    assert np.isnan(weighted.ratio(zero, zero)(np.ones((1, 31))))
+        assert weighted_estimators.ratio(found, found)(counts)[0] == 1.0
+    zero = weighted_estimators.median_of(np.zeros(31), rows)
+    assert np.isnan(weighted_estimators.ratio(zero, zero)(np.ones((1, 31))))

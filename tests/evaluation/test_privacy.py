@@ -9,7 +9,7 @@ from evaluation.privacy import distances as privacy
 from evaluation.privacy.copied_text import compare_copies, nearest_reports
 from evaluation.privacy.distances import (
     compare_distances,
-    load_standardised,
+    load_standardized,
     nearest,
     nearest_training_films,
     registered_correlation,
@@ -39,7 +39,7 @@ def films(tmp_path_factory):
         paths[name] = [folder / f"{name}{i}.png" for i in range(len(pictures))]
         for path, picture in zip(paths[name], pictures, strict=True):
             Image.fromarray(np.clip(128 + 20 * picture, 0, 255).astype(np.uint8)).save(path)
-    return {name: load_standardised(files) for name, files in paths.items()}
+    return {name: load_standardized(files) for name, files in paths.items()}
 
 
 def _compare(films, features):
@@ -73,7 +73,7 @@ def test_without_a_copy_nothing_is_flagged(films):
     honest = films | {"synthetic": films["synthetic"][4:]}
     _, _, compared = _compare(honest, _features(honest))
     assert not compared["flagged"].any()
-    for name in privacy.MEASURES:
+    for name in privacy.DISTANCES:
         assert 0.7 < compared[name]["ratio"] < 1.4
 
 
@@ -103,7 +103,7 @@ def test_registration_equals_a_direct_search_over_shifts(films):
 
 def test_unreadable_films_are_not_black(tmp_path):
     (tmp_path / "cut.png").write_bytes(b"no film")
-    assert np.isnan(load_standardised([tmp_path / "cut.png", None])).all()
+    assert np.isnan(load_standardized([tmp_path / "cut.png", None])).all()
 
 
 TRAINING = [

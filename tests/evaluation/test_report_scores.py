@@ -11,8 +11,9 @@ from data_module.findings import FINDINGS
 from data_module.pairs import write_pairs
 from data_module.sections import join_sections, split_sections
 from evaluation.inputs.rows import match_reports
-from evaluation.reports.overlap import describe_texts, most_frequent, normalise, score_text
-from evaluation.reports.section import evaluate_reports, share_normal
+from evaluation.reports.overlap import normalize, score_text
+from evaluation.reports.section import evaluate_reports
+from evaluation.reports.variety import describe_texts, most_frequent_report, share_normal
 from evaluation.statistics.findings import score_conventions, score_f1, tune_thresholds
 
 EDEMA, EFFUSION, FRACTURE = (FINDINGS.index(n) for n in ("Edema", "Pleural Effusion", "Fracture"))
@@ -150,7 +151,7 @@ def test_the_same_text_scores_one_whatever_its_case_and_punctuation():
     assert scores["bleu_4"] == pytest.approx(1.0, abs=1e-6)
     assert scores["rouge_l"] == pytest.approx(1.0)
     assert 0.0 < scores["cider"] <= 10.0 + 1e-9
-    assert normalise("Right-sided tube; 2.5 cm.\nPatient's_left") == "right-sided tube 2.5 cm patient's left"
+    assert normalize("Right-sided tube; 2.5 cm.\nPatient's_left") == "right-sided tube 2.5 cm patient's left"
 
 
 def test_empty_reports_score_zero_and_do_not_crash():
@@ -166,7 +167,7 @@ def test_text_descriptions():
     described = describe_texts(["Lungs clear.", "lungs  clear", "edema"])
     assert described["num_distinct_reports"] == 2
     assert described["share_most_frequent"] == pytest.approx(2 / 3)
-    assert most_frequent(["edema", "Lungs clear.", "lungs clear"]) == "Lungs clear."
+    assert most_frequent_report(["edema", "Lungs clear.", "lungs clear"]) == "Lungs clear."
     labels = _array({EDEMA: 1}, {FINDINGS.index("No Finding"): 1, FINDINGS.index("Support Devices"): 1}, {})
     assert share_normal(labels) == pytest.approx(2 / 3)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from data_module.pairs import write_pairs
 from evaluation.__main__ import main
 from evaluation.output.side_by_side import open_systems, plot_side_by_side, shared_prompts
-from evaluation.output.summary import interval
+from evaluation.output.summary import mean_with_interval
 
 
 def write(folder, auroc, fid, inputs=None, **more):
@@ -21,7 +21,7 @@ def write(folder, auroc, fid, inputs=None, **more):
 
 def test_interval_by_hand():
     """mean 2, standard deviation 1, t(2, .975) = 4.3027: half-width 4.3027 / sqrt(3)."""
-    mean, half = interval([1.0, 2.0, 3.0])
+    mean, half = mean_with_interval([1.0, 2.0, 3.0])
     assert mean == 2.0
     assert half == pytest.approx(2.4842, abs=1e-3)
 
@@ -67,7 +67,7 @@ def test_one_run_has_its_interval_over_patients_and_real_films_stand_below(tmp_p
     # Floors of another n do not belong in one row.
     write(tmp_path / "c", 0.9, 10.0, fid_floor=7.0, auroc_mean_real=0.99)
     main(["summary", str(tmp_path / "a"), str(tmp_path / "c"), *out])
-    assert "| real | | 0.9900 |  |" in (tmp_path / "table.md").read_text()
+    assert "| real | | 0.9900 | |" in (tmp_path / "table.md").read_text()
 
 
 def test_films_of_the_same_prompts_are_drawn_side_by_side(tmp_path):

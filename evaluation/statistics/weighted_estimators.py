@@ -5,56 +5,56 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_module.findings import FINDINGS, FIVE_FINDINGS, POSITIVE, as_binary
-from evaluation.statistics.bootstrap import Measure
+from evaluation.statistics.bootstrap import Estimator
 from evaluation.statistics.findings import bin_of, calibration_bins
 
 
-def mean_of(scores: np.ndarray, rows: np.ndarray | None = None) -> Measure:
+def mean_of(scores: np.ndarray, rows: np.ndarray | None = None) -> Estimator:
     """Weighted mean of per-item scores (N,); items of NaN are left out."""
     known = np.isfinite(scores) if rows is None else rows & np.isfinite(scores)
     values = np.where(known, scores, 0.0)
 
-    def measure(weights: np.ndarray) -> np.ndarray:
+    def estimate(weights: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             return weights @ values / (weights @ known.astype(np.float64))
 
-    return measure
+    return estimate
 
 
-def mean_of_pairs(scores: np.ndarray, pairs: np.ndarray) -> Measure:
+def mean_of_pairs(scores: np.ndarray, pairs: np.ndarray) -> Estimator:
     """Weighted mean of scores (P,) of pairs (P, 2) of items; a pair counts as often as both are drawn."""
 
-    def measure(weights: np.ndarray) -> np.ndarray:
+    def estimate(weights: np.ndarray) -> np.ndarray:
         drawn = weights[:, pairs[:, 0]] * weights[:, pairs[:, 1]]
         with np.errstate(invalid="ignore"):
             return drawn @ scores / drawn.sum(axis=1)
 
-    return measure
+    return estimate
 
 
-def median_of(values: np.ndarray, rows: np.ndarray) -> Measure:
+def median_of(values: np.ndarray, rows: np.ndarray) -> Estimator:
     """Weighted median of values (N,) over the items `rows` (N,) bool; of two middle ones the lower."""
     order = np.flatnonzero(rows)
     order = order[np.argsort(values[order], kind="stable")]
 
-    def measure(weights: np.ndarray) -> np.ndarray:
+    def estimate(weights: np.ndarray) -> np.ndarray:
         below = weights[:, order].cumsum(axis=1)
         return values[order][(below >= below[:, -1:] / 2.0).argmax(axis=1)]
 
-    return measure
+    return estimate
 
 
-def ratio(a: Measure, b: Measure) -> Measure:
+def ratio(a: Estimator, b: Estimator) -> Estimator:
     """a / b; NaN where b is 0."""
 
-    def measure(weights: np.ndarray) -> np.ndarray:
+    def estimate(weights: np.ndarray) -> np.ndarray:
         top, bottom = a(weights), b(weights)
         return np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0)
 
-    return measure
+    return estimate
 
 
-def linear(value: float, influence: np.ndarray) -> Measure:
+def linear(value: float, influence: np.ndarray) -> Estimator:
     """A figure with its items' influence (N,), each already divided by the size of its side."""
     return lambda weights: value + weights @ influence
 
@@ -66,7 +66,7 @@ def ranked(
     findings: Sequence[str],
     policy: tuple[str, str],
     figure: str,
-) -> Measure:
+) -> Estimator:
     """Mean over `findings` of the AUROC ("auroc") or average precision ("average_precision").
 
     Args:
@@ -83,7 +83,7 @@ def ranked(
         starts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))  # of equal scores
         prepared.append((used, truth[used, column] == POSITIVE, starts))
 
-    def measure(weights: np.ndarray) -> np.ndarray:
+    def estimate(weights: np.ndarray) -> np.ndarray:
         values = []
         for used, positive, starts in prepared:
             drawn = weights[:, used].astype(np.float64)
@@ -92,7 +92,7 @@ def ranked(
             values.append((_auroc if figure == "auroc" else _average_precision)(hits, misses))
         return _mean_known(np.stack(values)) if values else np.full(len(weights), np.nan)
 
-    return measure
+    return estimate
 
 
 def calibration(
@@ -101,7 +101,7 @@ def calibration(
     rows: np.ndarray,
     findings: Sequence[str],
     policy: tuple[str, str],
-) -> Measure:
+) -> Estimator:
     """Mean ECE over `findings`, arguments as in `ranked`.
 
     ECE is the sum over bins of |sum of (probability - truth)| / N. The bins' signs are held as they are on
@@ -143,8 +143,8 @@ def f1(
     average: str,
     num_findings: int = 14,
     columns: np.ndarray | None = None,
-) -> Measure:
-    """Positive-only micro or macro F1 of labels (N, 14), as `findings_scores.score_f1` counts it."""
+) -> Estimator:
+    """Positive-only micro or macro F1 of labels (N, 14), as `findings.score_f1` counts it."""
     truth, guess = reference == POSITIVE, hypothesis == POSITIVE
     chosen = np.isin(FINDINGS, FINDINGS if num_findings == 14 else FIVE_FINDINGS)
     chosen &= np.ones(14, bool) if columns is None else columns
@@ -153,14 +153,14 @@ def f1(
     hits = (truth & guess)[:, defined].astype(np.float32)
     total = truth[:, defined].astype(np.float32) + guess[:, defined]
 
-    def measure(weights: np.ndarray) -> np.ndarray:
+    def estimate(weights: np.ndarray) -> np.ndarray:
         found, counted = weights @ hits, weights @ total
         with np.errstate(invalid="ignore", divide="ignore"):
             if average == "micro":
                 return 2.0 * found.sum(axis=1) / counted.sum(axis=1)
             return _mean_known((2.0 * found / counted).T)
 
-    return measure
+    return estimate
 
 
 def _mean_known(values: np.ndarray) -> np.ndarray:
@@ -170,10 +170,10 @@ def _mean_known(values: np.ndarray) -> np.ndarray:
         return np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
 
 
-def bleu(counts: np.ndarray, order: int) -> Measure:
-    """Corpus BLEU-1..order from each report's counts (N, 10), see `text_scores.bleu_counts`."""
+def bleu(counts: np.ndarray, order: int) -> Estimator:
+    """Corpus BLEU-1..order from each report's counts (N, 10), see `overlap.Overlap`."""
 
-    def measure(weights: np.ndarray) -> np.ndarray:
+    def estimate(weights: np.ndarray) -> np.ndarray:
         sums = weights.astype(np.float64) @ counts
         # The constants are pycocoevalcap's, so that weights of 1 give its figure.
         precisions = (sums[:, 4 : 4 + order] + 1e-15) / (sums[:, :order] + 1e-9)
@@ -181,4 +181,4 @@ def bleu(counts: np.ndarray, order: int) -> Measure:
         brevity = np.where(ratio < 1.0, np.exp(1.0 - 1.0 / np.maximum(ratio, 1e-15)), 1.0)
         return brevity * np.prod(precisions, axis=1) ** (1.0 / order)
 
-    return measure
+    return estimate

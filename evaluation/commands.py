@@ -1,0 +1,181 @@
+"""The commands of `python -m evaluation` and their flags."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import tyro
+
+from evaluation.settings import ScoreSettings
+
+
+@dataclass(frozen=True)
+class Images(ScoreSettings):
+    """FID, KID, coverage, diversity and AUROC of synthetic films, beside the real films."""
+
+    sections: ClassVar[tuple[str, ...]] = ("films",)
+
+
+@dataclass(frozen=True)
+class Reports(ScoreSettings):
+    """Clinical F1 and word overlap of generated reports of held-out real films."""
+
+    sections: ClassVar[tuple[str, ...]] = ("reports",)
+
+
+@dataclass(frozen=True)
+class Pairs(ScoreSettings):
+    """Agreement of prompt, synthetic film and synthetic report."""
+
+    sections: ClassVar[tuple[str, ...]] = ("pairs",)
+
+
+@dataclass(frozen=True)
+class Privacy(ScoreSettings):
+    """Synthetic films and reports that are near-copies of training ones."""
+
+    sections: ClassVar[tuple[str, ...]] = ("privacy",)
+
+
+@dataclass(frozen=True)
+class All(ScoreSettings):
+    """Reports, films, pairs and privacy."""
+
+    # The cheap one first: its errors show at once.
+    sections: ClassVar[tuple[str, ...]] = ("reports", "films", "pairs", "privacy")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Every metric: direction, range, convention, source, and what it needs."""
+
+    out: Path | None = None
+    """Markdown file to write, such as docs/metrics.md."""
+    schema: Path | None = None
+    """Markdown file for what results.json holds, such as docs/results_schema.md."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """Label a table of reports: its rows and columns kept, the 14 findings added."""
+
+    reports: Path
+    """CSV with a column `report`."""
+    out: Path
+    """CSV to write."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Results of several runs in one table; folders NAME_0, NAME_1, ... are seeds of one system."""
+
+    results: tyro.conf.Positional[tuple[str, ...]]
+    """Folders with a results.json; NAME=FOLDER gives one another name."""
+    out: Path
+    """File to write: Markdown (.md), LaTeX (.tex) or CSV (.csv)."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Which of two scored systems is better: paired differences, p-values adjusted (Holm)."""
+
+    a: tyro.conf.Positional[Path]
+    """--out folder of the first system."""
+    b: tyro.conf.Positional[Path]
+    """--out folder of the second system."""
+    out: Path
+    """File to write: Markdown (.md), LaTeX (.tex) or CSV (.csv); the figures go beside it as .json."""
+    num_bootstrap: int = 2000
+    """Resamples of patients."""
+    seed: int = 0
+    """Of the resamples."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Negation:
+    """Which report metrics notice a flipped negation, on shipped cases."""
+
+    out: Path
+    """File to write: Markdown (.md), LaTeX (.tex) or CSV (.csv); the figures go beside it as .json."""
+    meteor: bool = False
+    """Adds METEOR. Needs Java, and half a minute."""
+    bert_score: Path | None = None
+    """Folder of a transformers text model: adds BERTScore."""
+    bert_score_layer: int = -1
+    """Hidden state that BERTScore compares; -1 is the last."""
+    radgraph: str | None = None
+    """Model of the radgraph package: adds RadGraph F1."""
+    device: str = "cpu"
+    """torch device."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A training set of real and synthetic films for train_classifier.py; its other splits stay real."""
+
+    real: Path
+    """Pairs folder of real films."""
+    synthetic: Path
+    """Pairs folder of synthetic films."""
+    out: Path
+    """Pairs folder to write."""
+    num_real: int = -1
+    """Real training films, drawn at random; -1: all."""
+    num_synthetic: int = -1
+    """Synthetic films, drawn at random; -1: all."""
+    only: tuple[str, ...] = ()
+    """Take synthetic films that are positive for one of these findings, such as --only Fracture."""
+    seed: int = 0
+    """Which films are drawn."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Utility:
+    """AUROC on real films of classifiers trained on different films, with paired intervals."""
+
+    classifiers: tyro.conf.Positional[tuple[str, ...]]
+    """NAME=RUN each; runs of one name are its seeds. The first name is what the others are compared with."""
+    real: Path
+    """Pairs folder of real films."""
+    out: Path
+    """Folder for utility.md, utility.json and the cache."""
+    split: str = "test"
+    """Real films to score."""
+    batch_size: int = 64
+    """Films per forward pass."""
+    num_bootstrap: int = 5000
+    """Resamples of patients; with fewer than 40 a comparison none stays below 0.05 after Holm."""
+    seed: int = 0
+    """Of the resamples."""
+    device: str = "cpu"
+    """torch device."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+Command = (
+    Annotated[Images, tyro.conf.subcommand("images")]
+    | Annotated[Reports, tyro.conf.subcommand("reports")]
+    | Annotated[Pairs, tyro.conf.subcommand("pairs")]
+    | Annotated[Privacy, tyro.conf.subcommand("privacy")]
+    | Annotated[All, tyro.conf.subcommand("all")]
+    | Annotated[Metrics, tyro.conf.subcommand("metrics")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Summary, tyro.conf.subcommand("summary")]
+    | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[Negation, tyro.conf.subcommand("negation")]
+    | Annotated[Mix, tyro.conf.subcommand("mix")]
+    | Annotated[Utility, tyro.conf.subcommand("utility")]
+)

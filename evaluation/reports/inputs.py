@@ -1,0 +1,58 @@
+"""What the metrics of reports read: N real reports and the N generated ones, with their labels."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from data_module.sections import section_text
+from evaluation.metric import MetricInputs
+
+ReportLabeler = Callable[[Sequence[str]], np.ndarray]  # N reports -> (N, 14), 1, 0, -1 or NaN, as FINDINGS
+
+
+@dataclass
+class ReportInputs(MetricInputs):
+    """Generated reports beside the real reports of the same films; an item is one of these pairs.
+
+    Findings are read off the reports as they are. Figures of words read `references`, `hypotheses` and
+    `constant`, without the headings of a pairs folder's reports: they are its own, no words of a radiologist.
+    """
+
+    real_reports: Sequence[str] = ()
+    generated_reports: Sequence[str] = ()
+    label: ReportLabeler | None = None
+    baseline: str = ""  # this report for every film
+    settings: Any = field(default=None, repr=False)  # what a learned metric's flag says
+
+    @property
+    def references(self) -> list[str]:
+        """N real texts."""
+        return self.once("references", lambda: [section_text(text) for text in self.real_reports])
+
+    @property
+    def hypotheses(self) -> list[str]:
+        """N generated texts."""
+        return self.once("hypotheses", lambda: [section_text(text) for text in self.generated_reports])
+
+    @property
+    def constant(self) -> str:
+        """The baseline's text."""
+        return section_text(self.baseline)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """(N, 14) findings of the real reports."""
+        return self.once("truth", lambda: self.label(self.real_reports))
+
+    @property
+    def guess(self) -> np.ndarray:
+        """(N, 14) findings of the generated reports."""
+        return self.once("guess", lambda: self.label(self.generated_reports))
+
+    @property
+    def constant_guess(self) -> np.ndarray:
+        """(N, 14) findings of the baseline's reports."""
+        labels = self.once("constant", lambda: self.label([self.baseline]))
+        return np.repeat(labels, len(self.real_reports), axis=0)

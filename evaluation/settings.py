@@ -1,0 +1,63 @@
+"""The settings of the scoring commands, and of `evaluate`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What is scored, by what, and how."""
+
+    real: Path
+    """Pairs folder of real films and reports (or a plain folder of films; or, for reports, a CSV)."""
+    out: Path
+    """Folder for results.json, results.md, report.html and the cache. Sections already there are kept."""
+    synthetic: Path | None = None
+    """Pairs folder of synthetic films and reports, or a plain folder of films. Not needed for reports with
+    --reports."""
+    captions: Path | None = None
+    """CSV for a plain --synthetic folder: file_name and prompt (or report). The findings are read off it."""
+    classifier: str | None = None
+    """Run folder of train_classifier.py, a transformers image classifier, or
+    torchxrayvision:densenet121-res224-all (or torchxrayvision:FILE). Not needed for reports."""
+    features: tuple[str, ...] = ()
+    """More sources of features for FID and its kin: inception:FILE, open-clip:FOLDER (BiomedCLIP), a
+    transformers folder (RadDINO, CLIP), or what --classifier takes. Without --classifier the first one gives
+    the headline figures, and findings on films are skipped."""
+    clip: str | None = None
+    """Domain CLIP for film-report scores and retrieval: a CLIPModel folder or run folder of train_clip.py."""
+    labeler: str = "rules"
+    """Reads findings off reports: rules, or chexbert:FILE (the published chexbert.pth, beside vocab.txt)."""
+    meteor: bool = False
+    """Adds METEOR. Needs Java, and half a minute."""
+    bert_score: Path | None = None
+    """Folder of a transformers text model: adds BERTScore. Needs the extra `bert-score`."""
+    bert_score_layer: int = -1
+    """Hidden state that BERTScore compares; -1 is the last."""
+    radgraph: str | None = None
+    """Model of the radgraph package (radgraph-xl ...): adds RadGraph F1. Needs the extra `radgraph`."""
+    reports: Path | None = None
+    """CSV of generated reports for the real films: file_name, report.
+    Default: heldout_reports.csv in the synthetic folder."""
+    guidance: tuple[Path, ...] = ()
+    """Results folders of the same system at other guidance scales: adds AUROC and FID over the scale. The
+    scale is read off the films' provenance.json, else off a folder's name, NAME_SCALE."""
+    split: str = "test"
+    """Rows of the real folder to compare with."""
+    uncertain: Literal["ignore", "positive", "negative"] = "ignore"
+    """What an uncertain finding counts as for AUROC, average precision and ECE."""
+    blank: Literal["negative", "ignore"] = "negative"
+    """What a finding that is not mentioned counts as for AUROC, average precision and ECE."""
+    batch_size: int = 64
+    """Films per forward pass."""
+    num_bootstrap: int = 1000
+    """Resamples of patients for the intervals; 0: none."""
+    seed: int = 0
+    """Random subsets of FID and KID, and resamples."""
+    device: str = "auto"
+    """torch device; auto takes the accelerator where there is one."""
+    format: tuple[Literal["latex", "csv"], ...] = ()
+    """Writes every table besides as results.tex, or as tables/SECTION_NUMBER.csv."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
