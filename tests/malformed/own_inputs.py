@@ -182,7 +182,7 @@ def _items(wrong: float) -> dict[str, np.ndarray]:
 
 
 def result_seeds(folder: Path) -> None:
-    from evaluation.statistics.measures import save_items
+    from evaluation.statistics.items import save_items
 
     inputs = {"films": {"real_hash": "a", "split": "test", "guidance_scale": 3.0}}
     for place, wrong in ((folder / "a", 0.1), (folder / "b", 0.2), (folder.parent / BESIDE, 0.3)):
@@ -203,10 +203,10 @@ def result_seeds(folder: Path) -> None:
 def read_scores(path: Path) -> Any:
     from evaluation.images.guidance import read_points
     from evaluation.output.compare import compare_systems
-    from evaluation.output.summary import summarise
+    from evaluation.output.summary import summarize
 
     out = path.parent.parent / "out"
-    text = summarise([path], out / "summary.md")
+    text = summarize([path], out / "summary.md")
     with contextlib.suppress(ValueError):  # films without a guidance scale make no point of a curve
         read_points([path])
     compared = compare_systems(path, _beside(path), out / "compare.md", num=20)
