@@ -16,6 +16,7 @@ from tokenizers.trainers import BpeTrainer
 from torch import nn
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from data_module.images import normalize_images
 from runtime.files import reading
 from runtime.weights import load_pretrained
 from vision_module.config import NUM_TOKENS, ClipConfig
@@ -128,7 +129,7 @@ def clip_pixels(images: torch.Tensor, processor: CLIPImageProcessor) -> torch.Te
         images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)
     mean = torch.tensor(processor.image_mean, device=images.device)[None, :, None, None]
     std = torch.tensor(processor.image_std, device=images.device)[None, :, None, None]
-    return ((images + 1.0) / 2.0 - mean) / std
+    return normalize_images(images, mean, std)
 
 
 class ContrastiveLoss(nn.Module):

@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from data_module.config import SHARES
-from data_module.pairs import METADATA
+from data_module.pairs import METADATA, PairsFolder
 from runtime.config import list_passing
 from runtime.files import file_hash, read_json, remove_leftovers, write_atomic
 from runtime.locks import is_unused
@@ -60,22 +59,31 @@ def read_settings(record: Path) -> dict[str, Any]:
 
 
 def _is_finished(out: Path) -> bool:
-    """Whether the table and every film it names are there; else the folder is to be made, or mended.
+    """Whether the whole table and every film it names are there; else the folder is to be made, or mended.
 
     Raises:
-        ValueError: the table is not as it was written: it may have been edited, so it is not overwritten.
+        ValueError: the table has all its rows, but not as they were written: it may have been edited, and is
+            not overwritten.
     """
     path = next((out / name for name in METADATA if (out / name).is_file()), None)
     if path is None:
         return False
-    record = out / "provenance.json"
-    written = read_json(record).get("table_hash") if record.is_file() else None
-    if written and written != file_hash(path)[: len(written)]:
-        raise ValueError(f"{path} has changed since it was made: delete it, and the same command mends it")
-    columns = {"columns" if path.suffix == ".parquet" else "usecols": ["file_name"]}
-    names = (pd.read_parquet if path.suffix == ".parquet" else pd.read_csv)(path, **columns)
-    films = [out / str(name) for name in names["file_name"].dropna()]
-    return all(film.is_file() and film.stat().st_size for film in films)
+    try:
+        record = read_json(out / "provenance.json")
+        table = PairsFolder.open(out).table
+    except (OSError, ValueError):  # half written, or damaged
+        record, table = {}, None
+    if table is not None and len(table) == record.get("num_rows"):
+        written = record.get("table_hash", "")
+        if written != file_hash(path)[: len(written)]:
+            raise ValueError(
+                f"{path} has changed since it was made: delete it, and the same command mends it"
+            )
+        films = [out / name for name in table["file_name"].dropna()]
+        if all(film.is_file() and film.stat().st_size for film in films):
+            return True
+    print(f"{out}: its table or films are not whole: made again", file=sys.stderr)
+    return False
 
 
 def forget_outcomes(out: Path) -> None:
@@ -94,8 +102,9 @@ def _empty(out: Path) -> None:
 
 
 def remove_rests(out: Path) -> None:
-    """Delete films that killed runs left half written, once all films are there."""
+    """Delete what killed runs left half written, once all films are there."""
     remove_leftovers(out / "images", "**/.*.tmp")
+    remove_leftovers(out, f".{SETTINGS}.*.tmp")
 
 
 def content_settings(config: Any) -> dict[str, Any]:

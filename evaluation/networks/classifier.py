@@ -18,7 +18,7 @@ from tqdm import tqdm
 from transformers import AutoModelForImageClassification, TimmWrapperForImageClassification
 
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
-from data_module.images import FilmError, fit_crop, read_pixels, to_images
+from data_module.images import FilmError, fit_crop, normalize_images, read_pixels, to_images
 from evaluation.networks import xrv
 from runtime.files import read_json, reading
 from runtime.weights import load_pretrained
@@ -173,7 +173,7 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
                 lambda module, inputs, out: pooled.append(_pool(out))
             )
         try:
-            pixel_values = ((images + 1.0) / 2.0 - mean) / std
+            pixel_values = normalize_images(images, mean, std)
             logits = model(pixel_values=pixel_values.expand(-1, num_channels, -1, -1)).logits
         finally:
             hook.remove()

@@ -18,6 +18,7 @@ import torch
 from transformers import AutoModel
 
 from data_module.findings import FINDINGS
+from data_module.images import normalize_images
 from evaluation.networks import xrv
 from evaluation.networks.classifier import FilmClassifier
 from runtime.files import read_json, reading
@@ -106,7 +107,7 @@ def _open_timm(source: str, device: torch.device) -> FilmClassifier:
 
     def extract(images: torch.Tensor) -> torch.Tensor:
         centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
-        pixel_values = ((images.expand(-1, 3, -1, -1) + 1.0) / 2.0 - centre) / scale
+        pixel_values = normalize_images(images.expand(-1, 3, -1, -1), centre, scale)
         return network.forward_head(network.forward_features(pixel_values), pre_logits=True)
 
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
@@ -144,7 +145,7 @@ def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClass
     def extract(images: torch.Tensor) -> torch.Tensor:
         films = images[..., edge : edge + crop, edge : edge + crop].expand(-1, channels, -1, -1)
         centre, scale = (torch.tensor(v, device=films.device)[:, None, None] for v in (mean, std))
-        pixel_values = ((films + 1.0) / 2.0 - centre) / scale
+        pixel_values = normalize_images(films, centre, scale)
         if hasattr(model, "get_image_features"):
             out = model.get_image_features(pixel_values=pixel_values)
             return getattr(out, "pooler_output", out)
@@ -187,7 +188,7 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
 
     def extract(images: torch.Tensor) -> torch.Tensor:
         centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
-        return model.encode_image(((images.expand(-1, 3, -1, -1) + 1.0) / 2.0 - centre) / scale)
+        return model.encode_image(normalize_images(images.expand(-1, 3, -1, -1), centre, scale))
 
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
     files = sorted([config, *folder.glob("*.safetensors"), *folder.glob("*.bin")])

@@ -179,6 +179,17 @@ def test_half_a_table_is_not_finished(tmp_path, share, at_line, capsys):
     assert "already done" in capsys.readouterr().out
 
 
+def test_an_edited_table_is_not_overwritten(tmp_path):
+    config = make_table(tmp_path)
+    prepare_table(config)
+    path = config.out / "metadata.csv"
+    path.write_text(path.read_text().replace("train", "test"))
+    edited = path.read_bytes()
+    with pytest.raises(ValueError, match=r"metadata\.csv has changed since it was made"):
+        prepare_table(config)
+    assert path.read_bytes() == edited
+
+
 def test_a_film_of_no_bytes_is_not_finished(tmp_path, capsys):
     config = make_table(tmp_path)
     pairs = prepare_table(config)
