@@ -65,7 +65,7 @@ def compare(config: Config) -> None:
     from data_module.labeler import label_reports
     from data_module.pairs import PairsFolder
     from evaluation.inputs.rows import match_reports
-    from evaluation.reports.r2gen import find_words, score_r2gen
+    from evaluation.reports.r2gen import find_r2gen_words, score_r2gen
     from evaluation.reports.variety import share_normal
 
     tables = dict(entry.partition("=")[::2] for entry in config.reports)
@@ -75,7 +75,7 @@ def compare(config: Config) -> None:
         raise ValueError(f"--against {config.against}: no such name in --reports ({', '.join(tables)})")
     real = PairsFolder.open(config.real)
     rows = real.split(config.split).table
-    known_words = find_words(real.split("train").table["report"].tolist()) if config.r2gen else None
+    known_words = find_r2gen_words(real.split("train").table["report"].tolist()) if config.r2gen else None
     truth, counts, scores = None, {}, {}
     for name, path in tables.items():
         pairs = match_reports(Path(path), real, config.split)

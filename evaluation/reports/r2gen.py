@@ -29,7 +29,7 @@ def clean_findings(report: str) -> list[str]:
     return " ".join(f"{sentence} ." for sentence in sentences if sentence).split()
 
 
-def find_words(reports: Sequence[str]) -> set[str]:
+def find_r2gen_words(reports: Sequence[str]) -> set[str]:
     """The words that R2Gen's vocabulary would hold after training on these reports."""
     counts = Counter(word for report in reports for word in clean_findings(report))
     return {word for word, count in counts.items() if count >= MIN_COUNT}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluation.reports.r2gen import clean_findings, find_words, score_r2gen
+from evaluation.reports.r2gen import clean_findings, find_r2gen_words, score_r2gen
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_words_of_the_findings(report, words):
 
 def test_rare_words_are_one_unknown_word():
     train = ["Lungs clear."] * 3 + ["Lungs hazy."] * 2
-    known = find_words(train)
+    known = find_r2gen_words(train)
     assert known == {"lungs", "clear", "."}
     real = ["Lungs hazy. Heart fine."]
     # hazy, heart and fine are all unknown, so any other three unknown words agree with them.
