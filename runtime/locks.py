@@ -100,7 +100,10 @@ class Claim:
         self.path, self.shard, self.what = path, shard, f"{flag} {path}"
         self.lock = path.with_name(f".{path.name}{NAME}") if of_file else path / NAME
         # Its own, and those of the ledgers within it, whose folders are hidden.
-        self.rests = (f".{path.name}.*.tmp", f".{path.name}.*/.*.tmp") if of_file else (".*.tmp", ".*/.*.tmp")
+        self.rests = (".*.tmp", ".*/.*.tmp")
+        if of_file:  # and what lies beside it, NAME.provenance.json and NAME.skipped.csv
+            beside = (f".{path.stem}.{name}.*.tmp" for name in ("provenance.json", "skipped.csv"))
+            self.rests = (f".{path.name}.*.tmp", f".{path.name}.*/.*.tmp", *beside)
 
     def __enter__(self) -> "Claim":
         """Raises ValueError where another run has the folder or the shard."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from runtime.files import file_hash, publish_folder, write_atomic
+from runtime.files import file_hash, naming, publish_folder, write_atomic
 from runtime.runs import RunFolder
 from training.state_file import load_state, save_state
 
@@ -29,9 +29,10 @@ def save_checkpoint(run: RunFolder, step: int, state: Any, keep: int) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        save_state(temporary / STATE, state)
-        write_atomic(temporary / CHECKSUM, file_hash(temporary / STATE))
-        publish_folder(temporary, target)
+        with naming(target):
+            save_state(temporary / STATE, state)
+            write_atomic(temporary / CHECKSUM, file_hash(temporary / STATE))
+            publish_folder(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -19,7 +19,7 @@ from data_module.demo.study import Study, get_study
 from data_module.findings import prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.splits import split_by_patient
-from runtime.files import write_atomic
+from runtime.files import remove_leftovers, write_atomic
 from runtime.provenance import provenance_record
 from runtime.workers import run_in_workers
 
@@ -100,6 +100,7 @@ def write_demo(
     ):
         for number, rendered[number] in results:
             bar.update(len(rendered[number]))
+    remove_leftovers(out / "images", "**/.*.tmp")  # of a run that was killed
     rows = [row for number in range(len(chunks)) for row in rendered[number]]
     splits = split_by_patient([row["patient_id"] for row in rows], seed)
     rows = [{**row, "split": split} for row, split in zip(rows, splits, strict=True)]

@@ -159,7 +159,7 @@ def test_killed_generation_goes_on(folder, tmp_path, mode, method):
         patch.setattr(ReportCodec, "decode", killed)
         with pytest.raises(KeyboardInterrupt):
             generate_reports.main(flags)
-    (partial,) = tmp_path.glob(".again.csv.*")
+    (partial,) = tmp_path.glob(".again.csv.parts/00000000.json")
     assert not (tmp_path / "again.csv").exists()
     partial.write_text(partial.read_text()[:-5])
     generate_reports.main(flags)
