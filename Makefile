@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint lock clean
+.PHONY: setup demo test lint types lock clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +24,11 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+# Type errors that are left (basic mode): fewer is better, and lint takes this over at none.
+types: setup
+	$(BIN)/basedpyright --pythonpath $(BIN)/python --level error
 
 # Rewrites requirements.lock from pyproject.toml.
 lock: setup

@@ -102,7 +102,6 @@ def compare(config: Config) -> None:
     text = render(scores, config) + NOTE.format(
         num_bootstraps=config.num_bootstraps, normal=share_normal(truth)
     )
-    config.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(config.out, text)
     write_atomic(config.out.with_suffix(".json"), json.dumps(scores, indent=2) + "\n")
     print(text)

@@ -16,6 +16,7 @@ import shutil
 import tyro
 
 from runtime.cli import run_script
+from runtime.files import naming, publish_folder
 from vision_module.weights.config import ConversionConfig
 
 
@@ -33,9 +34,14 @@ def main(argv: list[str] | None = None) -> None:
     model, lines = convert(config)
     # The folder appears whole or not at all.
     temporary = config.out.with_name(f".{config.out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    model.save_pretrained(temporary)
-    temporary.rename(config.out)
+    with naming(config.out):
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            model.save_pretrained(temporary)
+            publish_folder(temporary, config.out)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     print("\n".join([*lines, f"{config.out}: {type(model).__name__}"]))
 
 

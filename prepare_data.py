@@ -21,6 +21,9 @@ from data_module.sources.config import DemoConfig, MergeConfig, MimicConfig, Ope
 from data_module.sources.films import FilmFormat, estimate_bytes
 from runtime.cli import run_script
 from runtime.config import to_dict
+from runtime.files import read_json
+from runtime.locks import Claim
+from runtime.shards import parse_shard
 
 # Films of each view in MIMIC-CXR-JPG 2.0.0, for the estimate of --dry-run.
 MIMIC_FILMS = {"PA": 96_161, "AP": 147_173, "L": 117_986, "": 15_769}
@@ -43,8 +46,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         describe(config)
         return
-    if prepare(config):
-        record = json.loads((config.out / "provenance.json").read_text())
+    with Claim(config.out, parse_shard(getattr(config, "shard", "0/1"))) as claim:
+        if config.overwrite and not claim.when_alone(lambda: None):
+            raise ValueError(f"--overwrite: other shards are writing --out {config.out}: end them first")
+        finished = prepare(config)
+    if finished:
+        record = read_json(config.out / "provenance.json")
         with (config.out / "skipped.csv").open(newline="") as lines:
             reasons = [line["reason"] for line in csv.DictReader(lines)]
         unwanted = sum(reason.startswith("left out") for reason in reasons)
@@ -80,7 +87,8 @@ def merge(config: MergeConfig) -> None:
         return
     from data_module.sources.merging import merge_shards
 
-    num_films = merge_shards(config)
+    with Claim(config.out):
+        num_films = merge_shards(config)
     print(f"{config.out}: {num_films:,} films joined; now run their command with this --out, no --shard")
 
 

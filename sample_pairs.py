@@ -18,6 +18,8 @@ from pipelines.config import SamplerConfig
 from runtime.cli import parse_config, run_script
 from runtime.config import flatten, list_passing, setting, to_dict
 from runtime.files import file_hash
+from runtime.locks import Claim
+from runtime.shards import spread_shard
 from vision_module.config import DrawingConfig
 
 
@@ -32,23 +34,24 @@ class Config:
     """Print the resolved config and stop."""
 
 
-# Models, data and files count by their content.
-BY_CONTENT = ("models.vision", "models.language", "models.prior", "models.drawing.init_from", "plan.data")
-BY_CONTENT += ("models.drawing.init_film", "plan.prompts", "plan.reference")
-
 PRESETS = {
     "demo": Config(),
     # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5, the first 1,000 test rows.
     "paper": Config(
         models=SamplerConfig(
-            drawing=DrawingConfig(solver="pndm", num_inference_steps=50, guidance_scale=7.5)
+            drawing=DrawingConfig(
+                solver="pndm", num_inference_steps=50, guidance_scale=7.5, mixed_precision="no"
+            )
         ),
         plan=PlanConfig(prompt_order="table"),
     ),
     # MONAI's chest X-ray bundle: DDIM, 50 steps, guidance 7, films alone.
     "monai": Config(
         models=SamplerConfig(
-            drawing=DrawingConfig(solver="ddim", num_inference_steps=50, guidance_scale=7.0), films_only=True
+            drawing=DrawingConfig(
+                solver="ddim", num_inference_steps=50, guidance_scale=7.0, mixed_precision="no"
+            ),
+            films_only=True,
         )
     ),
 }
@@ -69,7 +72,6 @@ def sample(config: Config) -> None:
     from pipelines.pair_sampler import PairSampler
     from runtime.contents import model_hash
     from runtime.provenance import provenance_record
-    from runtime.shards import parse_shard
 
     plan = SamplingPlan(config.plan, config.seed, label_reports)
     sampler = PairSampler(config.models, config.seed)
@@ -85,13 +87,18 @@ def sample(config: Config) -> None:
     settings = {
         **_settings(config),
         "output.batch_size": batch_size,
+        "models.drawing.mixed_precision": sampler.films.precision,  # what "auto" came to on this machine
         "models": hashes,
         "data": plan.data_hash,
     }
     out = output.folder(config.plan.prompt, settings)
-    folder = SyntheticFolder(out, settings, items, output.overwrite)
-    folder.fill(plan, sampler.sample, batch_size, parse_shard(output.shard), output.image_format)
-    result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
+    shard = spread_shard(output.shard)
+    with Claim(out, shard) as claim:
+        if output.overwrite and not claim.when_alone(lambda: SyntheticFolder.empty(out)):
+            raise ValueError(f"--overwrite: other shards are writing --out {out}: end them first")
+        folder = SyntheticFolder(out, settings, items, batch_size, shard)
+        folder.fill(plan, sampler.sample, output.image_format)
+        result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
     if result is None:
         print(f"{out}: {len(folder.missing())} pairs are left to other shards")
     elif len(result) <= 4:
@@ -102,14 +109,10 @@ def sample(config: Config) -> None:
 
 
 def _settings(config: Config) -> dict:
-    """The flags that decide what item i is."""
-    files = {
-        "prompts": config.plan.prompts,
-        "reference": config.plan.reference,
-        "init_film": config.models.drawing.init_film,
-    }
-    settings = flatten(to_dict(config), (*list_passing(config), *BY_CONTENT))
-    return {**settings, "files": {name: file_hash(path)[:16] for name, path in files.items() if path}}
+    """The flags that decide what item i is; files count by their content, and so do models and data."""
+    files = (config.plan.prompts, config.plan.reference, config.models.drawing.init_film)
+    contents = [file_hash(path)[:16] if path else "" for path in files]
+    return {**flatten(to_dict(config), list_passing(config)), "files": contents}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python -m data_module describe FOLDER        # counts, lengths, co-occurrence, l
 """
 
 import base64
-import html
 import json
 import sys
 import tempfile
@@ -18,14 +17,8 @@ import tyro
 from runtime.files import write_atomic
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from data_module.description import Description, Leak
     from data_module.pairs import PairsFolder
-
-_STYLE = """body{font:14px system-ui,sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}
-td,th{border:1px solid #ccc;padding:.2em .5em;text-align:right}th{background:#f3f3f3}img{max-width:100%}
-.grave{color:#b00020;font-weight:bold}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps({"folder": str(config.folder), "out": str(out)}, indent=2))
         return
     from data_module.description import describe_folder
-    from data_module.pairs import PairsFolder
+    from data_module.pairs import PairsFolder, refuse_contract_name
 
+    refuse_contract_name(out, "--out")
     pairs = PairsFolder.open(config.folder)
     description = describe_folder(pairs)
     print(as_text(description))
@@ -85,23 +79,13 @@ def as_text(description: "Description") -> str:
 
 def as_html(description: "Description", sheet: bytes) -> str:
     """One HTML file without scripts or links. Everything from the folder is escaped."""
-    title = html.escape(f"Pairs folder {description.folder}")
-    body = [f"<h1>{title}</h1>", "<h2>Leaks</h2><ul>"]
-    for leak in description.leaks:
-        mark = ' class="grave"' if leak.grave and leak.count else ""
-        body.append(f"<li{mark}>{html.escape(_leak_line(leak))}</li>")
-    body.append("</ul>")
-    for name, table in description.tables.items():
-        body.append(f"<h2>{html.escape(name)}</h2>{_as_table(table)}")
-    if sheet:
-        data = base64.b64encode(sheet).decode()
-        body.append(f'<h2>Films</h2><img alt="contact sheet" src="data:image/png;base64,{data}">')
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-    return f"<!doctype html><html><head>{head}</head><body>{''.join(body)}</body></html>\n"
+    from jinja2 import Environment, FileSystemLoader
 
-
-def _as_table(table: "pd.DataFrame") -> str:
-    return table.to_html(border=0, escape=True)
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    pages.filters["leak_line"] = _leak_line
+    return pages.get_template("describe.html").render(
+        description=description, sheet=base64.b64encode(sheet).decode()
+    )
 
 
 def _leak_line(leak: "Leak") -> str:

@@ -8,15 +8,15 @@ table is encoded anew. No model is named here: arrays come in from a callable, m
 Several processes (`accelerate launch`, `torchrun`) write one cache together: chunk c is process c mod n's.
 """
 
-import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,22 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from runtime.files import write_atomic
+from runtime.files import (
+    file_hash,
+    naming,
+    publish_folder,
+    read_json,
+    remove_leftovers,
+    show_bytes,
+    write_atomic,
+)
+from runtime.ledger import BlockLedger
+from runtime.locks import Claim
+from runtime.shards import spread_shard
 
+COMPLETE = "complete.json"  # there in a finished cache: its arrays, with their sizes and hashes
+_LEDGER = "done-"  # begins the folders' names of finished chunks
+_HASHED = 256 * 2**20  # bytes of an array's file up to which its content is checked at each opening
 _POLL_S = 0.2
 _FREE_MARGIN = 64 * 2**20  # bytes left free on the disk
 Encode = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -49,7 +63,7 @@ class LatentCache(Mapping[str, np.ndarray]):
     """A finished cache: name -> read-only memory map."""
 
     def __init__(self, folder: Path) -> None:
-        names = json.loads((folder / "complete.json").read_text())["arrays"]
+        names = read_json(folder / COMPLETE)["arrays"]
         self.folder = folder
         self._arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
 
@@ -62,8 +76,14 @@ class LatentCache(Mapping[str, np.ndarray]):
 
     @staticmethod
     def exists(directory: str | Path, key: str) -> bool:
-        """Whether the cache is there and finished."""
-        return (Path(directory) / key / "complete.json").is_file()
+        """Whether the cache is there, finished and whole; a damaged one is to be written anew."""
+        folder = Path(directory) / key
+        if not (folder / COMPLETE).is_file():
+            return False
+        damage = _find_damage(folder)
+        if damage:
+            print(f"latent cache {folder}: {damage}: it is made anew", file=sys.stderr)
+        return not damage
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._arrays:
@@ -93,20 +113,14 @@ class CacheWriter:
     def __init__(self, directory: str | Path, key: str, shard: tuple[int, int] | None = None) -> None:
         self.final = Path(directory) / key
         self.partial = Path(directory) / f"{key}.partial"
-        launched = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.index, self.num_shards = shard or launched
-        self._num_chunks: dict[str, int] = {}  # of each step that this process has been through
+        self.shard = shard or spread_shard("0/1")
+        self._num_chunks: dict[BlockLedger, int] = {}  # of each step that this process has been through
+        self._arrays: set[str] = set()
 
     @contextmanager
     def lock(self) -> Iterator["CacheWriter"]:
-        """Hold this shard for this process. Raises ValueError while another process writes it."""
-        self.partial.parent.mkdir(parents=True, exist_ok=True)
-        # The system drops this lock when the process ends, however it ends.
-        with self.partial.with_suffix(f".lock{self.index}").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"another process is writing the latent cache {self.final}") from None
+        """Hold this shard for this process. Raises ValueError while another run writes it."""
+        with Claim(self.final, self.shard, "the latent cache", of_file=True):
             yield self
 
     def fill(self, name: str, num_items: int, encode: Encode, chunk_size: int) -> None:
@@ -120,13 +134,12 @@ class CacheWriter:
         Raises:
             ValueError: too little disk space, values that float16 cannot hold, wrong shapes.
         """
-        step = f"{name}/{chunk_size}"  # chunks of another size are other chunks
-        chunks = range(-(-num_items // chunk_size))
-        self._num_chunks[step] = len(chunks)
-        mine = chunks[self.index :: self.num_shards]
-        done = self._done(step)
+        # Chunks of another size are other chunks.
+        ledger = BlockLedger(self.partial / f"{_LEDGER}{name}-{chunk_size}", self.shard)
+        num_chunks = self._num_chunks[ledger] = -(-num_items // chunk_size)
+        mine = ledger.mine(num_chunks)
+        missing = ledger.missing(mine)
         arrays: dict[str, np.ndarray] = {}
-        missing = [chunk for chunk in mine if chunk not in done]
         with tqdm(total=len(mine), initial=len(mine) - len(missing), desc=f"encode {name}") as bar:
             for chunk in missing:
                 items = np.arange(chunk * chunk_size, min((chunk + 1) * chunk_size, num_items))
@@ -137,30 +150,32 @@ class CacheWriter:
                     arrays[key][items] = values
                     arrays[key].flush()
                 # Recorded after the flush, so that a kill repeats a chunk and never skips one.
-                self._record(step, chunk, list(encoded))
+                ledger.write(chunk, {"arrays": list(encoded)})
                 bar.update()
 
     def put(self, name: str, array: np.ndarray) -> None:
         """Store one small array whole, as it is (such as an index)."""
-        if self.index == 0:
-            self.partial.mkdir(parents=True, exist_ok=True)
-            np.save(self.partial / f"{name}.npy", array, allow_pickle=False)
-            self._record(f"put {name}", 0, [name])
+        self._arrays.add(name)
+        if self.shard[0] == 0:
+            stream = io.BytesIO()
+            np.save(stream, array, allow_pickle=False)
+            write_atomic(self.partial / f"{name}.npy", stream.getvalue())
 
     def finish(self) -> LatentCache:
         """Mark the cache finished and open it, once the other shards have done their part."""
-        complete = self.final / "complete.json"
-        if self.index == 0:
-            self._wait(lambda: all(len(self._done(step)) == n for step, n in self._num_chunks.items()))
-            arrays = sorted({name for record in self._records() for name in record["arrays"]})
-            write_atomic(self.partial / "complete.json", json.dumps({"arrays": arrays}, indent=2))
-            for path in self.partial.glob("progress*.json"):
-                path.unlink()
-            if self.final.exists():  # left without its complete.json by something else than this class
-                shutil.rmtree(self.final)
-            self.partial.rename(self.final)
+        if self.shard[0] == 0:
+            self._wait(lambda: all(ledger.num_done() == n for ledger, n in self._num_chunks.items()))
+            for ledger, num_chunks in self._num_chunks.items():
+                for chunk in range(num_chunks):
+                    self._arrays |= set((ledger.read(chunk) or {}).get("arrays", ()))
+            for folder in self.partial.glob(f"{_LEDGER}*"):
+                shutil.rmtree(folder)
+            remove_leftovers(self.partial)
+            record = {name: _describe(self.partial / f"{name}.npy") for name in sorted(self._arrays)}
+            write_atomic(self.partial / COMPLETE, json.dumps({"arrays": record}, indent=2))
+            publish_folder(self.partial, self.final)
         else:
-            self._wait(complete.is_file)
+            self._wait((self.final / COMPLETE).is_file)
         return LatentCache(self.final)
 
     def _wait(self, ready: Callable[[], bool]) -> None:
@@ -172,11 +187,8 @@ class CacheWriter:
         """Memory maps of the arrays; the first shard that comes here makes their files."""
         paths = {name: self.partial / f"{name}.npy" for name in chunk}
         self.partial.mkdir(parents=True, exist_ok=True)
-        with self.partial.with_suffix(".create").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            missing = {name: chunk[name] for name, path in paths.items() if not path.is_file()}
-            if missing:
-                self._create_arrays(missing, num_items)
+        if missing := {name: chunk[name] for name, path in paths.items() if not path.is_file()}:
+            self._create_arrays(missing, num_items)
         return {name: open_memmap(path, mode="r+") for name, path in paths.items()}
 
     def _create_arrays(self, chunk: Mapping[str, np.ndarray], num_items: int) -> None:
@@ -184,32 +196,38 @@ class CacheWriter:
         size = sum(int(np.prod(shapes[name])) * values.itemsize for name, values in chunk.items())
         free = shutil.disk_usage(self.partial).free
         print(
-            f"latent cache {self.final}: {', '.join(chunk)}: {size / 1e9:.3f} GB ({free / 1e9:.0f} GB free)",
+            f"latent cache {self.final}: {', '.join(chunk)}: {show_bytes(size)} ({show_bytes(free)} free)",
             file=sys.stderr,  # generate_reports.py --image writes its report, and that alone, to stdout
         )
         if size + _FREE_MARGIN > free:
-            raise ValueError(
-                f"the latent cache needs {size / 1e9:.2f} GB in {self.partial}, free: {free / 1e9:.2f} GB"
-            )
+            sizes = f"{show_bytes(size + _FREE_MARGIN)} in {self.partial}, free: {show_bytes(free)}"
+            raise ValueError(f"the latent cache needs {sizes}")
         for name, values in chunk.items():
-            temporary = self.partial / f".{name}.npy"
-            open_memmap(temporary, mode="w+", dtype=values.dtype, shape=shapes[name]).flush()
-            temporary.rename(self.partial / f"{name}.npy")
+            path = self.partial / f"{name}.npy"
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            with naming(path):
+                open_memmap(temporary, mode="w+", dtype=values.dtype, shape=shapes[name]).flush()
+                with suppress(FileExistsError):  # another shard's: a link, unlike a rename, replaces nothing
+                    os.link(temporary, path)
+                temporary.unlink()
 
-    def _records(self) -> list[dict[str, Any]]:
-        """Progress of all shards, also those of an earlier run on another number of processes."""
-        paths = sorted(self.partial.glob("progress*.json"))
-        return [json.loads(path.read_text()) for path in paths]
 
-    def _done(self, step: str) -> set[int]:
-        return {chunk for record in self._records() for chunk in record["done"].get(step, ())}
+def _describe(path: Path) -> dict[str, Any]:
+    """What tells a whole array's file from a damaged one."""
+    size = path.stat().st_size
+    return {"num_bytes": size, "hash": file_hash(path)[:16] if size <= _HASHED else ""}
 
-    def _record(self, step: str, chunk: int, arrays: Sequence[str]) -> None:
-        path = self.partial / f"progress{self.index}.json"
-        record = json.loads(path.read_text()) if path.is_file() else {"done": {}, "arrays": []}
-        record["done"].setdefault(step, []).append(chunk)
-        record["arrays"] = sorted({*record["arrays"], *arrays})
-        write_atomic(path, json.dumps(record))
+
+def _find_damage(folder: Path) -> str:
+    """What is wrong with a finished cache, or ""."""
+    try:
+        for name, known in read_json(folder / COMPLETE)["arrays"].items():
+            if _describe(folder / f"{name}.npy") != known:
+                return f"{name}.npy is damaged"
+            np.load(folder / f"{name}.npy", mmap_mode="r")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        return f"it cannot be read ({type(error).__name__})"
+    return ""
 
 
 def _as_stored(values: np.ndarray, name: str) -> np.ndarray:

@@ -42,7 +42,7 @@ class FoldConfig:
 class PlanConfig:
     """What is to be drawn."""
 
-    data: Path | None = Path("runs/demo/data")
+    data: Path | None = setting(Path("runs/demo/data"), identity=False)
     """Pairs folder: its --split rows give the prompts, its train rows the reference films. With --prompt or
     --prompts it need not be there; the films are then drawn from text alone."""
     split: Literal["train", "validation", "test"] = "test"
@@ -52,9 +52,9 @@ class PlanConfig:
     first 1,000 rows of its test folder)."""
     prompt: str = ""
     """One prompt for all items, instead of those of --data."""
-    prompts: Path | None = None
-    """File of prompts: .txt with one a line, or .csv with a column `prompt`."""
-    reference: Path | None = None
+    prompts: Path | None = setting(None, identity=False)
+    """File of prompts: a text file with one a line, or a .csv or .tsv table with a column `prompt`."""
+    reference: Path | None = setting(None, identity=False)
     """One reference film for all items, instead of one of the same findings for each."""
     no_reference: bool = False
     """Text alone: no reference film."""

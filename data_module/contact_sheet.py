@@ -1,10 +1,12 @@
 """A picture of a pairs folder: films with their prompts and reports beside them."""
 
+import io
 import textwrap
 from pathlib import Path
 
-from data_module.images import read_pixels
+from data_module.images import FilmError, read_pixels
 from data_module.pairs import PairsFolder
+from runtime.files import write_atomic
 
 WIDTH, HEIGHT, MARGIN = 4.7, 1.75, 0.06  # inches of an item, and around its film
 NUM_LINES = 12  # of text that fit beside a film
@@ -26,7 +28,10 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
         top = height - HEIGHT * (place // num_columns) - MARGIN
         film = figure.add_axes((left / width, (top - side) / height, side / width, side / height))
         film.axis("off")
-        film.imshow(read_pixels(pairs.root / row["file_name"]), cmap="gray", vmin=0, vmax=255)
+        try:
+            film.imshow(read_pixels(pairs.root / row["file_name"]), cmap="gray", vmin=0, vmax=255)
+        except FilmError:  # the sheet shows what is there
+            film.text(0.5, 0.5, "cannot be read", ha="center", fontsize=7)
         prompt = "" if row.isna()["prompt"] else textwrap.fill(row["prompt"], 46, max_lines=5)
         report = textwrap.fill(str(row["report"]), 58, max_lines=NUM_LINES - prompt.count("\n"))
         # The report begins where the prompt's lines end.
@@ -35,6 +40,10 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
             (report, prompt.count("\n") + 1.6 if prompt else 0.0, {"fontsize": 6.5}),
         ):
             x, y = left + side + 2 * MARGIN, top - 0.118 * lines_above
-            figure.text(x / width, y / height, text, va="top", linespacing=1.25, **style)
-    figure.savefig(path)
+            place_of_text = (x / width, y / height)
+            # A dollar sign in a report is no formula.
+            figure.text(*place_of_text, text, va="top", linespacing=1.25, parse_math=False, **style)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    write_atomic(path, stream.getvalue())
     plt.close(figure)

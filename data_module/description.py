@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
-from data_module.pairs import SPLITS, PairsFolder
+from data_module.pairs import SPLITS, PairsFolder, film_paths
 from data_module.sources.open_i_reports import text_key
 from runtime.files import file_hash
 
@@ -48,6 +48,9 @@ def describe_folder(pairs: PairsFolder) -> Description:
         "Report length (words)": _measure_reports(table),
         "Positive together": _co_occurrence(pairs.labels),
     }
+    gone = _count_gone(pairs)
+    if len(gone):
+        tables["Films that are not there"] = gone
     leaks = (_patient_leak(table), _film_leak(pairs), _report_leak(table))
     return Description(pairs.root.name, tables, leaks)
 
@@ -69,9 +72,16 @@ def _count_rows(table: pd.DataFrame) -> pd.DataFrame:
     return counts.astype(int)
 
 
+def _count_gone(pairs: PairsFolder) -> pd.DataFrame:
+    """Films of each split that the table names and the folder lacks; no row where all are there."""
+    gone = [path is not None and not path.is_file() for path in film_paths(pairs)]
+    return pairs.table["split"][gone].value_counts().rename_axis(None).to_frame("films")
+
+
 def _cross(rows: pd.Series, columns: pd.Series) -> pd.DataFrame:
     names = [name for name in SPLITS if (columns == name).any()]
     counts = pd.crosstab(rows.rename(None), columns.rename(None)).reindex(columns=names, fill_value=0)
+    counts = counts.rename_axis(index=None, columns=None)
     return counts.assign(all=counts.sum(axis=1)).sort_values("all", ascending=False)
 
 

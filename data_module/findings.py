@@ -54,7 +54,8 @@ def _enumerate(names: Sequence[str]) -> str:
 def prompt_sentence(labels: Mapping[str, float]) -> str:
     """The prompt of CXR-IRGen (WACV 2024, sec. 3.1) for one film.
 
-    "A chest X ray image[ with A and B][, without C][, and with uncertain D]", names in lower case.
+    "A chest X ray image[ with A and B][, without C][, and with uncertain D]", names in lower case. A "No
+    Finding" that another finding contradicts is not said.
 
     Args:
         labels: finding name -> 1 (present), 0 (absent), -1 (uncertain); NaN or missing = not mentioned.
@@ -63,6 +64,7 @@ def prompt_sentence(labels: Mapping[str, float]) -> str:
         ValueError: a name that is not one of FINDINGS, or a code that is not a certainty.
     """
     check_labels(labels)
+    labels = settle_no_finding(labels)
     groups = {code: [name.lower() for name in FINDINGS if labels.get(name) == code] for code in CERTAINTIES}
     sentence = PROMPT_START
     if groups[POSITIVE]:
@@ -72,6 +74,15 @@ def prompt_sentence(labels: Mapping[str, float]) -> str:
     if groups[UNCERTAIN]:
         sentence += f", and with uncertain {_enumerate(groups[UNCERTAIN])}"
     return sentence
+
+
+def settle_no_finding(labels: Mapping[str, float]) -> dict[str, float]:
+    """The labels without a positive "No Finding" that another positive or uncertain finding (but a device)
+    contradicts: a film of a finding is never called normal."""
+    others = (code for name, code in labels.items() if name not in ("No Finding", "Support Devices"))
+    contradicted = any(code in (POSITIVE, UNCERTAIN) for code in others)
+    drop = "No Finding" if labels.get("No Finding") == POSITIVE and contradicted else None
+    return {name: code for name, code in labels.items() if name != drop}
 
 
 def check_labels(labels: Mapping[str, float]) -> None:

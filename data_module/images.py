@@ -20,6 +20,7 @@ __all__ = [
     "fit_crop",
     "load_images",
     "load_pixels",
+    "normalize_images",
     "pad",
     "read_pixels",
     "shift_films",
@@ -34,6 +35,11 @@ def to_images(pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
     if isinstance(pixels, np.ndarray) and not pixels.flags.writeable:
         pixels = pixels.copy()  # torch warns of a read-only array, such as a memory map
     return torch.as_tensor(pixels).to(torch.float32).unsqueeze(1) / 127.5 - 1.0
+
+
+def normalize_images(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Images in [-1, 1] -> the pixel_values of a model that takes films of [0, 1] less `mean`, over `std`."""
+    return ((images + 1.0) / 2.0 - mean) / std
 
 
 def to_pixels(images: torch.Tensor) -> torch.Tensor:

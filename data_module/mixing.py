@@ -1,6 +1,5 @@
 """Training sets of real and synthetic films in any proportion: what are synthetic films good for?"""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import pandas as pd
 
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import PairsFolder, hash_folder, write_pairs
+from runtime.files import read_json
 from runtime.provenance import provenance_record
 
 ALL = -1
@@ -47,7 +47,7 @@ def mix_folders(
     }
     if (out / "metadata.csv").exists():
         path = out / "provenance.json"
-        if path.is_file() and json.loads(path.read_text()).get("config") == asked_for:
+        if path.is_file() and read_json(path).get("config") == asked_for:
             return PairsFolder.open(out)
         raise ValueError(f"--out {out} is a pairs folder of something else: name another")
     rng = np.random.default_rng(seed)

@@ -8,9 +8,8 @@ films, for the language modules) leaves file_name empty in every row.
 """
 
 import hashlib
+import io
 import json
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,9 @@ import pyarrow.parquet as pq
 
 from data_module.card import card_head
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
-from runtime.files import write_atomic
+from data_module.quoting import normalise_name, quote_cell, quote_columns, quote_name
+from data_module.tables import check_rows, read_text
+from runtime.files import file_hash, replacing, write_atomic
 
 TEXT_COLUMNS = ("file_name", "report", "findings_section", "impression_section", "patient_id", "study_id")
 COLUMNS: tuple[str, ...] = (
@@ -38,13 +39,11 @@ COLUMNS: tuple[str, ...] = (
     "seed",
     "source",
 )
+_NUMBERS = (*FINDINGS, "age", "seed")  # columns of numbers; the others hold text
 SPLITS = ("train", "validation", "test")
 REQUIRED = ("file_name", "report", "patient_id", "split")
 METADATA = ("metadata.csv", "metadata.parquet")
 MAX_CSV_ROWS = 100_000
-_DATA_CELL = re.compile(
-    r".*\.(png|jpe?g|dcm|dicom|tiff?|bmp|txt)|-?\d[\d.,:/-]*", re.IGNORECASE
-)  # and no name
 
 
 @dataclass(frozen=True)
@@ -130,17 +129,45 @@ class PairsFolder:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    text = {name: str for name in COLUMNS if name not in (*FINDINGS, "age", "seed")}
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
+    text = read_text(path, str(path))
+    check_rows(text, str(path))  # pandas fills rows that are too short, and shifts those that are too long
+    types = {name: str for name in COLUMNS if name not in _NUMBERS}
+    empty = {name: [""] for name in COLUMNS}
     try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={c: [""] for c in COLUMNS})
-    except (ValueError, OSError) as error:  # UnicodeDecodeError, ParserError and ArrowInvalid are ValueErrors
-        raise ValueError(f"{path} cannot be read as a table: {error}") from error
+        return pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False, na_values=empty)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as a table ({type(error).__name__})") from None
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """A Parquet table, whose columns of text may hold numbers: ids, say."""
+    try:
+        table = pd.read_parquet(path)
+    except (ValueError, TypeError, KeyError, OSError, MemoryError, pa.ArrowException) as error:
+        raise ValueError(f"{path}: cannot be read as a Parquet table ({type(error).__name__})") from None
+    for name in (name for name in table.columns if name in COLUMNS and name not in _NUMBERS):
+        column = table[name]
+        if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+            column = column.astype("Int64")  # whole numbers beside empty cells
+        filled = column.dropna()
+        if not filled.map(lambda cell: isinstance(cell, str | int | float | np.number)).all():
+            raise ValueError(f"{path}: column {name} holds something else than text")
+        table[name] = column.astype(object).map(str, na_action="ignore").astype(object)
+    return table
+
+
+def refuse_contract_name(path: Path, flag: str) -> None:
+    """Raise ValueError where a file to be written is one of a pairs folder's own."""
+    own = (*METADATA, "skipped.csv", "provenance.json", "prepare.json", "README.md")
+    if path.name in own and any((path.parent / name).is_file() for name in METADATA):
+        raise ValueError(f"{flag} {path} is a file of the pairs folder {path.parent}: give another name")
 
 
 def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     """The table, COLUMNS in order; ValueError where it breaks the contract (`path` goes in the message)."""
+    table = _spell_columns(table, path)
     missing = [name for name in REQUIRED if name not in table.columns]
     if missing:
         raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; it has {quote_columns(table)}")
@@ -160,8 +187,10 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
         _check_file_names(table["file_name"], path)
     bad = sorted(set(table["split"]) - set(SPLITS))
     if bad:
-        raise ValueError(f"{path}: split {bad[0]!r} is not one of {', '.join(SPLITS)}")
+        raise ValueError(f"{path}: split {quote_cell(bad[0])} is not one of {', '.join(SPLITS)}")
+    absent = [name for name in COLUMNS if name not in table and name not in _NUMBERS]
     table = table.reindex(columns=[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)])
+    table[absent] = table[absent].astype(object)  # columns of text, though without one
     for name in FINDINGS:
         codes = pd.to_numeric(table[name], errors="coerce")
         wrong = (codes.isna() & table[name].notna()) | ~(codes.isna() | codes.isin(CERTAINTIES))
@@ -178,29 +207,24 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     return table
 
 
-def quote_cell(value: object, longest: int = 12) -> str:
-    """A cell for an error message; a longer one may be a patient's text in the wrong column."""
-    text = str(value)
-    return repr(value) if len(text) <= longest else f"a text of {len(text)} characters"
-
-
-def quote_columns(table: pd.DataFrame) -> str:
-    """Column names for an error message. Without a header they are cells of the first row, which may hold
-    anything: none is shown then, and never one as long as a text."""
-    names = [str(name) for name in table.columns]
-    if any(_DATA_CELL.fullmatch(name) for name in names):
-        return "no header: its first row looks like data"
-    return ", ".join(name if len(name) <= 40 else quote_cell(name) for name in names[:50])
+def _spell_columns(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """The table with its columns spelled as the contract has them: "Pleural effusion" is no other column."""
+    proper = {normalise_name(name): name for name in COLUMNS}
+    spelled = [proper.get(normalise_name(str(name)), name) for name in table.columns]
+    twice = next((name for name in spelled if name in COLUMNS and spelled.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"{path}: two columns are a {twice!r}; rename or remove one")
+    return table.set_axis(spelled, axis="columns")
 
 
 def _check_file_names(names: pd.Series, path: str | Path) -> None:
     twice = names[names.duplicated()]
     if len(twice):
-        raise ValueError(f"{path}: file_name {twice.iloc[0]!r} stands in more than one row")
+        raise ValueError(f"{path}: file_name {quote_name(twice.iloc[0])} stands in more than one row")
     # A folder may come from a stranger: its rows must not reach files outside it.
     for name in names:
         if name.startswith("/") or ".." in name.split("/"):
-            raise ValueError(f"{path}: file_name {name!r} points outside the folder")
+            raise ValueError(f"{path}: file_name {quote_name(name)} points outside the folder")
 
 
 def write_pairs(
@@ -249,21 +273,17 @@ def write_pairs_in_pieces(
             filmed.update(stored["split"][stored["file_name"].notna()])
             yield stored
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    # The table takes its place last, since a folder with metadata is a finished folder.
+    with replacing(path) as temporary:
         written = (_write_csv if csv else _write_parquet)(check(), temporary)
         assert written == num_rows, f"{written} rows came, {num_rows} were announced"
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
-    record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
-    write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
-    write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
-    head = card_head(path.name, [name for name in SPLITS if name in filmed])
-    write_atomic(root / "README.md", head + card)
-    # Last, since a folder with metadata is a finished folder.
-    temporary.replace(path)
+        skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
+        record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
+        record["table_hash"] = file_hash(temporary)[:16]
+        write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
+        write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
+        head = card_head(path.name, [name for name in SPLITS if name in filmed])
+        write_atomic(root / "README.md", head + card)
     (root / METADATA[csv]).unlink(missing_ok=True)
 
 

@@ -1,15 +1,19 @@
 """What to draw: item i's prompt, findings and reference film, as a pure function of (seed, i)."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from data_module.config import PlanConfig
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import PairsFolder
+from data_module.quoting import quote_columns
 from data_module.references import ReferenceIndex
+from data_module.tables import find_column, read_table, read_text
+
+MAX_PROMPT = 10_000  # characters: a long report has 3,000
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class SamplingPlan:
             ]
             count = len(self.prompts)
             self.names = [f"{config.data}, split {config.split}, prompt {i + 1}" for i in range(count)]
+            check_prompts(self.prompts, self.names)
             self.patients = rows.table["patient_id"].tolist()
             self.order = np.arange(len(rows))
             if config.prompt_order == "random":
@@ -96,7 +101,7 @@ def read_prompts(prompt: str, path: Path | None) -> tuple[list[str], list[str]]:
     """The prompts of --prompt or of the file of --prompts, and for each where it came from.
 
     Args:
-        path: .txt with one prompt a line, or .csv with a column `prompt`.
+        path: text with one prompt a line, or a .csv or .tsv table with a column `prompt`.
 
     Raises:
         ValueError: both are given, or the file is missing, empty or without that column.
@@ -104,20 +109,31 @@ def read_prompts(prompt: str, path: Path | None) -> tuple[list[str], list[str]]:
     if prompt and path:
         raise ValueError("pass --prompt or --prompts, not both")
     if prompt:
-        return [prompt], ["--prompt"]
+        return check_prompts([prompt], ["--prompt"]), ["--prompt"]
     if path is None:
         return [], []
-    if not path.is_file():
-        raise ValueError(f"--prompts {path}: no such file")
-    if path.suffix == ".csv":
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if "prompt" not in table:
-            raise ValueError(f"--prompts {path}: no column `prompt`; it has {', '.join(table.columns)}")
-        lines = table["prompt"].tolist()
+    where = f"--prompts {path}"
+    if path.suffix.lower() in (".csv", ".tsv", ".tab"):
+        table = read_table(path, where)
+        column = find_column(table, ["prompt"], where)
+        if column is None:
+            raise ValueError(f"{where}: no column `prompt`; it has {quote_columns(table)}")
+        lines = table[column].tolist()
     else:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    found = [(line.strip(), f"--prompts {path}, prompt {i + 1}") for i, line in enumerate(lines)]
-    found = [(line, name) for line, name in found if line]
-    if not found:
-        raise ValueError(f"--prompts {path}: holds no prompt")
-    return [line for line, _ in found], [name for _, name in found]
+        lines = read_text(path, where).splitlines()
+    found = [(line.strip(), f"{where}, prompt {i + 1}") for i, line in enumerate(lines)]
+    given = [(line, name) for line, name in found if line]
+    if not given:
+        raise ValueError(f"{where}: holds no prompt")
+    if len(given) < len(found):
+        print(f"note: {where}: {len(found) - len(given)} row(s) hold no prompt", file=sys.stderr)
+    names = [name for _, name in given]
+    return check_prompts([line for line, _ in given], names), names
+
+
+def check_prompts(prompts: list[str], names: list[str]) -> list[str]:
+    """The prompts; ValueError for one that no text encoder can take, before it takes hours to say so."""
+    for prompt, name in zip(prompts, names, strict=True):
+        if len(prompt) > MAX_PROMPT:
+            raise ValueError(f"{name}: has {len(prompt):,} characters; a prompt has {MAX_PROMPT:,} at most")
+    return prompts

@@ -1,52 +1,44 @@
 """Sections of a report: findings and impression out of free text, prepared for training, and joined again."""
 
-import difflib
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from data_module.headings import find_headings, known_kind
 from data_module.prior_studies import remove_prior_references
 from data_module.sentences import split_sentences
 
-# Headings of the two sections and of everything else that stands in reports, in their usual spellings.
-_FINDINGS = r"findings?|report|description|observations?|findings?\s*(?:/|and|&)\s*impressions?"
-_IMPRESSION = (
-    r"(?:provisional\s+findings?\s+)?impressions?(?:\s*\(pfi\))?|conclusions?|summary|opinion|assessment"
-    r"|interpretation|(?:final\s+)?diagnosis|impressions?\s*(?:/|and|&)\s*recommendations?"
-)
-_TITLE = r"final\s+report"
-_OTHER = (
-    r"wet\s+read(?:\s+version\s+#?\d+)?|(?:final\s+)?addendum|indications?"
-    r"|clinical\s+(?:history|information|indications?|details|data)|medical\s+condition"
-    r"|(?:patient\s+|medical\s+)?history|(?:reason|indication)\s+for\s+(?:the\s+|this\s+)?(?:exam(?:ination)?|study)"
-    r"|comparisons?(?:\s+to)?|comparison\s+(?:exam(?:ination)?s?|films?|stud(?:y|ies))|techniques?"
-    r"|(?:type\s+of\s+)?exam(?:ination)?s?|study|procedure|views?"
-    r"|recommendations?|notifications?|attestation|signed|electronically\s+signed\s+by"
-)
-_KINDS = {"findings": _FINDINGS, "impression": _IMPRESSION, "title": _TITLE, "other": _OTHER}
-_KNOWN = "|".join(f"(?P<{kind}>{names})" for kind, names in _KINDS.items())
-# A known heading at the start of a line or after a sentence in any case, or anywhere in capitals; any other
-# line that starts with capitals and a colon ("CHEST, TWO VIEWS:"); one word, which may be a misspelling.
-_HEADING = re.compile(
-    rf"(?:^[ \t]*|(?<=[.:;!?\]])\s+|(?<=\s)(?=[A-Z][A-Z /&]{{3,40}}:))(?i:{_KNOWN})[ \t]*(?::|-(?=\s)|(?=\n))"
-    r"|^[ \t]*(?P<unknown>[A-Z][A-Z0-9 ,/&()'-]{2,60}):"
-    r"|^[ \t]*(?P<word>[A-Z][a-z]{5,12}):",
-    re.MULTILINE,
-)
-# A heading that names the film stands before a description without a heading of its own.
-_FILM_WORDS = re.compile(r"\b(?:CHEST|RADIOGRAPHS?|VIEWS?|FILMS?|X-?RAYS?|PORTABLE|CXR|PA|AP|LATERAL)\b")
-# A heading that names a part of the body belongs to the section in which it stands.
-_BODY_WORDS = re.compile(
-    r"\b(?:LUNGS?|PLEURAL?|HEART|CARDIAC|CARDIOMEDIASTIN\w+|MEDIASTIN\w+|HIL[AUI]R?|BON(?:ES?|Y)|OSSEOUS"
-    r"|SKELET\w+|SOFT TISSUES?|ABDOMEN|DIAPHRAGM|AIRWAYS?|TRACHEA|AORTA|RIBS?|SPINE|(?:SUPPORT )?DEVICES?"
-    r"|LINES?|TUBES?|HARDWARE|VASCULARITY|VESSELS?|OTHER)\b"
-)
-_BLANK = r"(?:_{2,}|X{3,}|\[\*\*[^\]]*\*\*\]|\[(?:redacted|removed)\])"
-_BLANK_WORD = re.compile(rf"[\w-]*{_BLANK}[\w-]*", re.IGNORECASE)
+_BLANK = r"(?:_{2,}|X{3,}|\[\*\*[^\[\]]*\*\*\]|\[(?:redacted|removed)\])"
+# A word is looked at from its first letter only, so that the time is linear in the length of a word.
+_BLANK_WORD = re.compile(rf"(?<![\w-])[\w-]*{_BLANK}[\w-]*", re.IGNORECASE)
 # What introduces a blank says nothing without it.
 _BLANK_PHRASE = re.compile(
-    rf"(?:\b(?:from|on|dated?|at|of|by|with|since|and|to|Drs?\.?|Mrs?\.?|Ms\.?)[ ]+)*{_BLANK_WORD.pattern}",
+    r"(?:\b(?:from|on|dated?|at|of|by|with|since|and|to|Drs?\.?|Mrs?\.?|Ms\.?)[ ]{1,3}){0,6}"
+    + _BLANK_WORD.pattern,
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"[\[<]/?(findings|impression)[\]>]", re.IGNORECASE)  # [FINDINGS] ... [IMPRESSION] ...
+# Sections that are a line: which film, how, beside which others.
+_OF_FILM = re.compile(r"\W*(?:comparison|comp|technique|exam|stud|view|procedure|prior|film)", re.IGNORECASE)
+_STATEMENT = re.compile(r"\b(?:there|is|are|has|have|no|without|shows?|seen|demonstrates?)\b", re.IGNORECASE)
+_LINE_BREAK = re.compile(r"<br\s*/?>|\\n|\r\n?", re.IGNORECASE)  # as tables and web pages write it
+# Text without a heading of its own that is no description: who the patient is, how the film was taken.
+_NO_DESCRIPTION = re.compile(
+    r"^\W*(?:(?:this is )?(?:an? )?(?:[_\d]+|X{3,})?[\s-]*(?:years?|yrs?|y/?o|months?|weeks?)\b[\s-]{1,3}old"
+    r"|(?:an? |the )?(?:patient|(?:wo)?man|(?:fe)?male) (?:with|who|presents|presenting|status)\b"
+    r"|(?:please )?(?:evaluate|eval|assess|rule out|r/o|question) "
+    r"|(?:history of|status post|s/p|h/o|reason for|dictated"
+    r"|electronically signed|signed by|i have|i, the|the attending)\b"
+    r"|(?:(?:single|two|\d|an?|frontal|portable|upright|supine|pa|ap|and|lateral|chest|views?|radiographs?|films?"
+    r"|images?|of|the|semi-?upright) ){1,12}(?:was|were|is|are)\b[^,;]{0,30}"
+    r"(?:obtained|provided|acquired|submitted|performed|taken)\b[^,;]{0,20}$)",
+    re.IGNORECASE,
+)
+# What an addendum says of the report and not of the film.
+_ABOUT_REPORT = re.compile(
+    r"\b(?:told|discuss\w*|communicat\w*|notif\w+|paged?|called|telephon\w*|phone|reviewed|dictat\w*|attending"
+    r"|resident|wet read|report|e-?mail\w*|dashboard|conveyed|informed|Drs?)\b",
     re.IGNORECASE,
 )
 
@@ -89,7 +81,7 @@ def prepare_report(report: str, preparation: TextPreparation | None = None) -> P
     The counts: those of `prepare_sections`, without_heading, with_addendum.
     """
     sections, counts = prepare_sections(split_sections(report), preparation)
-    counts["without_heading"] += _HEADING.search(report) is None
+    counts["without_heading"] += not find_headings(report)
     counts["with_addendum"] += re.search(r"^[ \t]*(?:final\s+)?addendum\b", report, re.I | re.M) is not None
     return PreparedReport(sections, counts)
 
@@ -124,44 +116,81 @@ def prepare_sections(sections: Sections, preparation: TextPreparation | None = N
 
 def remove_blanks(text: str) -> str:
     """`text` without its de-identification blanks and the prepositions and titles before them."""
-    text = _BLANK_PHRASE.sub(" ", text)
+    text = _join_words(_BLANK_PHRASE.sub(" ", text))
     text = re.sub(r"\s+([.,;:)])", r"\1", text)
     text = re.sub(r"([,;:])(?=[.,;:])|(?<![^.\s])[.,;:]", "", text)
     return _join_words(text)
 
 
 def split_sections(report: str) -> Sections:
-    """Findings and impression of a free report.
+    """Findings and impression of a free report: every sentence of its description is in one of them.
 
-    Without a findings section, what reads as a description counts as findings: text before the first
-    heading, under a heading that names the film ("PORTABLE CHEST:"), or in a paragraph of its own after
-    another section. A section that comes twice (an addendum) is joined; an addendum's own text and a wet
-    read are left out. "FINDINGS AND IMPRESSION" counts as findings.
+    What reads as a description counts as findings without a heading of that name: text before the first
+    heading, under a heading that names the film ("PORTABLE CHEST:") or a part of the body, under one that is
+    not known, or in a paragraph of its own after another section. A section that comes twice is joined. A
+    wet read, and what an addendum says about the report, are left out. "FINDINGS AND IMPRESSION" counts as
+    findings.
     """
+    report = _TAG.sub(r"\n\1:\n", _LINE_BREAK.sub("\n", report))
+    headings = find_headings(report)
     parts: dict[str, list[str]] = {"findings": [], "impression": []}
-    matches = [match for match in _HEADING.finditer(report) if _kind(match) != "none"]
-    preamble = report[: matches[0].start()] if matches else report
-    described = [text for text in _paragraphs(preamble) if _is_prose(text)]
-    ends = [*(match.start() for match in matches[1:]), len(report)]
-    section = "other"
-    for match, end in zip(matches, ends, strict=False):
-        text, kind = report[match.end() : end], _kind(match)
-        if kind == "part":  # its name stays: "LUNGS: Clear." says more than "Clear."
-            kind, text = section, report[match.start() : end]
-        elif kind in parts:
-            section = kind
+    preamble = report[: headings[0].start] if headings else report
+    parts["findings"] += _find_description(preamble)
+    ends = [*(heading.start for heading in headings[1:]), len(report)]
+    section = ""  # findings or impression, while one of them is open
+    for (start, after, kind), end in zip(headings, ends, strict=False):
+        text = report[after:end].lstrip(" \t*_")
         if kind in parts:
-            parts[kind].append(text)
-        elif kind in ("part", "title", "film"):
-            described += [part for part in _paragraphs(text) if _is_prose(part)]
-        elif not match.group().lower().lstrip().startswith("wet"):
-            described += [part for part in _paragraphs(text)[1:] if _is_prose(part)]
+            section = kind
+        elif kind not in ("film", "part", "unknown"):
+            section = ""
+        if section:  # a part's name stays: "LUNGS: Clear." says more than "Clear."
+            parts[section].append(report[start:end] if kind in ("part", "unknown") else text)
+        else:
+            parts["findings"] += _describe(kind, report[start:after], text)
     findings, impression = (_join_words(*parts[kind]) for kind in ("findings", "impression"))
-    if not findings:
-        findings = _join_words(*described)
     if not findings and not impression:
-        findings = _join_words(preamble)  # a report in capitals throughout
+        findings = _join_words(preamble)  # words without a stop
     return Sections(findings, impression)
+
+
+def _describe(kind: str, heading: str, text: str) -> list[str]:
+    """What describes the film in the text below a heading that is not of findings or impression."""
+    if kind == "part":
+        said = text.split() and not re.fullmatch(
+            r"\W*(?:none|n/?a|nil|not available)?\W*", text, re.IGNORECASE
+        )
+        return [f"{heading} {text}"] if said else []
+    if kind == "unknown":
+        return [f"{heading} {text}"] if _find_description(text) else []
+    if kind == "addendum":
+        sentences = [part for text in _find_description(text) for part in split_sentences(text)]
+        return [sentence for sentence in sentences if not _ABOUT_REPORT.search(sentence)]
+    if kind in ("title", "film"):
+        return _find_description(text)
+    first, *rest = _paragraphs(text)
+    if kind == "other" and not heading.lower().lstrip().startswith("wet"):
+        # Such a section is a line; one that ends with a stop, and the next begins anew.
+        line, *lines = re.split(r"(?<=[.\]_])[ \t]*\n(?=[ \t]*[A-Z])", first.strip(), maxsplit=1)
+        said = [part for part in split_sentences(_join_words(line))[1:] if _STATEMENT.search(part)]
+        rest = (said if _OF_FILM.match(heading) else []) + lines + rest
+    rest = [text for text in rest if not re.search(r"\bavailable\b|\bfor comparison\b", text)]
+    return [found for paragraph in rest for found in _find_description(paragraph)]
+
+
+def _find_description(text: str) -> list[str]:
+    """The paragraphs of a text that read as sentences, without those about patient and technique."""
+    found = []
+    for paragraph in _paragraphs(text):
+        if _is_prose(paragraph):
+            sentences = split_sentences(_join_words(paragraph))
+            found.append(" ".join(part for part in sentences if not _NO_DESCRIPTION.search(part)))
+    return [part for part in found if part]
+
+
+def section_text(report: str) -> str:
+    """The words of a report's sections without their headings, and the whole text where it has no section."""
+    return _join_words(*split_sections(report)) or _join_words(report)
 
 
 def join_sections(findings: str, impression: str) -> str:
@@ -171,30 +200,20 @@ def join_sections(findings: str, impression: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _kind(match: re.Match[str]) -> str:
-    """findings, impression, title, other, film, part (of the body), or none: no heading after all."""
-    if match.lastgroup not in ("unknown", "word"):
-        return match.lastgroup
-    text = match[match.lastgroup].strip().upper()
-    close = difflib.get_close_matches(text, ("FINDINGS", "IMPRESSION", "IMPRESSIONS"), n=1, cutoff=0.8)
-    if close:
-        return "findings" if close[0] == "FINDINGS" else "impression"
-    if match.lastgroup == "word":
-        return "none"
-    if _FILM_WORDS.search(text):
-        return "film"
-    return "part" if _BODY_WORDS.search(text) else "other"
-
-
 def _paragraphs(text: str) -> list[str]:
     return re.split(r"\n[ \t]*\n", text)
 
 
 def _is_prose(text: str) -> bool:
-    """Whether text reads as sentences: mostly small letters, and a stop."""
+    """Whether text reads as sentences: a stop, and words that are more than the name of a film."""
+    if "." not in text or len(text.split()) < 2:
+        return False
     letters = [letter for letter in text if letter.isalpha()]
-    small = sum(letter.islower() for letter in letters)
-    return len(text.split()) > 1 and small > 0.6 * len(letters) and "." in text
+    if sum(letter.islower() for letter in letters) > 0.6 * len(letters):
+        return True
+    return any(
+        known_kind(part.strip(" .")) is None for part in re.split(r"[.,]\s", text) if " " in part.strip()
+    )
 
 
 def _join_words(*texts: str) -> str:

@@ -5,13 +5,14 @@ Scored is any pairs folder, folder of films (with a CSV of prompts or reports) o
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
+
+from runtime.cli import run_script
 
 
 @dataclass(frozen=True)
@@ -290,11 +291,4 @@ def _score(command: Settings) -> None:
 
 
 if __name__ == "__main__":
-    # evaluation stands alone, so it has its own copy of what training.run_script does for the root scripts.
-    try:
-        main()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_script(main)

@@ -14,7 +14,15 @@ from data_module.pairs import PairsFolder, film_paths
 from evaluation.context import Context, Settings, open_scorers
 from evaluation.images import section as films
 from evaluation.images.guidance import read_guidance, read_points
-from evaluation.inputs.rows import DEFAULT_REPORTS, match_reports, prompts, row_names, texts
+from evaluation.inputs.results import read_results
+from evaluation.inputs.rows import (
+    DEFAULT_REPORTS,
+    find_decoder_tokens,
+    match_reports,
+    prompts,
+    row_names,
+    texts,
+)
 from evaluation.networks.cache import score_cached
 from evaluation.networks.clip import DomainClip
 from evaluation.output.page import write_page
@@ -132,7 +140,8 @@ def _score_reports(context: Context, used: dict[str, Any], optional: bool) -> Sc
     )
     items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
     items["stratum"] = np.full(len(matched.names), REAL)
-    return {**scores, **matched.counts}, items
+    remarks = [*matched.remarks, *scores.pop("remarks", [])]
+    return {**scores, **matched.counts, "remarks": remarks}, items
 
 
 def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scored:
@@ -149,6 +158,8 @@ def _score_pairs(context: Context, used: dict[str, Any], optional: bool) -> Scor
     read = [_read_pairs(context, folder) for folder in folders]
     result = pairs.evaluate_pairs(*read, settings.seed)
     result["num_empty_reports"] = sum(not text.strip() for text in texts(context.synthetic))
+    where = f"--synthetic {context.synthetic.root}"
+    result["remarks"] = find_decoder_tokens(texts(context.synthetic), where)
     items = {
         "name": np.array([name for folder in folders for name in row_names(folder)]),
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),
@@ -215,10 +226,7 @@ def _read_results(
     kept: dict[str, Any] = {"inputs": {}}
     if not path.is_file():
         return kept
-    try:
-        saved = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): delete it, or name another --out") from error
+    saved = read_results(path, "delete it, or name another --out")
     used = "extractors" in context.__dict__  # a command that uses no network says nothing about it
     for section in (name for name in sections if name in saved):
         before = saved.get("inputs", {}).get(section, {})

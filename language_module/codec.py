@@ -25,8 +25,8 @@ from language_module.decoding import generate_options
 from language_module.denoising import add_noise, mask_tokens
 from language_module.pooling import StatePooler, segment_places
 from language_module.tokenizer import normalize_report
-from runtime.files import read_json
-from runtime.weights import load_part, load_pretrained, reading
+from runtime.files import read_json, reading
+from runtime.weights import load_part, load_pretrained
 
 
 class ReportCodec(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PreTrainedModel, ViTConfig, ViTImageProcessor, ViTModel
 
 from data_module.cache import CacheWriter, LatentCache, cache_key
-from data_module.images import load_images
+from data_module.images import load_images, normalize_images
 from data_module.pairs import PairsFolder
 from runtime.files import read_json
 from runtime.weights import load_pretrained, read_weights
@@ -63,7 +63,7 @@ class ImageEncoder(nn.Module):
             return torch.relu(self.model.features(images * 1024.0))  # torchxrayvision's range is -1024..1024
         config = getattr(self.model.config, "vision_config", self.model.config)
         num_channels = getattr(config, "num_channels", 3)
-        pixel_values = ((images + 1.0) / 2.0 - self.mean) / self.std
+        pixel_values = normalize_images(images, self.mean, self.std)
         output = self.model(
             pixel_values=pixel_values.expand(-1, num_channels, -1, -1),
             output_hidden_states=self.num_levels > 1,

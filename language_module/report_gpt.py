@@ -29,8 +29,8 @@ from language_module.decoding import generate_options
 from language_module.image_encoder import ImageEncoder
 from language_module.pooling import StatePooler
 from language_module.tokenizer import normalize_report
-from runtime.files import read_json
-from runtime.weights import load_part, load_pretrained, reading
+from runtime.files import read_json, reading
+from runtime.weights import load_part, load_pretrained
 
 CONFIG = "report_gpt.json"
 MAPPING = "mapping.safetensors"

@@ -31,13 +31,13 @@ class WriterConfig:
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """The models that draw pairs, and how they do it."""
+    """The models that draw pairs, and how they do it. Models count by their content."""
 
-    vision: str = "runs/demo/uvit"
+    vision: str = setting("runs/demo/uvit", identity=False)
     """Run of train_diffusion_clipUViT.py or train_diffusion_clipSD.py, or its model folder."""
-    language: str = "runs/demo/bart"
+    language: str = setting("runs/demo/bart", identity=False)
     """Run of train_bart.py."""
-    prior: str = "runs/demo/prior"
+    prior: str = setting("runs/demo/prior", identity=False)
     """Run of train_prior_model.py."""
     films_only: bool = False
     """Draw films without reports; --language and --prior are not needed."""
@@ -136,7 +136,8 @@ class ReportTableConfig:
     split: str = "test"
     """Its split: train, validation or test."""
     out: Path = setting(Path("reports.csv"), identity=False)
-    """Table to write: study_id, file_name, report, warning. Beside it, skipped.csv: what was unreadable."""
+    """Table to write: study_id, file_name, report, warning. Beside it lies how it was made
+    (NAME.provenance.json) and what was unreadable (NAME.skipped.csv)."""
     reconstruct: bool = False
     """Encode and decode the reports of --data instead of reading films; needs --language only."""
     max_films: int = 0

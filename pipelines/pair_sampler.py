@@ -7,11 +7,7 @@ import torch
 
 from data_module.images import to_pixels
 from data_module.sampling_plan import PlannedPair
-from language_module.codec import ReportCodec
 from pipelines.config import SamplerConfig
-from pipelines.drafts import decode_drafts
-from prior_model.prior import ReportPrior
-from prior_model.text_to_latent import TextToLatent
 from runtime.devices import pick_device
 from runtime.generators import make_generator
 from runtime.runs import model_source
@@ -39,6 +35,8 @@ class PairSampler:
     def _load_start(self, vision: VisionModel) -> Callable[[Sequence[str]], torch.Tensor] | None:
         if not self.config.drawing.init_from:
             return None
+        from prior_model.text_to_latent import TextToLatent
+
         folder = model_source(self.config.drawing.init_from, "text_to_latent", "--init-from")
         model = load_pretrained(TextToLatent, folder).to(self.device)
         shape = (model.config.latent_channels, model.config.latent_size, model.config.latent_size)
@@ -52,6 +50,10 @@ class PairSampler:
         return lambda texts: model(pooled.encode_texts(texts)[:, 0])
 
     def _load_language(self) -> None:
+        # Late: films alone need not wait for what writes reports.
+        from language_module.codec import ReportCodec
+        from prior_model.prior import ReportPrior
+
         for name, kind in (("language", "bart"), ("prior", "prior")):
             try:
                 self.models[name] = model_source(getattr(self.config, name), kind, f"--{name}")
@@ -72,6 +74,8 @@ class PairSampler:
         pixels = to_pixels(images).cpu().numpy()
         if self.config.films_only:
             return pixels, None
+        from pipelines.drafts import decode_drafts
+
         with self.films.autocast():
             embeddings, logits = self.report_prior(latents, return_findings=True)
         if not torch.isfinite(embeddings).all():

@@ -1,24 +1,29 @@
 """Rows of films, or of reports, -> the table of generated reports; a killed job goes on where it stopped."""
 
-import dataclasses
+import hashlib
+import json
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from tqdm import tqdm
 
-from data_module.pairs import PairsFolder
+from data_module.pairs import PairsFolder, refuse_contract_name
 from pipelines.config import ReportTableConfig
 from pipelines.report_rows import Process, read_films, reconstruct
 from pipelines.report_writer import open_codec, open_report_writer
-from runtime.batch_log import log_path, process_in_batches
 from runtime.config import to_dict
+from runtime.contents import identify
 from runtime.devices import pick_device
-from runtime.files import write_atomic
+from runtime.files import file_hash, read_json, write_atomic
 from runtime.generators import make_generator
+from runtime.ledger import BlockLedger
+from runtime.locks import Claim
+from runtime.provenance import provenance_record
 
 
 @torch.no_grad()
@@ -30,10 +35,16 @@ def write_reports(config: ReportTableConfig) -> None:
     """
     if config.batch_size < 1:
         raise ValueError(f"--batch-size {config.batch_size}: must be at least 1")
-    if not config.image and config.out.exists() and not config.overwrite:
-        raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
+    if not config.image:
+        refuse_contract_name(config.out, "--out")
     table = list_rows(config)
-    process, identity = open_process(config)
+    job = {**identify(config), "rows": _hash_rows(table)}
+    if not config.image and config.out.exists() and not config.overwrite:
+        if _is_finished(config.out, job):
+            print(f"{config.out} is finished; --overwrite writes it anew")
+            return
+        raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
+    process, models = open_process(config)
     if config.image:
         (result,) = process(table, draw_generators(config, range(1)))
         if result.skipped:
@@ -42,14 +53,33 @@ def write_reports(config: ReportTableConfig) -> None:
             print(f"warning: {config.image}: {result.warning}", file=sys.stderr)
         print(result.report)
         return
+    with Claim(config.out, of_file=True):
+        results = _write_batches(config, table, process, {**job, "models": models})
+        record = {**provenance_record(to_dict(config)), "models": models, "job": job}
+        write_results(config.out, table, results, record)
+        _ledger(config.out).delete()
 
-    def process_batch(first: int, rows: pd.DataFrame) -> list[Sequence[str]]:
-        return process(rows, draw_generators(config, range(first, first + len(rows))))
 
-    log = log_path(config.out, describe_job(config, table, identity))
-    results = process_in_batches(table, config.batch_size, log, process_batch, unit="report")
-    write_results(config.out, table, pd.DataFrame(results, columns=["report", "warning", "skipped"]))
-    log.unlink()
+def _write_batches(
+    config: ReportTableConfig, table: pd.DataFrame, process: Process, job: dict[str, Any]
+) -> pd.DataFrame:
+    """Columns report, warning and skipped of every row, batch by batch; a killed run's batches are kept."""
+    ledger, size = _ledger(config.out), config.batch_size
+    if ledger.find_change(job):
+        ledger.forget()
+    ledger.begin(job)
+    blocks = range(-(-len(table) // size))
+    missing = ledger.missing(blocks)
+    with tqdm(total=len(blocks), initial=len(blocks) - len(missing), unit="batch") as bar:
+        for block in missing:
+            # Always full, the last row repeated, so that a row's shape does not depend on the others.
+            places = range(block * size, (block + 1) * size)
+            rows = table.iloc[[min(place, len(table) - 1) for place in places]]
+            results = process(rows, draw_generators(config, places))
+            ledger.write(block, {"results": results[: len(table) - block * size]})
+            bar.update()
+    found = [result for block in blocks for result in (ledger.read(block) or {})["results"]]
+    return pd.DataFrame(found, columns=["report", "warning", "skipped"])
 
 
 def open_process(config: ReportTableConfig) -> tuple[Process, list[str]]:
@@ -90,21 +120,39 @@ def draw_generators(config: ReportTableConfig, places: range) -> list[torch.Gene
     return [make_generator(config.seed, place, device=pick_device()) for place in places]
 
 
-def describe_job(config: ReportTableConfig, table: pd.DataFrame, identity: list[str]) -> dict[str, object]:
-    """Everything that decides the reports."""
-    return {
-        "config": to_dict(dataclasses.replace(config, overwrite=False)),
-        "models": identity,
-        "rows": table.drop(columns="path").to_csv(index=False),
-        "sizes": [path.stat().st_size if path.is_file() else -1 for path in table["path"]],
-    }
+def _hash_rows(table: pd.DataFrame) -> str:
+    """Of the rows, and of their films' sizes."""
+    sizes = [path.stat().st_size if path.is_file() else -1 for path in table["path"]]
+    text = table.drop(columns="path").assign(size=sizes).to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_results(out: Path, table: pd.DataFrame, results: pd.DataFrame) -> None:
-    """The table of reports, and skipped.csv beside it where something could not be read."""
+def _ledger(out: Path) -> BlockLedger:
+    return BlockLedger(out.with_name(f".{out.name}.parts"))
+
+
+def _record_path(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.provenance.json")
+
+
+def _is_finished(out: Path, job: dict[str, Any]) -> bool:
+    """Whether the table is the one that this job makes."""
+    try:
+        record = read_json(_record_path(out))
+    except ValueError:
+        return False
+    if record.get("job") != job or record.get("table_hash") != file_hash(out):
+        return False
+    with Claim(out, of_file=True):
+        _ledger(out).delete()  # of a run that was killed as it ended
+    return True
+
+
+def write_results(out: Path, table: pd.DataFrame, results: pd.DataFrame, record: dict[str, Any]) -> None:
+    """The table of reports last, and beside it how it was made and, if any, what could not be read."""
     columns = pd.concat([table[["study_id", "file_name"]], results], axis=1)
     failed = (columns["skipped"] != "").to_numpy()
-    skipped = out.with_name("skipped.csv")
+    skipped = out.with_name(f"{out.stem}.skipped.csv")  # skipped.csv may be a pairs folder's own
     if failed.any():
         names = columns["file_name"].fillna("").astype(str)
         item = np.where(names == "", columns["study_id"].astype(str), names)
@@ -112,6 +160,9 @@ def write_results(out: Path, table: pd.DataFrame, results: pd.DataFrame) -> None
         write_atomic(skipped, reasons.to_csv(index=False))
         print(f"{skipped}: {failed.sum()} row(s) could not be read")
     good = columns[~failed].drop(columns="skipped")
-    write_atomic(out, good.to_csv(index=False))
+    text = good.to_csv(index=False).encode()
+    record["table_hash"] = hashlib.sha256(text).hexdigest()
+    write_atomic(_record_path(out), json.dumps(record, indent=2) + "\n")
+    write_atomic(out, text)
     num_warned = int((good["warning"] != "").sum())
     print(f"{out}: {len(good)} reports, {good['report'].nunique()} distinct, {num_warned} with a warning")

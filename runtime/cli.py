@@ -1,6 +1,5 @@
 """Command lines: presets, replayed configs, and errors without a traceback."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import TypeVar
 import tyro
 
 from runtime.config import from_dict
+from runtime.files import read_json
 from runtime.runs import is_finished
 from runtime.threads import settle_threads
 
@@ -69,9 +69,9 @@ def _take(arguments: list[str], flag: str) -> str | None:
 
 def _replay(default: Config, path: Path) -> Config:
     try:
-        saved = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--config {path}: cannot be read as JSON ({error})") from error
+        saved = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"--config {error}") from None
     return from_dict(default, saved.get("config", saved), f"--config {path}")
 
 

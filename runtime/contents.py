@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.config import flatten, list_passing, to_dict
 from runtime.files import file_hash
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin")  # .bin: OpenCLIP folders of older date
@@ -40,6 +41,12 @@ def hash_content(path: Path) -> str | None:
         return model_hash(model) if (model.is_dir() and any(model.rglob("*.safetensors"))) else None
     except OSError:
         return None
+
+
+def identify(config: Any) -> dict[str, Any]:
+    """The settings that decide a result, dotted name -> value, files and folders by their content."""
+    settings = flatten(to_dict(config), list_passing(config))
+    return settings | hash_contents(settings)
 
 
 def hash_contents(settings: Mapping[str, Any]) -> dict[str, str]:

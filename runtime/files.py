@@ -16,18 +16,26 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # what a file system says
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one, also after a power cut.
+class DamagedFile(ValueError):
+    """A file or folder that cannot be used; the message names it, and what to do."""
+
+
+def write_atomic(path: Path, content: str | bytes, durable: bool = True) -> None:
+    """Write a file so that it is either the old one or the whole new one.
+
+    Args:
+        durable: also after a power cut, for which the disk is waited for: 20 ms and more. Films, of which
+            there are many, do without: the size of each is noted, and asked for by whoever goes on.
 
     Raises:
         OSError: it cannot be written; the error names the path, and nothing is left behind.
     """
-    with replacing(path) as temporary:
+    with replacing(path, durable) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """A temporary name beside `path`. What was written there takes the place of `path` as the block ends.
 
     Raises:
@@ -38,9 +46,11 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            sync(temporary)
+            if durable:
+                sync(temporary)
             temporary.replace(path)
-            sync(path.parent)
+            if durable:
+                sync(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -92,17 +102,52 @@ def is_leftover(path: Path) -> bool:
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
-def remove_leftovers(folder: Path, recursive: bool = False) -> None:
-    """Delete unfinished files of killed processes. The caller knows that no other process is writing."""
-    for path in (folder.rglob if recursive else folder.glob)(".*.tmp"):
+def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
+    """Delete unfinished files of killed processes ("**/.*.tmp": in subfolders too). The caller knows that no
+    other process is writing."""
+    for path in folder.glob(pattern):
         if is_leftover(path):
             path.unlink(missing_ok=True)
+
+
+def is_size(path: Path, num_bytes: Any) -> bool:
+    """Whether a file is there and has this size."""
+    try:
+        return path.is_file() and path.stat().st_size == num_bytes
+    except OSError:
+        return False
 
 
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def reading(path: str | Path, what: str = "", fix: str = "") -> Iterator[None]:
+    """Any error within the block becomes a `DamagedFile` of `path`: what is damaged makes its readers, ours
+    and libraries', fail in all ways."""
+    try:
+        yield
+    except DamagedFile:
+        raise
+    except Exception as error:
+        subject = f"{path}: {what}" if what else str(path)
+        raise DamagedFile(f"{subject} cannot be read ({_reason(error)}){fix and ': '}{fix}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's message, without torch's advice to run the code in a file."""
+    if "weights_only" in str(error):
+        return "it is damaged, or holds more than tensors: code in it is never run"
+    text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    text = (
+        f"{type(error).__name__}: {text}"
+        if isinstance(error, KeyError | AttributeError | TypeError)
+        else text
+    )
+    return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
 def read_json(path: Path, fix: str = "") -> dict[str, Any]:
@@ -116,16 +161,16 @@ def read_json(path: Path, fix: str = "") -> dict[str, Any]:
     """
     fix = f": {fix}" if fix else ""
     if not path.is_file():  # a pipe would be waited for, for ever
-        raise ValueError(f"{path}: no such file{fix}")
+        raise DamagedFile(f"{path}: no such file{fix}")
     try:
         values = json.loads(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}){fix}") from None
+        raise DamagedFile(f"{path} cannot be read ({error.strerror}){fix}") from None
     except (ValueError, RecursionError) as error:
         place = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ValueError(f"{path} is not valid JSON (damaged{place}){fix}") from None
+        raise DamagedFile(f"{path} is not valid JSON (damaged{place}){fix}") from None
     if not isinstance(values, Mapping):
-        raise ValueError(f"{path} holds a JSON {type(values).__name__}, not an object{fix}")
+        raise DamagedFile(f"{path} holds a JSON {type(values).__name__}, not an object{fix}")
     return values
 
 

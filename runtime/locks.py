@@ -5,12 +5,15 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+
+from runtime.files import is_leftover, remove_leftovers
 
 NAME = ".lock"  # within a folder; harmless where a killed process left it
 
 _held: dict[Path, int] = {}  # lock file -> descriptor, of this process
+_NO_WRITING = (errno.EROFS, errno.EACCES)
 # Some network file systems know no such locks: runs go unguarded there rather than not at all.
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
@@ -37,9 +40,16 @@ def hold(path: Path, what: str, shared: bool = False) -> None:
     path = path.absolute()
     if path in _held:
         return
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ValueError(f"{what} is a file; give a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno in _NO_WRITING:
+                return  # nobody can be writing here; whoever needs to will be told
+            raise
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,18 +65,6 @@ def hold(path: Path, what: str, shared: bool = False) -> None:
         os.close(descriptor)  # its holder deleted it between our two calls
 
 
-def is_alone(path: Path) -> bool:
-    """Whether no other process holds a lock that this one shares; if so it is held alone from here on."""
-    try:
-        fcntl.flock(_held[path.absolute()], fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        fcntl.flock(_held[path.absolute()], fcntl.LOCK_SH | fcntl.LOCK_NB)  # a failed change gives it up
-        return False
-    except OSError:
-        return False
-    return True
-
-
 def release_folder(folder: Path) -> None:
     """Let go of a folder."""
     release(folder / NAME)
@@ -77,22 +75,87 @@ def release(path: Path) -> None:
     path = path.absolute()
     if path not in _held:
         return
-    if is_alone(path):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    with contextlib.suppress(OSError):  # others share it, who go on needing the file
+        fcntl.flock(_held[path], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
     os.close(_held.pop(path))
 
 
-@contextlib.contextmanager
-def holding(path: Path, what: str, shared: bool = False) -> Iterator[None]:
-    """`hold` for the length of a block; a lock that was held before stays so."""
-    before = path.absolute() in _held
-    hold(path, what, shared)
-    try:
-        yield
-    finally:
-        if not before:
-            release(path)
+class Claim:
+    """A folder, or a shard of what is made in it, held against other runs as long as a block lasts.
+
+        with Claim(out, shard) as claim: ...
+
+    A run without shards has the folder for itself; shards share it, each of them once.
+
+    Args:
+        path: the folder; or, with `of_file`, a file in the making.
+        shard: (i, n).
+        flag: the path's, for the message.
+    """
+
+    def __init__(
+        self, path: Path, shard: tuple[int, int] = (0, 1), flag: str = "--out", of_file: bool = False
+    ) -> None:
+        self.path, self.shard, self.what = path, shard, f"{flag} {path}"
+        self.lock = path.with_name(f".{path.name}{NAME}") if of_file else path / NAME
+        # Its own, and those of the ledgers within it, whose folders are hidden.
+        self.rests = (f".{path.name}.*.tmp", f".{path.name}.*/.*.tmp") if of_file else (".*.tmp", ".*/.*.tmp")
+
+    def __enter__(self) -> "Claim":
+        """Raises ValueError where another run has the folder or the shard."""
+        index, count = self.shard
+        folder = self.lock.parent
+        self.made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        if self.lock.absolute() in _held:
+            raise ValueError(f"{self.what} is being written already")
+        hold(self.lock, self.what, shared=count > 1)
+        if count > 1:
+            try:
+                hold(self._own, f"shard {index}/{count} of {self.what}")
+            except ValueError:
+                release(self.lock)
+                raise
+        self.when_alone(self._remove_rests)
+        return self
+
+    def _remove_rests(self) -> None:
+        for pattern in self.rests:
+            remove_leftovers(self.lock.parent, pattern)
+
+    def __exit__(self, *error: object) -> None:
+        release(self._own)
+        release(self.lock)
+        with contextlib.suppress(OSError):  # where nothing came of it, such as for a wrong flag
+            for folder in self.made:
+                folder.rmdir()
+
+    def when_alone(self, action: Callable[[], None]) -> bool:
+        """Do something unless other shards are at work here; none can begin in the meantime."""
+        descriptor = _held.get(self.lock.absolute())
+        if descriptor is None or self.shard[1] == 1:
+            action()
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # a failed change gives up what there was
+            return False
+        try:
+            action()
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return True
+
+    @property
+    def _own(self) -> Path:
+        return self.lock.with_name(f"{self.lock.name}-{self.shard[0]}")
+
+
+def is_unused(folder: Path, *known: str) -> bool:
+    """Whether a folder holds nothing but locks, known names, and what a run left that was killed early."""
+    entries = (entry for entry in folder.iterdir() if entry.name not in known)
+    return all(entry.name.startswith(NAME) or is_leftover(entry) for entry in entries)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,13 @@ class RunFolder:
 
     def cut_log(self, num_lines: int) -> None:
         """Keep the first lines of metrics.jsonl, those of the checkpoint that a run goes on from."""
-        if self.metrics_path.exists():
+        if num_lines or self.metrics_path.exists():
             kept = self.read_log()[:num_lines]
+            if len(kept) < num_lines:
+                lost = num_lines - len(kept)
+                print(
+                    f"warning: {self.metrics_path}: {lost} line(s) of earlier steps are gone", file=sys.stderr
+                )
             write_atomic(self.metrics_path, "".join(json.dumps(line) + "\n" for line in kept))
 
     @classmethod

@@ -1,4 +1,6 @@
-"""Work divided among machines: `--shard i/n`."""
+"""Work divided among machines, `--shard i/n`, and among the processes of one launch."""
+
+import os
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -7,3 +9,10 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise ValueError(f"--shard {text!r}: write i/n with 0 <= i < n, such as 0/4")
     return int(index), int(count)
+
+
+def spread_shard(text: str) -> tuple[int, int]:
+    """The part of "i/n" that falls to this process, where a launcher (torchrun, srun) has started several."""
+    index, count = parse_shard(text)
+    rank, num_processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    return index * num_processes + rank, count * num_processes

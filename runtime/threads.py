@@ -6,6 +6,7 @@ that where another program needs a core, they keep it from the one thread that a
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 # Each asks for a way of waiting; who has set one of them has chosen.
@@ -22,7 +23,7 @@ def settle_threads() -> None:
         os.environ.update(openmp_settings(os.environ))
 
 
-def openmp_settings(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
+def openmp_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables to add to an environment, where its user has not chosen."""
     settings = {}
     if not any(name in environment for name in _WAITING):
@@ -40,7 +41,7 @@ def usable_cores(system: Path = Path("/")) -> int:
         system: root of the file system.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, *(int(quota) for quota in _quotas(system)))) if _quotas(system) else count
+    return max(1, int(min([count, *_quotas(system)])))
 
 
 def _quotas(system: Path) -> list[float]:

@@ -4,11 +4,9 @@ transformers fills what a file lacks with random numbers and warns; torch's advi
 is to run it. Everything of ours that loads weights goes through here instead.
 """
 
-import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from runtime.files import DamagedFile, read_json, reading
+
 Weights = dict[str, torch.Tensor]
 Model = TypeVar("Model", bound=nn.Module)
-
-
-class WeightsError(ValueError):
-    """A file or folder of weights that cannot be used; the message names it."""
 
 
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
@@ -50,7 +46,7 @@ def read_weights(path: Path, expected: str) -> Weights:
         found = f"a {type(content).__name__}"
         if isinstance(content, Mapping):
             found = f"a dict with the keys {', '.join(list(map(str, content))[:5])}"
-        raise WeightsError(f"{path}: expected {expected}, found {found}")
+        raise DamagedFile(f"{path}: expected {expected}, found {found}")
     weights = {str(name): value for name, value in content.items()}
     check_finite(weights, path)
     return weights
@@ -83,7 +79,9 @@ def read_pickle(path: Path, expected: str, allowed: tuple[type, ...] = ()) -> An
 def load_pretrained(
     model_class: type[Model], source: str | Path, optional: str = "", subfolder: str = "", **options: Any
 ) -> Model:
-    """`model_class.from_pretrained(source)` of transformers or diffusers: float32, eval mode, and strict.
+    """`model_class.from_pretrained(source)` of transformers or diffusers, strict, in eval mode.
+
+    The weights are of torch's default float, whatever the files hold.
 
     Args:
         source: folder or hub name; files of the variant fp16 are taken where there are no others.
@@ -98,13 +96,13 @@ def load_pretrained(
     if Path(source).is_dir():
         options |= _check_folder(Path(source), subfolder)
     theirs = model_class.__module__.startswith("transformers.")
-    options["dtype" if theirs else "torch_dtype"] = torch.float32  # each library has its own name for it
+    options["dtype" if theirs else "torch_dtype"] = torch.get_default_dtype()  # each library names it
     with reading(where, f"the {model_class.__name__}"):
         model, info = model_class.from_pretrained(source, output_loading_info=True, **options)
     missing = [name for name in info["missing_keys"] if not (optional and re.search(optional, name))]
     missing += [str(entry[0] if isinstance(entry, tuple) else entry) for entry in info["mismatched_keys"]]
     if missing:
-        raise WeightsError(f"{where}: its weights lack {shorten(sorted(missing))}, or in that shape")
+        raise DamagedFile(f"{where}: its weights lack {shorten(sorted(missing))}, or in that shape")
     check_finite(model.state_dict(), where)
     return model.eval()
 
@@ -113,7 +111,7 @@ def _check_folder(source: Path, subfolder: str) -> dict[str, Any]:
     """Options that a local folder needs; ValueError for what a library would not say, or not survive."""
     folder = source / subfolder
     if not folder.is_dir():
-        raise WeightsError(f"{source} has no folder {subfolder}/: a whole model folder is needed")
+        raise DamagedFile(f"{source} has no folder {subfolder}/: a whole model folder is needed")
     _check_config(folder / "config.json")
     files = [path for path in folder.iterdir() if path.suffix in _SUFFIXES]
     for path in files:
@@ -124,15 +122,9 @@ def _check_folder(source: Path, subfolder: str) -> dict[str, Any]:
 
 def _check_config(path: Path) -> None:
     """Raise ValueError for a config that is no JSON object, or that names layers without end."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file: a whole model folder is needed")
-    with reading(path):
-        config = json.loads(path.read_bytes())
-    if not isinstance(config, dict):
-        raise WeightsError(f"{path} cannot be read (no JSON object)")
-    for name, value in _numbers(config):
+    for name, value in _numbers(read_json(path, "a whole model folder is needed")):
         if re.search(r"layer|depth|block", name) and "channels" not in name and value > _MAX_LAYERS:
-            raise WeightsError(f"{path}: {name} is {value:.3g}; at most {_MAX_LAYERS} are believed")
+            raise DamagedFile(f"{path}: {name} is {value:.3g}; at most {_MAX_LAYERS} are believed")
 
 
 def _numbers(config: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, float]]:
@@ -147,7 +139,7 @@ def _numbers(config: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, f
 def _check_file(path: Path, expected: str) -> None:
     """Raise ValueError for a file that is not there, or is what a failed download leaves."""
     if not path.is_file():  # a pipe would be waited for, for ever
-        raise WeightsError(f"{path}: no such file; expected {expected}")
+        raise DamagedFile(f"{path}: no such file; expected {expected}")
     with reading(path), path.open("rb") as file:
         head = file.read(512).lstrip().lower()
     found = ""
@@ -158,27 +150,7 @@ def _check_file(path: Path, expected: str) -> None:
     elif head.startswith((b"<!doctype", b"<html", b"<?xml")):
         found = "a web page: what was downloaded is the page about the file, or a page of refusal"
     if found:
-        raise WeightsError(f"{path}: expected {expected}, found {found}")
-
-
-@contextmanager
-def reading(path: str | Path, what: str = "") -> Iterator[None]:
-    """Any error within the block becomes a ValueError: damaged files make libraries fail in all ways."""
-    try:
-        yield
-    except WeightsError:
-        raise
-    except Exception as error:
-        subject = f"{path}: {what}" if what else str(path)
-        raise WeightsError(f"{subject} cannot be read ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error's message, without torch's advice to run the code in a file."""
-    text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    if "weights_only" in text or "weights_only" in str(error):
-        return "it is damaged, or holds more than tensors: code in it is never run"
-    return text if len(text) <= 300 else f"{text[:300]} ..."
+        raise DamagedFile(f"{path}: expected {expected}, found {found}")
 
 
 def check_finite(weights: Mapping[str, Any], where: str | Path) -> None:
@@ -188,7 +160,7 @@ def check_finite(weights: Mapping[str, Any], where: str | Path) -> None:
             continue
         # The sum shows one, and takes no memory; where it overflows, all values are asked.
         if not value.sum(dtype=torch.float32).isfinite() and not value.isfinite().all():
-            raise WeightsError(f"{where}: the tensor {name} holds values that are not finite (damaged)")
+            raise DamagedFile(f"{where}: the tensor {name} holds values that are not finite (damaged)")
 
 
 def load_part(part: nn.Module, path: Path, expected: str) -> None:
@@ -220,7 +192,7 @@ def load_exactly(model: nn.Module, weights: Weights, path: Path, expected: str) 
     if missing or unexpected or wrong:
         parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
         found = "; ".join(f"{title}: {shorten(names)}" for title, names in parts if names)
-        raise WeightsError(
+        raise DamagedFile(
             f"{path}: expected {expected}, {len(own)} tensors; found {len(weights)}, and of them {found}"
         )
     model.load_state_dict(weights)

@@ -10,6 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from helpers.float64 import in_float64
+
+
+def pytest_addoption(parser):
+    parser.addoption("--renew", action="store_true", help="write the files of tests/golden anew")
+
+
+@pytest.fixture
+def float64():
+    """Two ways to one result agree to float64: in float32 they differ by processor and number of threads."""
+    with in_float64():
+        yield
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,7 @@ class Chain:
             "num-pairs": 4,
             "batch-size": 4,
             "num-inference-steps": 2,
+            "mixed-precision": "no",
             **{name.replace("_", "-"): value for name, value in flags.items()},
         }
         return [part for name, value in values.items() for part in (f"--{name}", str(value)) if value != ""]

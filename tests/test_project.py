@@ -84,3 +84,33 @@ def test_the_map_names_what_is_there():
     assert len(names) > 40
     for name in names:
         assert (ROOT / name).exists(), name
+
+
+def test_every_hook_is_a_program_of_the_environment():
+    """pre-commit downloads nothing: each hook is local, and its program comes with a locked package."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repo["repo"] for repo in hooks] == ["local"]
+    pins = locked()
+    assert {"ruff", "codespell", "pre-commit", "pre-commit-hooks"} <= set(pins)
+    for hook in hooks[0]["hooks"]:
+        assert hook["language"] == "system"
+        assert hook["entry"].startswith(".venv/bin/")
+
+
+def test_every_package_is_installed():
+    find = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    assert {f"{name}*" for name in packages} == set(find["include"])
+
+
+def test_the_citation_names_the_paper_and_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert "CXR-IRGen" in citation["references"][0]["title"]
+
+
+def test_the_workflow_runs_what_ci_runs():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step] == [".ci/run"]

@@ -15,6 +15,7 @@ from typing import Any
 import tyro
 
 from runtime.cli import run_script
+from runtime.files import naming, publish_folder, read_json, write_atomic
 from runtime.runs import RunFolder
 
 
@@ -94,15 +95,20 @@ def copy_run(run: RunFolder, target: Path, overwrite: bool) -> None:
         shutil.rmtree(target)
     temporary = target.with_name(f".{target.name}.tmp")  # the copy appears whole or not at all
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(run.root, temporary)
-    temporary.rename(target)
+    with naming(target):
+        try:
+            shutil.copytree(run.root, temporary)
+            publish_folder(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def _open(folder: Path) -> RunFolder:
     path = folder / "config.json"
     if not path.is_file():
         raise ValueError(f"{folder} is not a run folder: it has no config.json")
-    run = RunFolder.open(folder, json.loads(path.read_text())["kind"])
+    run = RunFolder.open(folder, read_json(path).get("kind", ""))
     if not run.config.get("folds", {}).get("folds"):
         raise ValueError(f"{folder} was trained without --folds")
     return run
@@ -128,9 +134,8 @@ def _saved_validation(run: RunFolder, stopped: str) -> dict[str, float]:
     """Step and metrics of the validation whose weights the run saved."""
     from training.early_stopping import is_better
 
-    lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
     found = []
-    for line in lines:
+    for line in run.read_log():
         values = {n.removeprefix("validation_"): v for n, v in line.items() if n.startswith("validation_")}
         if values:
             found.append({"step": line["step"], **values})
@@ -153,8 +158,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(dataclasses.asdict(command), indent=2, default=str))
         return
     text, best = summarise_folds(command.runs, command.metric)
-    command.out.parent.mkdir(parents=True, exist_ok=True)
-    command.out.write_text(text)
+    write_atomic(command.out, text)
     print(text)
     if command.best:
         copy_run(best, command.best, command.overwrite)

@@ -35,8 +35,12 @@ class TrainConfig:
     """Gradients are clipped to this norm."""
     ema_decay: float = 0.0
     """Decay of the averaged weights that validation and the saved model use; 0 keeps none."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
-    """Autocast precision. Weights and optimiser stay float32."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "bf16"
+    """Autocast precision; auto: bf16 where the device has instructions for it. Weights and optimiser stay
+    float32."""
+    compile: bool = False
+    """Compile the model (torch.compile; on a CPU it needs a C++ compiler): a minute or so at the start, for
+    long runs."""
     seed: int = 0
     """Every random draw of step s is a pure function of (seed, s, process)."""
     validate_every: int = 500

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from runtime.generators import make_generator
+from runtime.precision import settle_precision
 from runtime.processes import on_main, process_state
 from runtime.runs import RunFolder
 from runtime.signals import signals_noted
@@ -82,7 +83,7 @@ class _Trainer:
         _forget_settings()
         trackers = None if config.tracker == "none" else config.tracker
         self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
+            mixed_precision=settle_precision(config.mixed_precision, process_state().device),
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=trackers,
             project_dir=str(run.root),
@@ -94,6 +95,8 @@ class _Trainer:
         if trackers:
             self.accelerator.init_trackers("paircxr")
         optimizers = make_optimizers(model, config, groups)
+        if config.compile:
+            model.compile()  # in place: names of weights, and so checkpoints, stay
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
         self.schedules = [make_schedule(optimizer, config) for optimizer in optimizers]
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]

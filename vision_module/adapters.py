@@ -11,7 +11,8 @@ from pathlib import Path
 from diffusers import StableDiffusionPipeline
 from torch import nn
 
-from runtime.weights import read_weights, reading
+from runtime.files import reading
+from runtime.weights import read_weights
 from training.optimizer import ParameterGroup
 from vision_module.config import LoraConfig
 

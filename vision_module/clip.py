@@ -1,36 +1,71 @@
 """The domain CLIP: text and films in one space. A stock transformers `CLIPModel` folder."""
 
+import json
 import re
 import string
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
 from torch import nn
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from runtime.weights import load_pretrained, reading
+from data_module.images import normalize_images
+from runtime.files import reading
+from runtime.weights import load_pretrained
 from vision_module.config import NUM_TOKENS, ClipConfig
 
 BOS, EOS, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
+WORD_END = "</w>"
 TRAINING_WORDS = "training_words"  # a name of our own in tokenizer_config.json
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:
-    """CLIP's byte-level BPE with 77 tokens, learned from the texts.
+    """CLIP's byte-level BPE with 77 tokens, learned from the texts: the same texts give the same tokens.
 
     An unknown character gets a token of its own: CLIP's default, <|endoftext|>, would end the text there.
     The words of the texts go along in tokenizer_config.json, through every folder that the tokenizer is saved
     to: a model that learned from these texts alone knows no others, though it has tokens for their letters.
     """
     texts = list(texts)
-    start = {BOS: 0, EOS: 1, UNKNOWN: 2}
-    blank = CLIPTokenizer(vocab=start, merges=[], unk_token=UNKNOWN, model_max_length=NUM_TOKENS)
     every_character = " ".join(string.ascii_lowercase + string.digits + string.punctuation)
-    tokenizer = blank.train_new_from_iterator([*texts, every_character], vocab_size, show_progress=False)
+    corpus = [*texts, every_character]
+    specials = [BOS, EOS, UNKNOWN]
+    # The trainer numbers the letters that end a word in no fixed order, and breaks ties by these numbers.
+    # Given as its first tokens they are in order; which ones there are, a first training tells.
+    seen = _train_bpe(corpus, vocab_size, specials)["vocab"]
+    endings = sorted(token for token in seen if token.endswith(WORD_END) and len(token) == len(WORD_END) + 1)
+    trained = _train_bpe(corpus, vocab_size, [*specials, *endings])
+    tokenizer = CLIPTokenizer(
+        vocab=trained["vocab"],
+        merges=[tuple(pair) for pair in trained["merges"]],
+        unk_token=UNKNOWN,
+        model_max_length=NUM_TOKENS,
+    )
     tokenizer.init_kwargs[TRAINING_WORDS] = sorted(set(find_words(texts)))
     return tokenizer
+
+
+def _train_bpe(corpus: list[str], vocab_size: int, first_tokens: list[str]) -> dict[str, Any]:
+    """Vocabulary and merges of a BPE that splits texts as CLIP does."""
+    clip = CLIPTokenizer().backend_tokenizer
+    bpe = Tokenizer(BPE(end_of_word_suffix=WORD_END))
+    bpe.normalizer, bpe.pre_tokenizer = clip.normalizer, clip.pre_tokenizer
+    trainer = BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=first_tokens,
+        initial_alphabet=ByteLevel.alphabet(),
+        end_of_word_suffix=WORD_END,
+        show_progress=False,
+    )
+    bpe.train_from_iterator(corpus, trainer)
+    return json.loads(bpe.to_str())["model"]
 
 
 def find_words(texts: Iterable[str]) -> list[str]:
@@ -94,7 +129,7 @@ def clip_pixels(images: torch.Tensor, processor: CLIPImageProcessor) -> torch.Te
         images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)
     mean = torch.tensor(processor.image_mean, device=images.device)[None, :, None, None]
     std = torch.tensor(processor.image_std, device=images.device)[None, :, None, None]
-    return ((images + 1.0) / 2.0 - mean) / std
+    return normalize_images(images, mean, std)
 
 
 class ContrastiveLoss(nn.Module):

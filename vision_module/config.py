@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runtime.config import setting
+
 Fusion = Literal["concat", "mean", "text"]
 TextTokens = Literal["all", "pooled"]
 Criterion = Literal["least-squares", "hinge"]
@@ -245,15 +247,19 @@ class DrawingConfig:
     """Classifier-free guidance; 1 is the conditional model alone."""
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """LOW HIGH: guidance acts at noise levels between these; 0 is the finished film, 1 pure noise."""
-    init_film: Path | None = None
+    init_film: Path | None = setting(None, identity=False)
     """Image to image: start every film from this one, noised to the level of --strength."""
-    init_from: str = ""
+    init_from: str = setting("", identity=False)
     """Run of train_text_to_latent.py: start from the latents that it reads off each prompt."""
     strength: float = 0.8
     """Share of the steps taken from --init-film or --init-from; less keeps more of the start, and 0 decodes
     the start as it is: the film of the text-to-latent baseline."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the denoiser, the autoencoder and the prior."""
+    mixed_precision: Literal["auto", "no", "bf16"] = "auto"
+    """Precision of the denoiser, the autoencoder and the prior; auto: bf16 where the device has instructions
+    for it, as NVIDIA's GPUs and most servers' processors do."""
+    compile: bool = False
+    """Compile the denoiser and the decoder (torch.compile; on a CPU it needs a C++ compiler): a minute or so
+    at the start, for many films."""
     truncate_prompts: bool = False
     """Use the beginning of a prompt that is longer than the text encoder reads."""
 

@@ -16,7 +16,8 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from runtime.weights import load_pretrained, reading
+from runtime.files import reading
+from runtime.weights import load_pretrained
 
 # model_type of config.json -> name of the class, which transformers imports when it is asked for: timm alone
 # takes a second. BERTs are read without their pooler, which many checkpoints lack.

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from data_module.images import load_images
+from runtime.precision import settle_precision
 from vision_module.autoencoder import decode_latents, encode_films
 from vision_module.config import DrawingConfig
 from vision_module.pipeline import VisionModel
@@ -41,6 +42,11 @@ class FilmSampler:
     ) -> None:
         self.vision, self.config, self.read_start = vision, config, read_start
         self.device = vision.prompts.device
+        self.precision = settle_precision(config.mixed_precision, self.device)
+        if self.device.type == "cuda":
+            vision.prefer_channels_last()
+        if config.compile:
+            vision.compile()
         self._null_context: torch.Tensor | None = None
         self._film_start: torch.Tensor | None = None
         if config.init_film:
@@ -54,7 +60,7 @@ class FilmSampler:
         return make_solver(self.config.solver, self.vision.scheduler, self.config.num_inference_steps)
 
     def autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision == "bf16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def _load_references(self, paths: Sequence[Path | None]) -> torch.Tensor | None:
         if any(path is None for path in paths) or self.vision.prompts.fusion == "text":

@@ -14,11 +14,12 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from data_module.images import normalize_images
 from runtime.contents import model_hash
-from runtime.files import file_hash
+from runtime.files import file_hash, reading
 from runtime.runs import model_source
 from runtime.timm_weights import PREFIX, open_timm
-from runtime.weights import load_pretrained, read_weights, reading
+from runtime.weights import load_pretrained, read_weights
 
 NUM_TIMM_LEVELS = 4  # down to 1/16 of the side; what is coarser says little of lines and edges
 # LPIPS network -> (torchvision model, places in its `features` after which LPIPS looks), as Zhang et al.
@@ -81,7 +82,7 @@ class ClassifierFeatures(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Images (B, 1, S, S) in [-1, 1], of any size -> feature maps."""
-        pixel_values = ((images + 1.0) / 2.0 - self.mean) / self.std
+        pixel_values = normalize_images(images, self.mean, self.std)
         channels = getattr(self.classifier.config, "num_channels", 3)
         pixel_values = pixel_values.mean(dim=1, keepdim=True) if channels == 1 else pixel_values
         output = self.classifier(
@@ -125,7 +126,7 @@ class TimmFeatures(nn.Module):
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Images (B, 1, S, S) in [-1, 1] -> feature maps."""
-        pixel_values = ((images + 1.0) / 2.0 - self.mean) / self.std
+        pixel_values = normalize_images(images, self.mean, self.std)
         return self.network.forward_intermediates(
             pixel_values, indices=self.levels, stop_early=True, intermediates_only=True
         )

@@ -20,8 +20,8 @@ from diffusers import (
 )
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from runtime.files import read_json
-from runtime.weights import load_pretrained, reading
+from runtime.files import read_json, reading
+from runtime.weights import load_pretrained
 from vision_module.adapters import load_adapters, merge_adapters, save_adapters
 from vision_module.config import Fusion, TextTokens
 from vision_module.diffusion import Schedule
@@ -78,6 +78,19 @@ class VisionModel:
     denoiser: UViT | UNet2DConditionModel
     prompts: Prompts
     scheduler: Schedule
+
+    def prefer_channels_last(self) -> None:
+        """Lay out convolutions as tensor cores want them; values change by rounding only."""
+        for model in (self.autoencoder, self.denoiser):
+            model.to(memory_format=torch.channels_last)
+
+    def compile(self) -> None:
+        """Compile what runs once a step, the denoiser, and what makes the film, the decoder, in place.
+
+        Batches have one shape, and with a guidance interval two: each is compiled when it first comes.
+        """
+        for model in (self.denoiser, self.autoencoder.decoder):
+            model.compile(dynamic=False)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the pipeline folder (safetensors) and prompting.json, adapters merged into the weights."""

@@ -1,11 +1,11 @@
 """Stable Diffusion's U-Net: a trained one, or a new one of any size."""
 
-import json
 import math
 from pathlib import Path
 
 from diffusers import UNet2DConditionModel
 
+from runtime.files import read_json, reading
 from runtime.weights import load_pretrained
 from vision_module.config import UNetConfig
 
@@ -54,7 +54,8 @@ def build_unet(
         "cross_attention_dim": context_dim,
     }
     if config.unet_config:
-        return UNet2DConditionModel.from_config({**_read_config(config.unet_config), **fixed})
+        with reading(config.unet_config, "--unet-config"):
+            return UNet2DConditionModel.from_config({**_read_config(config.unet_config), **fixed})
     channels = config.block_out_channels
     levels = len(channels) - 1
     return UNet2DConditionModel(
@@ -71,9 +72,9 @@ def build_unet(
 
 def _read_config(path: Path) -> dict:
     try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--unet-config {path}: cannot be read as JSON ({error})") from error
+        values = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"--unet-config {error}") from None
     if values.get("_class_name", "UNet2DConditionModel") != "UNet2DConditionModel":
         raise ValueError(f"--unet-config {path} is of a {values['_class_name']}, not a UNet2DConditionModel")
     return values

@@ -8,12 +8,11 @@ so both backbones share one objective and one sampler.
 import math
 
 import torch
-import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.embeddings import get_2d_sincos_pos_embed, get_timestep_embedding
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
-from timm.layers import Mlp, PatchEmbed
+from timm.layers import Attention, Mlp, PatchEmbed
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -24,25 +23,6 @@ UVIT_SIZES = {
     "L": {"depth": 21, "embed_dim": 1024, "num_heads": 16},
     "H": {"depth": 29, "embed_dim": 1152, "num_heads": 16},
 }
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention through torch's fused kernel."""
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        if dim % num_heads:
-            raise ValueError(f"embed_dim {dim} is not a multiple of num_heads {num_heads}")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch, length, dim = x.shape
-        qkv = self.qkv(x).reshape(batch, length, 3, self.num_heads, dim // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(x.transpose(1, 2).reshape(batch, length, dim))
 
 
 class Block(nn.Module):
@@ -93,6 +73,8 @@ class UViT(ModelMixin, ConfigMixin):
             raise ValueError(
                 f"depth {depth}: U-ViT needs an odd number of blocks (half in, one mid, half out)"
             )
+        if embed_dim % num_heads:
+            raise ValueError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
         if sample_size % patch_size:
             raise ValueError(f"sample_size {sample_size} is not a multiple of patch_size {patch_size}")
         self.gradient_checkpointing = False

@@ -38,6 +38,7 @@ class FilmScorer:
         self.drawing = DrawingConfig(
             num_inference_steps=config.score_steps,
             guidance_scale=config.score_guidance,
+            mixed_precision="no",
             truncate_prompts=True,
         )
         self.num_films = min(config.score_films, len(pairs))

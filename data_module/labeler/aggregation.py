@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.labeler.assertion import read_sentence
-from data_module.labeler.text import split_sentences
+from data_module.labeler.text import split_report
 from data_module.labeler.vocabulary import OTHER
 
 _NO_FINDING, _DEVICES = FINDINGS.index("No Finding"), FINDINGS.index("Support Devices")
@@ -67,7 +67,7 @@ def _find_labels(text: str) -> dict[int, float]:
         return _read_prompt(prompt)
     labels: dict[int, float] = {}
     recognised = False
-    for sentence in split_sentences(text):
+    for sentence in split_report(text):
         statement = read_sentence(sentence)
         recognised |= statement.recognised
         for finding, code in statement.mentions:

@@ -1,6 +1,9 @@
-"""Report text -> clean lower-case sentences: sections, headers, numbered lists, abbreviations."""
+"""Report text -> clean lower-case statements: sections, headers, verdicts, abbreviations."""
 
 import re
+from collections.abc import Iterator
+
+from data_module.sentences import plain_characters, split_sentences
 
 # Sections that say why or how the film was taken, not what is on it: their findings are not asserted.
 _IGNORED = (
@@ -12,14 +15,23 @@ _IGNORED = (
     r"|notification|dictated by|signed by"
 )
 _KEPT = (
-    r"findings?|impressions?|conclusions?|opinion|interpretation|summary|addendum|wet read|report"
-    r"|final report|preliminary report|findings (?:and|/) ?impression|findings/impression|recommendations?"
-    r"|chest|result"
+    r"(?:(?:final|preliminary|overall|diagnostic|chest|provisional|radiologist['’]?s?) )?"
+    r"(?:findings?|impressions?|conclusions?|opinion|interpretation|assessment|reading|summary|addendum"
+    r"|wet read|report|recommendations?|results?|comments?|chest)(?:\(s\))?"
+    r"(?: ?(?:and|/|&) ?(?:impressions?|interpretation|plan|recommendations?(?:\(s\))?))?"
+    r"(?: (?:chest|\([^()\n]{1,40}\)))?"
 )
 # A header stands at the start of a line or sentence; in capitals anywhere (line breaks get lost).
+_CAPITALS = r"(?:[^a-z\n:.]|[:.](?!\s))"
+_FILM_HEADER = (  # "CHEST, TWO VIEWS:", "FRONTAL CHEST RADIOGRAPH AT 5:30 A.M.:" stand before a description
+    rf"(?:^|(?<=\n)|(?<=[.;] )){_CAPITALS}{{0,60}}?"
+    rf"\b(?:CHEST|RADIOGRAPHS?|FILMS?|VIEWS?|X-?RAYS?|CXR|PORTABLE)\b"
+    rf"(?!{_CAPITALS}{{0,40}}(?:REASON|INDICATION|HISTORY|EXAM|COMPARISON|TECHNIQUE)){_CAPITALS}{{0,40}}?:(?=\s)"
+)
 _HEADER = re.compile(
-    rf"(?:(?<=^)|(?<=[.\n;:])|(?<=\n ))[ \t]*(?:(?i:({_IGNORED}))|(?i:{_KEPT}))[ \t]*:"
-    rf"|(?<=\s)(?:({_IGNORED.upper()})|(?:{_KEPT.upper()}))[ \t]*:"
+    rf"{_FILM_HEADER}|"
+    rf"(?:(?:^|(?<=[.\n;:])|(?<=\n ))[ \t]*|(?<=\s)(?=[A-Z][A-Z /&()'-]{{2,40}}:))"
+    rf"(?i:({_IGNORED})|{_KEPT})[ \t]*:"
 )
 _ABBREVIATIONS = {
     "w/o": "without",
@@ -32,33 +44,76 @@ _ABBREVIATIONS = {
     "vs": "versus",
     "vs.": "versus",
     "can't": "cannot",
-    "can’t": "cannot",
 }
-_ABBREVIATION = re.compile(r"\b(?:(?:[wrh]/o|c/w|s/p|and/or|can['’]t)\b|w/(?= ?[a-z])|vs\b\.?)")
+_ABBREVIATION = re.compile(r"\b(?:(?:[wrh]/o|c/w|s/p|and/or|can't)\b|w/(?= ?[a-z])|vs\b\.?)")
+# "Effusion: none", "effusion (-)", "effusion = absent": what is said of a finding behind a sign.
+_DENIED = (
+    r"(?:no|none|nil|neg|negative|absent|not (?:present|seen|identified|evident|visualized)|none (?:seen"
+    r"|acute)"
+    r"|no evidence(?: of)?|resolved|cleared|unlikely|improbable)"
+)
+_AFFIRMED = r"(?:yes|present|positive|pos|seen)"
+_DOUBTED = r"(?:possible|probable|uncertain|equivocal|questionable|indeterminate|suspected|maybe)"
+
+
+def _verdict(words: str, signs: str) -> str:
+    """Pattern of a verdict: behind a colon or dash up to the end of the clause, or in brackets."""
+    return (
+        rf"(?:\s?[:=]\s?|\s-+\s){words}(?=\s?(?:[.,;\n)]|$))|\s?[:=]\s?{signs}(?=\s?(?:[.,;\n)]|$))"
+        rf"|\s?[(\[]\s?(?:{words}|{signs})\s?[)\]]"
+    )
+
+
+# "... pneumothorax. It has resolved." speaks of what stands before.
+_ANAPHOR_WORDS = (
+    r"(?:(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot)\b(?: \w+){0,3}? "
+    r"(?:resolved|cleared|gone|disappeared|vanished|removed|excluded|ruled out|no longer"
+    r"|not \w+ (?:today|now|on today's))\b)|(?=none (?:is|are|was|were|remains?)\b))"
+)
+_ANAPHOR = re.compile(_ANAPHOR_WORDS, re.IGNORECASE)
+# What is written anew in turn: a sign or word that the text must hold, the pattern, what takes its place.
 _REWRITES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"n['’]t\b", " not"),
-        (r"\?(?=\w)", " possible "),  # ?pneumonia
-        (r"\?+(?=\s|$)", " is possible . "),
-        (r"\b(dr|mr|mrs|ms|approx|incl|pt|fx|st|e\.g|i\.e|a\.m|p\.m)\.(?= \w)(?! no\b)", r"\1"),
-        (r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
+    (sign, re.compile(pattern), replacement)
+    for sign, pattern, replacement in (
+        ("'", r"n't\b", " not"),
         (
-            r"(?::|\s[-–—])\s*(?:no|none|absent|negative|not present|nil|not seen)\b(?=\s*(?:[.,;\n]|$))",
-            " is absent",
+            "extubated",
+            r"\b(?:(?:has|have|was|were|is|been) ){0,3}extubated\b",
+            "endotracheal tube has been removed",
         ),
-        (r":\s*(?:yes|present|positive)\b(?=\s*(?:[.,;\n]|$))", " is present"),
-        (r":\s*(?:possible|uncertain|equivocal|questionable)\b(?=\s*(?:[.,;\n]|$))", " is possible"),
-        (r"(?:(?<=^)|(?<=[\s.:]))\(?\d{1,2}[.)](?=\s|[a-z])", " . "),  # 1. 2) of a numbered list
-        (r"(?<=[^\W_])[-–—_]+(?=[^\W_])", " "),  # air-space, peri-hilar
-        (r"\s[-–—]+\s|--+|–|—", " ; "),
-        (r"[*•]+", " . "),
-        (r"\n[ \t]*(?:-|\n)", " . "),
-        (r"[\"'’`()\[\]:]", " "),
-        (r"\s+", " "),
+        ("extubation", r"\bextubation\b", "removal of endotracheal tube"),
+        ("-free", r"\b([a-z]{4,40})-free\b", r"without \1"),
+        (";", rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
+        ("(", r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
+        ("no.", r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
+        ("", _verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
+        ("", _verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
+        ("", _verdict(_AFFIRMED, r"\+{1,3}"), " is present"),
+        ("?", r"\(([^()?]{1,80})\?\)", r" ; \1 is possible ; "),  # opacity (pneumonia?)
+        ("?", r"\?(?=\w)", " possible "),  # ?pneumonia
+        ("?", r"\?+(?=[\s)]|$)", " is possible ; "),
+        (".", r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
+        (".", r"\b(dr|mr|mrs|ms|approx|incl|pts?|fx|st|rt|lt|bilat|mod|e\.g|i\.e|a\.m|p\.m)\.(?= \w)", r"\1"),
+        ("", r"(?:(?<=^)|(?<=[\s.:]))\(?(?:\d{1,2}|[a-h])[.)](?=\s|[a-z])", " ; "),  # 1. 2) b) of a list
+        ("", r"(?<=[^\W_])[-–_]+(?=[^\W_])", " "),  # air-space, peri-hilar
+        ("", r"\s[-–]+\s|^[-–]+\s|--+|–|—", " ; "),
+        ("", r"[*•]+", " ; "),
+        ("", r"[\"'`()\[\]:]", " "),
+        ("", r"\s+", " "),
     )
 )
-_SENTENCE = re.compile(r"[.;!?]+")
+_PLAIN = re.compile(r"[a-z, ]*\.?")  # most sentences: nothing in them is to be written anew
+_ANSWERED = re.compile(r"\?\s+(no|none|yes|negative|positive)(?=[.,;\n]|$)", re.IGNORECASE)
+_TOPIC = re.compile(r"\W*((?:\w+ ){0,3})(\w{4,})\s?:\s?(?=(.+))", re.DOTALL)
+_STATEMENT_END = re.compile(r"[.;!?]+")
+_HEART_RATIO = re.compile(
+    r"\b(?:cardio[- ]?thoracic (?:ratio|index)|ct ratio|c/t ratio|ctr)((?:[ :=]{1,3}(?:is|of|at"
+    r"|approximately|about"
+    r"|estimated|measures|measuring|less than|below|under|<|greater than|more than|above|over|exceeds"
+    r"|exceeding|>)"
+    r"){0,4})[ :=]{1,3}(\d{1,3}(?:[.,]\d{1,3})?)(?:/(\d{1,3})|( ?%))?"
+)
+_MAX_SENTENCE = 1000  # characters; what goes on for longer is cut at a blank, so that no rule reads for ever
 
 
 def find_statements(report: str) -> str:
@@ -71,7 +126,7 @@ def find_statements(report: str) -> str:
     kept, start, ignoring = [], 0, False
     for match in _HEADER.finditer(report):
         kept.append(_section(report[start : match.start()], ignoring))
-        start, ignoring = match.end(), any(match.groups())
+        start, ignoring = match.end(), match.group(1) is not None
     kept.append(_section(report[start:], ignoring))
     return "\n".join(kept)
 
@@ -83,10 +138,62 @@ def _section(body: str, ignoring: bool) -> str:
     return paragraphs[1] if len(paragraphs) > 1 else ""
 
 
-def split_sentences(report: str) -> list[str]:
-    """Lower-case sentences of a report, whitespace and punctuation made plain."""
-    text = find_statements(report).lower()
+def split_report(report: str) -> list[str]:
+    """Sentences of a report that assert something, as they stand in it."""
+    sentences: list[str] = []
+    text = find_statements(plain_characters(report))
+    if "?" in text:
+        text = _ANSWERED.sub(r": \1", text)
+    for sentence in split_sentences(text):
+        reference = _ANAPHOR.match(sentence)
+        if reference and sentences and len(sentences[-1]) < _MAX_SENTENCE:
+            sentences[-1] = f"{sentences[-1].rstrip(' .;')}, {sentence[reference.end() :]}"
+        else:
+            sentences.extend(_cut(sentence))
+    return sentences
+
+
+def _cut(sentence: str) -> Iterator[str]:
+    start = 0
+    while len(sentence) - start > _MAX_SENTENCE:
+        end = sentence.rfind(" ", start + 1, start + _MAX_SENTENCE)
+        end = end if end > 0 else start + _MAX_SENTENCE
+        yield sentence[start:end]
+        start = end
+    yield sentence[start:]
+
+
+def read_statements(report: str) -> list[str]:
+    """All lower-case statements of a report."""
+    return [statement for sentence in split_report(report) for statement in split_statements(sentence)]
+
+
+def split_statements(sentence: str) -> list[str]:
+    """Lower-case statements of a sentence: abbreviations spelt out, one blank between words, few signs."""
+    text = sentence.lower()
+    if _PLAIN.fullmatch(text) and " vs" not in text and "extubat" not in text:
+        text = text.strip(" ,.")
+        return [text] if text else []
+    if ":" in text:
+        topic = _TOPIC.match(text)
+        if topic and topic[2] in topic[3]:  # "Effusion: no significant effusion" says it once
+            text = topic[3]
     text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match.group()], text)
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    return [sentence for sentence in (part.strip(" ,") for part in _SENTENCE.split(text)) if sentence]
+    if "ratio" in text or "ctr" in text or "index" in text:
+        text = _HEART_RATIO.sub(_read_heart_ratio, text)
+    for sign, pattern, replacement in _REWRITES:
+        if sign in text:
+            text = pattern.sub(replacement, text)
+    return [part for part in (part.strip(" ,") for part in _STATEMENT_END.split(text)) if part]
+
+
+def _read_heart_ratio(match: re.Match[str]) -> str:
+    """A measured cardiothoracic ratio as words: above one half the heart is enlarged."""
+    bound, number, whole, percent = match.groups()
+    ratio = float(number.replace(",", "."))
+    if whole or percent or ratio > 1:
+        ratio /= max(float(whole or 100), 1.0)
+    below = any(word in bound for word in ("less", "below", "under", "<"))
+    above = any(word in bound for word in ("greater", "more", "above", "over", "exceed", ">"))
+    large = not below and (ratio > 0.5 or (above and ratio == 0.5))
+    return "heart is enlarged" if large else "heart size is normal"

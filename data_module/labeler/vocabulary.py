@@ -24,6 +24,7 @@ ANATOMY_MEANING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pleura": ((), ("Pleural Effusion",)),
     "bones": ((), ("Fracture",)),
     "elsewhere": ((), ()),
+    "film": ((), ()),
 }
 
 
@@ -48,6 +49,8 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
     section = None
     for line in text.splitlines():
+        for name, part in parts.items():
+            line = line.replace(name, part)
         definition = re.fullmatch(r"(\{[A-Z]+\}) = (.*)", line)
         if definition:
             parts[definition.group(1)] = definition.group(2)
@@ -56,8 +59,6 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
         elif section is None:
             raise ValueError(f"{path}: phrase {line!r} stands before the first section (== NAME)")
         else:
-            for name, part in parts.items():
-                line = line.replace(name, part)
             section += expand(line)
     return sections
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.sections import Sections
+from data_module.sources.label_map import label_key
 
 # How a finding reads within a sentence; the source's own label is used where it says more.
 _PHRASES = {
@@ -27,7 +28,7 @@ _PHRASES = {
     "Support Devices": "a support device",
 }
 # The source's label -> its phrase, and the finding whose phrase it replaces (None: it has no finding).
-_LABEL_PHRASES: dict[str, tuple[str, str | None]] = {
+_OWN_WORDS: dict[str, tuple[str, str | None]] = {
     "infiltration": ("infiltration", "Lung Opacity"),
     "mass": ("a lung mass", "Lung Lesion"),
     "nodule": ("a lung nodule", "Lung Lesion"),
@@ -38,6 +39,7 @@ _LABEL_PHRASES: dict[str, tuple[str, str | None]] = {
     "ards": ("diffuse opacity of acute respiratory distress syndrome", "Lung Opacity"),
     "covid-19, ards": ("diffuse opacity of acute respiratory distress syndrome", "Lung Opacity"),
 }
+_LABEL_PHRASES = {label_key(label): phrase for label, phrase in _OWN_WORDS.items()}
 _POSITIVE_FORMS = ("There is {}.", "{} is present.", "{} is seen.", "The film shows {}.")
 _NEGATIVE_FORMS = ("There is no {}.", "No {} is seen.", "No evidence of {}.")
 _UNCERTAIN_FORMS = ("{} is possible.", "{} cannot be excluded.", "There may be {}.")
@@ -57,7 +59,8 @@ def build_report(
 
     Args:
         codes: finding -> 1, 0 or -1.
-        labels: the source's own labels, normalised; those without a finding (emphysema) may still be named.
+        labels: keys (`label_key`) of the source's own labels that are present; those without a finding
+            (emphysema) may still be named.
         row_id: chooses among the sentence forms, always the same for the same id.
         view, sex, age: "" or None where unknown; sex is F or M, age in years.
     """

@@ -96,7 +96,7 @@ class TableConfig(OutputConfig):
     """A table of films and, where it has them, reports and labels."""
 
     table: Path
-    """CSV file (.tsv: tab-separated), one row a film."""
+    """CSV file, one row a film; what separates its cells (comma, semicolon, tab) is found by looking."""
     images: Path
     """Folder that the image column's paths start from."""
     image_column: str = "image"
@@ -106,7 +106,8 @@ class TableConfig(OutputConfig):
     report_column: str = ""
     """Free text; rows where it is empty get a report built from their labels. "" if the table has none."""
     labels_column: str = ""
-    """One column of labels, several joined by --label-separator; "" if the 14 findings are columns."""
+    """One column of labels, several joined by --label-separator; "" if each label is a column of 1, 0 and -1,
+    named like one of the 14 findings or of their synonyms."""
     label_separator: str = "|"
     """Between the labels of one film."""
     label_map: Path | None = None
@@ -114,9 +115,9 @@ class TableConfig(OutputConfig):
     view_column: str = ""
     """PA, AP and the like. "" if the table has none."""
     sex_column: str = ""
-    """F or M."""
+    """F or M, or the word for it in any of many languages; what is unclear stays empty and is counted."""
     age_column: str = ""
-    """Years: 63, 63.0 or 063Y."""
+    """Years: 63, 063Y, 63 years, 6 months, 90+; what is unclear stays empty and is counted."""
     study_column: str = ""
     """Study id; "" takes the image's name."""
     source_column: str = ""

@@ -1,13 +1,12 @@
 """Many films -> the images of a pairs folder: in processes, in shards, and on from where a killed run was.
 
-The films lie on a fixed grid of blocks. A finished block leaves one small file in `.parts/`, after its films
-are on the disk, which says what of it failed and why. Which process or machine made a block shows nowhere,
-so the folder is the same for any number of workers, shards and restarts. A block that an earlier run finished
-counts if its file can be read and its films are still there, whole.
+The films lie on a fixed grid of blocks. A finished block is noted in `.parts/` (`runtime.ledger`), after its
+films are written, with what of it failed and why. Which process or machine made a block shows nowhere, so the
+folder is the same for any number of workers, shards and restarts. A block that an earlier run finished counts
+if its record can be read and its films are still there, whole.
 """
 
 import hashlib
-import json
 import shutil
 import sys
 from collections import Counter
@@ -23,11 +22,11 @@ from data_module.sources.config import OutputConfig
 from data_module.sources.film_block import BlockOutcome, Job, convert_block, read_outcome
 from data_module.sources.films import FilmFormat, estimate_bytes, is_whole
 from data_module.sources.output import PARTS, remove_rests
-from runtime.files import write_atomic
+from runtime.files import show_bytes
+from runtime.ledger import BlockLedger
 from runtime.shards import parse_shard
 from runtime.workers import run_in_workers
 
-PLAN = "plan.txt"  # hash of the films that the blocks stand for
 BLOCK = 64  # films; what a kill can lose, and what a worker takes at a time
 
 
@@ -44,15 +43,16 @@ class FilmConversion:
     film: FilmFormat
     jobs: Callable[[range], Sequence[Job]]
     num_films: int
+    shard: tuple[int, int] = (0, 1)
     _checked: dict[int, BlockOutcome] = field(default_factory=dict, init=False, repr=False)
 
-    def run(self, num_workers: int, shard: tuple[int, int] = (0, 1)) -> None:
+    def run(self, num_workers: int) -> None:
         """Convert the blocks of this shard that are not finished yet.
 
         Raises:
             ValueError: too little disk space, or a worker process died.
         """
-        mine = range(shard[0], self._num_blocks, shard[1])
+        mine = self.ledger.mine(self._num_blocks)
         missing = [block for block in mine if self._outcome(block) is None]
         total = sum(len(self._films(block)) for block in mine)
         to_do = sum(len(self._films(block)) for block in missing)
@@ -64,20 +64,16 @@ class FilmConversion:
             with closing(run_in_workers(work, tasks, min(num_workers, len(missing)))) as results:
                 for number, outcome in results:
                     block = missing[number]
-                    write_atomic(self._part(block), json.dumps(outcome._asdict(), sort_keys=True) + "\n")
+                    self.ledger.write(block, outcome._asdict())
                     self._checked[block] = outcome
                     bar.update(len(self._films(block)))
 
     def _check_disk(self, num_films: int) -> None:
-        needed = estimate_bytes(num_films, self.film) / 1e9
-        free = (
-            shutil.disk_usage(next(path for path in (self.out, *self.out.parents) if path.is_dir())).free
-            / 1e9
-        )
+        needed = estimate_bytes(num_films, self.film)
+        free = shutil.disk_usage(next(path for path in (self.out, *self.out.parents) if path.is_dir())).free
         if needed > free:
-            raise ValueError(
-                f"--out {self.out}: {num_films:,} films need about {needed:.1f} GB, free: {free:.1f} GB"
-            )
+            sizes = f"about {show_bytes(needed)}, free: {show_bytes(free)}"
+            raise ValueError(f"--out {self.out}: {num_films:,} films need {sizes}")
 
     def check_plan(self) -> None:
         """Forget what an earlier run left of other films, where the input has changed since: outcomes, and
@@ -85,16 +81,15 @@ class FilmConversion:
         digest = hashlib.sha256()
         for job in self._all_jobs():
             digest.update(f"{job.source}\0{job.target}\n".encode())
-        path = self.out / PARTS / PLAN
-        if path.is_file() and path.read_text() == digest.hexdigest():
+        plan = {"films": digest.hexdigest()}
+        if self.ledger.read_identity() == plan:
             return
         targets = {job.target for job in self._all_jobs()}
         for film in (self.out / "images").rglob("*.*"):
             if film.is_file() and film.relative_to(self.out).as_posix() not in targets:
                 film.unlink()
-        for part in path.parent.glob("films-*.json"):
-            part.unlink(missing_ok=True)
-        write_atomic(path, digest.hexdigest())
+        self.ledger.forget()
+        self.ledger.begin(plan)
 
     def _all_jobs(self) -> Iterator[Job]:
         for block in range(self._num_blocks):
@@ -117,7 +112,7 @@ class FilmConversion:
     def _outcome(self, block: int) -> BlockOutcome | None:
         """What became of a block; None where it is not finished, or something of it was lost since."""
         if block not in self._checked:
-            outcome = read_outcome(self._part(block), self._films(block))
+            outcome = read_outcome(self.ledger.read(block), self._films(block))
             if outcome is None:
                 return None
             jobs = zip(self._films(block), self.jobs(self._films(block)), strict=True)
@@ -134,8 +129,10 @@ class FilmConversion:
     def _films(self, block: int) -> range:
         return range(block * BLOCK, min((block + 1) * BLOCK, self.num_films))
 
-    def _part(self, block: int) -> Path:
-        return self.out / PARTS / f"films-{block:06d}.json"
+    @property
+    def ledger(self) -> BlockLedger:
+        """The finished blocks, each with its `BlockOutcome`."""
+        return BlockLedger(self.out / PARTS, self.shard)
 
 
 def convert_films(
@@ -147,9 +144,9 @@ def convert_films(
         Film number -> why it could not be converted, or None while blocks of other shards are missing.
     """
     shard = parse_shard(config.shard)
-    conversion = FilmConversion(config.out, config.film_format, jobs, num_films)
+    conversion = FilmConversion(config.out, config.film_format, jobs, num_films, shard)
     conversion.check_plan()
-    conversion.run(config.num_workers, shard)
+    conversion.run(config.num_workers)
     missing = conversion.num_missing()
     if missing:
         print(
@@ -157,7 +154,7 @@ def convert_films(
             "one to finish in a shared folder closes it, and `prepare_data.py merge` joins separate folders"
         )
         return None
-    remove_rests(config.out, alone=shard == (0, 1))
+    remove_rests(config.out)
     for note, count in sorted(conversion.count_notes().items()):
         print(f"{config.out}: {count:,} film(s) with {note}", file=sys.stderr)
     return conversion.failures()

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from runtime.files import file_hash, write_atomic
+from runtime.files import file_hash, read_json, write_atomic
 
 PART = 8 * 2**20  # bytes of one request
 CONNECTIONS = 4  # at once: more would be rude to a public server
@@ -43,7 +43,7 @@ def download(url: str, target: Path, part: int = PART) -> str:
     sums = target.with_name(f"{target.name}.sha256")
     if target.is_file() and sums.is_file():
         found = file_hash(target)
-        if found != sums.read_text().split()[0]:
+        if found != sums.read_text(errors="replace").partition(" ")[0].strip():
             raise ValueError(f"{target} has changed since its download: delete it and run the command again")
         return found
     remote = _ask(url)
@@ -86,8 +86,11 @@ def _fetch(url: str, partial: Path, remote: RemoteFile, part: int) -> None:
         part = max(remote.size, 1)
     facts = {"url": url, "size": remote.size, "version": remote.version, "part": part}
     progress = _progress_of(partial)
-    saved = json.loads(progress.read_text()) if progress.is_file() and partial.is_file() else {}
-    done = set(saved["done"]) if saved.get("facts") == facts else set()
+    done = (
+        _read_progress(progress, facts)
+        if partial.is_file() and partial.stat().st_size == remote.size
+        else set()
+    )
     if not done:
         with partial.open("wb") as file:
             file.truncate(remote.size)
@@ -109,6 +112,15 @@ def _fetch(url: str, partial: Path, remote: RemoteFile, part: int) -> None:
                 write_atomic(progress, json.dumps({"facts": facts, "done": sorted(done)}))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_progress(progress: Path, facts: dict[str, Any]) -> set[int]:
+    """Starts of the parts that are there; none where the record is of another file, or damaged."""
+    try:
+        saved = read_json(progress)
+        return {int(start) for start in saved["done"]} if saved.get("facts") == facts else set()
+    except (ValueError, KeyError, TypeError):
+        return set()
 
 
 def _fetch_part(url: str, partial: Path, start: int, length: int, remote: RemoteFile) -> int:

@@ -1,11 +1,10 @@
 """What a worker does: it converts a block of films. Nothing heavy is imported here: workers start fast."""
 
-import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data_module.film_types import FilmError, FilmWarning
 from data_module.sources.films import FilmFormat, convert_film, is_whole, resolve_inside
@@ -51,12 +50,11 @@ def convert_block(out: Path, film: FilmFormat, films: range, jobs: Sequence[Job]
     return BlockOutcome(failed, dict(notes))
 
 
-def read_outcome(path: Path, films: range) -> BlockOutcome | None:
-    """The outcome of a block as a finished one left it; None where it is missing or damaged."""
+def read_outcome(record: Mapping[str, Any] | None, films: range) -> BlockOutcome | None:
+    """The outcome of a block from its record in the ledger; None where it is missing or damaged."""
     try:
-        stored = json.loads(path.read_text())
-        failed = {int(number): str(why) for number, why in stored["failed"].items()}
-        notes = {str(note): int(count) for note, count in stored["notes"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        failed = {int(number): str(why) for number, why in record["failed"].items()}
+        notes = {str(note): int(count) for note, count in record["notes"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return BlockOutcome(failed, notes) if all(number in films for number in failed) else None

@@ -99,7 +99,7 @@ def convert_film(source: str | Path, target: Path, film: FilmFormat) -> None:
         grey = int(np.median(pixels))
         share = "every pixel is" if (pixels == grey).all() else "nearly every pixel is about"
         raise FilmError(f"{source}: blank, {share} {grey}")
-    write_atomic(target, encode_film(pixels, film.image_format))
+    write_atomic(target, encode_film(pixels, film.image_format), durable=False)
 
 
 def is_whole(path: Path, film: FilmFormat) -> bool:

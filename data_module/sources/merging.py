@@ -5,9 +5,10 @@ from pathlib import Path
 
 from data_module.pairs import METADATA
 from data_module.sources.config import MergeConfig
-from data_module.sources.conversion import PLAN
 from data_module.sources.output import PARTS, SETTINGS, read_settings
 from runtime.files import write_atomic
+from runtime.ledger import BlockLedger
+from runtime.locks import is_unused
 
 
 def merge_shards(config: MergeConfig) -> int:
@@ -30,7 +31,7 @@ def merge_shards(config: MergeConfig) -> int:
     there = config.out / SETTINGS
     if there.is_file() and read_settings(there) != read_settings(records[0]):
         raise ValueError(f"--out {config.out} was made with other settings; give another folder")
-    if not there.is_file() and config.out.is_dir() and any(config.out.iterdir()):
+    if not there.is_file() and config.out.is_dir() and not is_unused(config.out):
         raise ValueError(f"--out {config.out} is not empty and was not made by prepare_data.py")
     if any((config.out / name).is_file() for name in METADATA):
         raise ValueError(f"--out {config.out} is finished already")
@@ -48,9 +49,8 @@ def merge_shards(config: MergeConfig) -> int:
     return num_films
 
 
-def _read_plan(folder: Path) -> str:
-    path = folder / PARTS / PLAN
-    return path.read_text() if path.is_file() else ""
+def _read_plan(folder: Path) -> dict[str, str] | None:
+    return BlockLedger(folder / PARTS).read_identity()
 
 
 def _link(path: Path, target: Path) -> None:

@@ -7,10 +7,10 @@
 both are passed over, and so is whatever else lies there.
 """
 
-import gzip
-import io
+import lzma
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -19,13 +19,17 @@ from pathlib import Path
 import pandas as pd
 
 from data_module.decoding import FilmError
-from data_module.pairs import quote_columns
 from data_module.sources.films import resolve_inside
+from data_module.tables import read_at_most, read_table
 
 MAX_REPORT_BYTES = 2**20  # a real report is a few kB
-MAX_TABLE_BYTES = 2**29  # the largest table, unpacked, is about 80 MB
 FILM_SUFFIXES = (".jpg", ".dcm")
 REPORTS_ZIP = "mimic-cxr-reports.zip"
+# What zipfile raises for damage and for what it does not know: encryption, newer versions and methods.
+_ZIP_ERRORS = (
+    *(OSError, EOFError, RuntimeError, ValueError, IndexError, KeyError, OverflowError, MemoryError),
+    *(struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
 _DEPTH = 6  # folders that a download may lie deep within --root
 _GROUP = re.compile(r"p1[0-9]")
 _REPORT = re.compile(r"(?:.*/)?(p1[0-9])/p(1[0-9]{7})/s([0-9]{8})\.txt")
@@ -93,27 +97,16 @@ def find_table(folders: Sequence[Path], name: str, where: str) -> Path:
     )
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Columns of a .csv or .csv.gz table as text.
 
     Raises:
         ValueError: a damaged or half-downloaded file, one too large to be true, or a missing column.
     """
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            content = file.read(MAX_TABLE_BYTES + 1)
-        if len(content) > MAX_TABLE_BYTES:
-            raise ValueError(
-                f"{path}: more than {MAX_TABLE_BYTES:,} bytes unpacked, which no table of MIMIC has"
-            )
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path}: damaged or half downloaded ({error}); `wget -c` completes it") from None
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path}: is empty; download it again") from None
+    table = read_table(path, str(path), columns)
     missing = [name for name in columns if name not in table]
     if missing:
-        raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; it has {quote_columns(table)}")
+        raise ValueError(f"{path}: column(s) {', '.join(missing)} missing; `wget -c` completes a download")
     return table[list(columns)]
 
 
@@ -129,14 +122,13 @@ class ReportFolder:
         """Raises ReportError for a missing, unsafe, oversized or undecodable file."""
         try:
             path = resolve_inside(self._tree, f"p{subject[:2]}/p{subject}/s{study}.txt")
-            with path.open("rb") as file:
-                return _decode(file.read(MAX_REPORT_BYTES + 1))
+            return _decode(read_at_most(path, MAX_REPORT_BYTES))
         except FilmError:
             raise ReportError("the report is a link out of --reports") from None
         except (FileNotFoundError, NotADirectoryError):
             raise ReportError("no report file") from None
         except OSError as error:
-            raise ReportError(f"the report cannot be read ({error.strerror})") from None
+            raise ReportError(f"the report cannot be read ({error.strerror or error})") from None
 
 
 class ReportZip:
@@ -153,7 +145,7 @@ class ReportZip:
         self._entries: dict[tuple[str, str], zipfile.ZipInfo] = {}
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except _ZIP_ERRORS as error:
             raise ValueError(
                 f"--reports {path}: damaged or half downloaded ({error}); `wget -c` completes it"
             ) from None
@@ -185,8 +177,10 @@ class ReportZip:
         try:
             with self._zip.open(entry) as file:  # at most the limit is unpacked, whatever the entry claims
                 return _decode(file.read(MAX_REPORT_BYTES + 1))
-        except (OSError, EOFError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile):
-            raise ReportError("the report is damaged in the zip file") from None
+        except ReportError:
+            raise
+        except _ZIP_ERRORS:
+            raise ReportError("the report is damaged in the zip file, or packed in an unknown way") from None
 
 
 def open_reports(path: Path) -> ReportFolder | ReportZip:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
 from data_module.sources.config import PAPER_VALIDATION
-from data_module.sources.mimic_files import read_table
+from data_module.sources.mimic_files import read_columns
 from data_module.splits import split_by_patient
 
 METADATA = "mimic-cxr-2.0.0-metadata.csv.gz"
@@ -95,7 +95,7 @@ def join_tables(
         ValueError: a table that cannot be read.
     """
     columns = (*IDS, "ViewPosition", "StudyDate", "ViewCodeSequence_CodeMeaning")
-    films = read_table(tables.metadata, columns)
+    films = read_columns(tables.metadata, columns)
     joined = FilmTable(films, np.empty((0, len(FINDINGS)), np.float32), [], [], 0)
     for name, form in _ID_FORMS.items():
         wrong = ~joined.films[name].str.fullmatch(form)
@@ -147,7 +147,12 @@ def _add_paper_split(joined: FilmTable, validation_share: float, seed: int) -> N
 def _check_split_table(joined: FilmTable, path: Path) -> pd.DataFrame:
     """The row of the split table for each film that is left, NaN for none; what contradicts the metadata is
     skipped."""
-    table = read_table(path, (*IDS, "split")).drop_duplicates("dicom_id").set_index("dicom_id")
+    table = read_columns(path, (*IDS, "split")).drop_duplicates()
+    twice = table["dicom_id"][table["dicom_id"].duplicated()]
+    joined.skip(
+        joined.films["dicom_id"].isin(twice).to_numpy(), "split table: two rows for one film that differ"
+    )
+    table = table.drop_duplicates("dicom_id").set_index("dicom_id")
     unseen = table[~table.index.isin(joined.films["dicom_id"])].reset_index()
     known = {line["item"] for line in joined.skipped}
     lines = _as_lines(unseen, "in the split table, but not in the metadata")
@@ -163,7 +168,7 @@ def _check_split_table(joined: FilmTable, path: Path) -> pd.DataFrame:
 
 
 def _add_labels(joined: FilmTable, path: Path) -> None:
-    rows = read_table(path, ("subject_id", "study_id", *FINDINGS)).drop_duplicates()
+    rows = read_columns(path, ("subject_id", "study_id", *FINDINGS)).drop_duplicates()
     codes = rows[list(FINDINGS)].apply(lambda column: pd.to_numeric(column, errors="coerce"))
     wrong = ((codes.isna() & (rows[list(FINDINGS)] != "")) | ~(codes.isna() | codes.isin(CERTAINTIES))).any(
         axis=1
@@ -205,7 +210,7 @@ def _add_patients(joined: FilmTable, path: Path | None) -> None:
     films["sex"], films["age"] = "", np.nan
     if path is None:
         return
-    rows = read_table(path, ("subject_id", "gender", "anchor_age", "anchor_year"))
+    rows = read_columns(path, ("subject_id", "gender", "anchor_age", "anchor_year"))
     rows = rows.drop_duplicates("subject_id").set_index("subject_id").reindex(films["subject_id"])
     sex = rows["gender"].where(rows["gender"].isin(["F", "M"]), "")
     numbers: Mapping[str, np.ndarray] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from data_module.findings import FINDINGS, Labeler, prompt_sentence
+from data_module.findings import FINDINGS, Labeler, prompt_sentence, settle_no_finding
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import Sections, join_sections, prepare_sections
 from data_module.sources.config import OpenIConfig
@@ -20,7 +20,7 @@ from data_module.sources.conversion import convert_films
 from data_module.sources.download import download
 from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
-from data_module.sources.label_map import merge_codes, settle_no_finding
+from data_module.sources.label_map import merge_codes
 from data_module.sources.open_i_layouts import (
     FRONTAL,
     GivenSplit,
@@ -168,6 +168,8 @@ def _join_films(
     views = find_views(found, config.projections)
     films, skipped, left_out = [], [], []
     for record, report in zip(records, find_films(reports, found), strict=True):
+        if not report.films:
+            skipped.append({"item": report.uid, "reason": "the report names no film"})
         for film_id in report.films:
             key = film_key(film_id)
             view = views.get(key, "")

@@ -3,25 +3,24 @@
 import hashlib
 import importlib.util
 import re
-import tarfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO
 from xml.etree import ElementTree
 
 import pandas as pd
-from tqdm import tqdm
 
 from data_module.film_types import FilmError, check_file
+from data_module.headings import known_kind
 from data_module.sections import Sections, join_sections
+from data_module.sources.archives import iterate_members
 from data_module.sources.films import resolve_inside
+from data_module.tables import read_at_most
 from runtime.files import write_atomic
 
 MAX_REPORT_BYTES = 2**20  # a real report is a few kB
 MAX_FILM_BYTES = 2**26
+_MAX_ID = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,16 @@ def read_reports(archive: Path) -> tuple[list[OpenIReport], list[dict[str, str]]
     """All reports with a findings or impression section, by number, and the others with the reason.
 
     Raises:
-        ValueError: the archive is missing, not a tar file, or holds no XML report.
+        ValueError: the archive is missing, no tar file, damaged, or holds no XML report.
     """
     reports, skipped, seen = [], [], set()
     for name, content in _iterate_files(archive):
         try:
-            report = parse_report(content())
+            if isinstance(content, str):
+                raise ValueError(content)
+            report = parse_report(content)
             if report.uid in seen:
-                raise ValueError(f"duplicate id {report.uid}")
+                raise ValueError("duplicate of an earlier report's id")
             if not report.text:
                 raise ValueError("empty report: neither findings nor impression")
             seen.add(report.uid)
@@ -75,39 +76,32 @@ def read_reports(archive: Path) -> tuple[list[OpenIReport], list[dict[str, str]]
     return sorted(reports, key=lambda report: _natural(report.uid)), skipped
 
 
-def _iterate_files(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Each XML file's name and how to read it, which raises ValueError for one that is too large or lies
-    outside. Nothing is unpacked to disk."""
+def _iterate_files(archive: Path) -> Iterator[tuple[str, bytes | str]]:
+    """Each XML file's name and its content or why it has none. Nothing is unpacked to disk."""
     if archive.is_dir():
-        for path in sorted(archive.rglob("*.xml")):
-            yield path.name, partial(_read_file, archive, path)
+        for path in sorted(archive.rglob("*")):
+            if path.suffix.lower() == ".xml":
+                yield path.name, _read_file(archive, path)
         return
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                if member.isfile() and member.name.endswith(".xml"):
-                    yield member.name.rsplit("/", 1)[-1], partial(_read_at_most, tar.extractfile(member))
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise ValueError(f"--reports {archive}: cannot be read as a tar archive ({error})") from error
+    for member in iterate_members(archive, f"--reports {archive}"):
+        if member.name.lower().endswith(".xml") and not member.info.isdir():
+            content = member.read(MAX_REPORT_BYTES)
+            yield member.name, "a link or device, not a file" if content is None else _limit(content)
 
 
-def _read_file(folder: Path, path: Path) -> bytes:
-    inside = resolve_inside(folder, str(path.relative_to(folder)))
+def _read_file(folder: Path, path: Path) -> bytes | str:
     try:
+        inside = resolve_inside(folder, str(path.relative_to(folder)))
         check_file(inside)
-        with inside.open("rb") as file:
-            return _read_at_most(file)
-    except FilmError as error:  # its name stands beside the reason
-        raise ValueError(str(error).removeprefix(f"{inside}: ").removesuffix(", not a film")) from None
+        return _limit(read_at_most(inside, MAX_REPORT_BYTES))
+    except FilmError as error:  # the file's name stands beside the reason
+        return str(error).rpartition(": ")[2].removesuffix(", not a film")
     except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from None
+        return f"cannot be read ({error.strerror or error})"
 
 
-def _read_at_most(file: IO[bytes]) -> bytes:
-    content = file.read(MAX_REPORT_BYTES + 1)
-    if len(content) > MAX_REPORT_BYTES:
-        raise ValueError(f"larger than {MAX_REPORT_BYTES:,} bytes")
-    return content
+def _limit(content: bytes) -> bytes | str:
+    return content if len(content) <= MAX_REPORT_BYTES else f"larger than {MAX_REPORT_BYTES:,} bytes"
 
 
 def unpack_films(archive: Path) -> Path:
@@ -122,18 +116,16 @@ def unpack_films(archive: Path) -> Path:
     done = folder / "complete"
     if done.is_file():
         return folder
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tqdm(tar, desc="unpack", unit="film"):
-                name = member.name.rsplit("/", 1)[-1]
-                file = tar.extractfile(member) if member.isfile() and name.endswith(".png") else None
-                if file is None or (folder / name).is_file():
-                    continue
-                if member.size > MAX_FILM_BYTES:
-                    raise ValueError(f"{archive}: {name} has {member.size} bytes, which no film has")
-                write_atomic(folder / name, file.read())
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise ValueError(f"{archive}: damaged ({error}); delete it and run the command again") from error
+    for member in iterate_members(archive, str(archive), "unpack"):
+        content = member.read(MAX_FILM_BYTES) if member.name.lower().endswith(".png") else None
+        if content is None:
+            continue
+        if len(content) > MAX_FILM_BYTES:
+            raise ValueError(f"{archive}: {member.name} has {member.info.size} bytes, which no film has")
+        path = folder / member.name
+        # What an earlier run left may come from a damaged archive.
+        if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
+            write_atomic(path, content)
     write_atomic(done, "")
     return folder
 
@@ -148,26 +140,32 @@ def parse_report(content: bytes) -> OpenIReport:
         raise ValueError("XML with a DTD or entities, which no Open-I report has")
     try:
         root = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # another encoding is declared
         raise ValueError(f"not well-formed XML ({error})") from None
     uid = root.find("uId")
     if uid is None or not uid.get("id"):
         raise ValueError("no Open-I report: it has no uId")
-    sections = {
-        node.get("Label", ""): " ".join((node.text or "").split()) for node in root.iter("AbstractText")
-    }
+    sections: dict[str | None, list[str]] = {"findings": [], "impression": []}
+    for node in root.iter("AbstractText"):
+        kind = known_kind(node.get("Label", ""))
+        if kind in sections:  # a section that comes twice is joined
+            sections[kind].append("".join(node.itertext()))  # with the text within and behind <sup>
     return OpenIReport(
-        uid=uid.get("id", ""),
-        findings=sections.get("FINDINGS", ""),
-        impression=sections.get("IMPRESSION", ""),
-        mesh=tuple((node.text or "").strip() for node in root.iterfind("MeSH/major")),
-        films=tuple(node.get("id", "") for node in root.iter("parentImage")),
+        uid=uid.get("id", "").strip()[:_MAX_ID],
+        findings=_join(sections["findings"]),
+        impression=_join(sections["impression"]),
+        mesh=tuple(_join(node.itertext()) for node in root.iterfind("MeSH/major")),
+        films=tuple(dict.fromkeys(node.get("id", "") for node in root.iter("parentImage"))),
     )
+
+
+def _join(texts: Iterable[str]) -> str:
+    return " ".join(" ".join(texts).split())
 
 
 def text_key(text: str) -> str:
     """Equal for texts that differ only in case, punctuation and spaces."""
-    words = " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+    words = " ".join(re.findall(r"[^\W_]+", text.lower()))
     return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
@@ -190,4 +188,4 @@ def read_views() -> dict[str, str]:
 
 
 def _natural(uid: str) -> tuple[str | int, ...]:
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", uid))
+    return tuple(int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", uid))

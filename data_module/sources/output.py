@@ -2,24 +2,22 @@
 
 import dataclasses
 import json
-import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from data_module.config import SHARES
-from data_module.pairs import METADATA
+from data_module.pairs import METADATA, PairsFolder
 from runtime.config import list_passing
-from runtime.files import file_hash, write_atomic
+from runtime.files import file_hash, read_json, remove_leftovers, write_atomic
+from runtime.locks import is_unused
 from runtime.provenance import provenance_record
 
 PARTS = ".parts"  # outcomes of the finished blocks of films
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
-_RECORD_REST = re.compile(rf"\.{re.escape(SETTINGS)}\.\d+\.tmp")  # of a run killed as it began
 
 
 def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) -> bool:
@@ -48,7 +46,7 @@ def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) 
                 "give another folder, or --overwrite to replace it"
             )
         _empty(out)
-    elif out.is_dir() and any(not _RECORD_REST.fullmatch(path.name) for path in out.iterdir()):
+    elif out.is_dir() and not is_unused(out):
         # Whatever it holds, it is not ours to delete, with or without --overwrite.
         raise ValueError(f"--out {out} is not empty and was not made by prepare_data.py; give another folder")
     write_atomic(record, json.dumps(settings, indent=2) + "\n")
@@ -57,23 +55,34 @@ def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) 
 
 def read_settings(record: Path) -> dict[str, Any]:
     """The settings in a folder's prepare.json. Raises ValueError where it is damaged."""
-    try:
-        settings = json.loads(record.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{record} cannot be read ({error}); give another --out") from None
-    return settings if isinstance(settings, dict) else {}
+    return read_json(record, "give another --out")
 
 
 def _is_finished(out: Path) -> bool:
-    """Whether the table and every film it names are there; else the folder is to be made (again)."""
+    """Whether the whole table and every film it names are there; else the folder is to be made, or mended.
+
+    Raises:
+        ValueError: the table has all its rows, but not as they were written: it may have been edited, and is
+            not overwritten.
+    """
     path = next((out / name for name in METADATA if (out / name).is_file()), None)
     if path is None:
         return False
-    read = pd.read_parquet if path.suffix == ".parquet" else pd.read_csv
-    names = read(path, **{"columns" if path.suffix == ".parquet" else "usecols": ["file_name"]})
-    if all((out / name).is_file() for name in names["file_name"].dropna()):
-        return True
-    shutil.rmtree(out / PARTS, ignore_errors=True)  # says of films that are gone that they are there
+    try:
+        record = read_json(out / "provenance.json")
+        table = PairsFolder.open(out).table
+    except (OSError, ValueError):  # half written, or damaged
+        record, table = {}, None
+    if table is not None and len(table) == record.get("num_rows"):
+        written = record.get("table_hash", "")
+        if written != file_hash(path)[: len(written)]:
+            raise ValueError(
+                f"{path} has changed since it was made: delete it, and the same command mends it"
+            )
+        films = [out / name for name in table["file_name"].dropna()]
+        if all(film.is_file() and film.stat().st_size for film in films):
+            return True
+    print(f"{out}: its table or films are not whole: made again", file=sys.stderr)
     return False
 
 
@@ -92,17 +101,10 @@ def _empty(out: Path) -> None:
         shutil.rmtree(out / name, ignore_errors=True)
 
 
-def remove_rests(out: Path, alone: bool) -> None:
-    """Delete what killed runs left half written, once all films are there.
-
-    Args:
-        alone: no other shard can be writing the table at this moment.
-    """
-    for folder in (out, out / PARTS) if alone else ():
-        for rest in folder.glob(".*.tmp"):
-            rest.unlink(missing_ok=True)
-    for rest in (out / "images").rglob(".*.tmp"):
-        rest.unlink(missing_ok=True)
+def remove_rests(out: Path) -> None:
+    """Delete what killed runs left half written, once all films are there."""
+    remove_leftovers(out / "images", "**/.*.tmp")
+    remove_leftovers(out, f".{SETTINGS}.*.tmp")
 
 
 def content_settings(config: Any) -> dict[str, Any]:
@@ -142,9 +144,11 @@ def refuse_skipped(skipped: Sequence[Mapping[str, str]], strict: bool) -> None:
 def hash_file(path: str | Path, flag: str) -> str:
     """Short hash of a file's content. Raises ValueError that names the flag where it cannot be read."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError("not a plain file")
         return file_hash(path)[:16]
     except OSError as error:
-        raise ValueError(f"{flag} {path}: cannot be read ({error.strerror})") from None
+        raise ValueError(f"{flag} {path}: cannot be read ({error.strerror or error})") from None
 
 
 def count_values(values: Sequence[str]) -> dict[str, int]:

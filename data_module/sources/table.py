@@ -2,20 +2,22 @@
 
 import dataclasses
 import hashlib
-import warnings
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from data_module.findings import FINDINGS, Labeler, prompt_sentence
-from data_module.pairs import PairsFolder, quote_columns, write_pairs
+from data_module.findings import Labeler, prompt_sentence
+from data_module.pairs import PairsFolder, write_pairs
+from data_module.quoting import quote_columns
 from data_module.sections import join_sections
 from data_module.sources.config import TableConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
+from data_module.sources.label_columns import find_label_columns
 from data_module.sources.label_map import LabelMap, merge_codes
 from data_module.sources.output import (
     begin_folder,
@@ -25,8 +27,9 @@ from data_module.sources.output import (
     refuse_skipped,
     source_record,
 )
-from data_module.sources.table_rows import Row, parse_rows
+from data_module.sources.table_rows import Row, RowParser
 from data_module.splits import split_by_patient
+from data_module.tables import read_table
 
 
 def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsFolder | None:
@@ -41,11 +44,12 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
         ValueError: names the flag, file or column that is wrong.
     """
     _ = config.film_format  # a wrong flag is named before anything is written
-    table = _read(config)
+    label_map = LabelMap(config.label_map)
+    table, label_columns = _read(config, label_map)
     if begin_folder(config.out, _settings(config, table), config.overwrite):
         print(f"{config.out}: already done")
         return PairsFolder.open(config.out)
-    rows, skipped = parse_rows(table, config, LabelMap(config.label_map))
+    rows, skipped = RowParser(table, config, label_map, label_columns).parse()
     converted = _write_films(rows, config)
     if converted is None:
         return None
@@ -68,41 +72,43 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
         "splits": count_values(splits),
         "sources": count_values([record["source"] for record in records]),
         "labels_from": count_values([record["labels_from"] for record in records]),
+        "label_columns": label_columns,
+        "no_finding_contradicted": sum(row.contradicted for row in rows),
+        "unclear": count_values([field for row in rows for field in row.unclear]),
         "texts": dict(sorted(texts.items())),
     }
     provenance = {**source_record("csv", config), **counts}
     return write_pairs(config.out, records, provenance, _card(config, counts), skipped)
 
 
-def _read(config: TableConfig) -> pd.DataFrame:
+def _read(config: TableConfig, label_map: LabelMap) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table, and those of its columns that are labels."""
+    where = f"--table {config.table}"
     if not config.images.is_dir():
         raise ValueError(f"--images {config.images}: no such folder")
-    try:
-        separator = "\t" if config.table.suffix.lower() == ".tsv" else ","
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows of more cells than the header
-            table = pd.read_csv(
-                config.table, sep=separator, dtype=str, keep_default_na=False, index_col=False
-            )
-    except FileNotFoundError:
-        raise ValueError(f"--table {config.table}: no such file") from None
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise ValueError(f"--table {config.table}: cannot be read as a CSV table ({error})") from error
+    table = read_table(config.table, where)
     flags = [f.name for f in dataclasses.fields(config) if f.name.endswith("_column")]
     for flag in flags:
         column = getattr(config, flag)
         if column and column not in table.columns:
             name = flag.replace("_", "-")
             raise ValueError(
-                f"--{name} {column!r}: {config.table} has no such column; it has {quote_columns(table)}"
+                f"--{name} {column!r}: {where} has no such column; it has {quote_columns(table)}"
             )
     if not config.image_column or not config.patient_column:
         raise ValueError("--image-column and --patient-column cannot be empty")
-    if not (config.labels_column or config.report_column or set(FINDINGS) & set(table.columns)):
-        raise ValueError(
-            f"{config.table}: give --labels-column or --report-column; it has {quote_columns(table)}"
-        )
-    return table
+    if config.labels_column and not config.label_separator:
+        raise ValueError("--label-separator cannot be empty")
+    if config.labels_column:
+        others = [name for name in table.columns if name in label_map and name != config.labels_column]
+        if others:
+            print(f"note: {where}: --labels-column goes before {', '.join(others)}", file=sys.stderr)
+        return table, {}
+    used = {getattr(config, flag) for flag in flags}
+    labels = find_label_columns(table, used, label_map, where, alone=not config.report_column)
+    if not (config.report_column or labels):
+        raise ValueError(f"{where}: give --labels-column or --report-column; it has {quote_columns(table)}")
+    return table, labels
 
 
 def _write_films(rows: Sequence[Row], config: TableConfig) -> tuple[list[Row], list[dict[str, str]]] | None:
@@ -132,6 +138,7 @@ def _label_texts(rows: Sequence[Row], labeler: Labeler | None) -> None:
         all_codes = labeler([join_sections(*row.sections) for row in with_text])
         for row, codes in zip(with_text, all_codes, strict=True):
             merged = merge_codes(row.codes, codes)
+            row.contradicted |= "No Finding" in row.codes and "No Finding" not in merged
             if merged != row.codes:
                 row.labels_from = "table + rule labeler" if row.codes else "rule labeler"
             row.codes = merged

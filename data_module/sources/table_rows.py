@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,18 +10,20 @@ from typing import Any, Protocol
 import pandas as pd
 
 from data_module.decoding import FilmError
-from data_module.findings import CERTAINTIES, FINDINGS
-from data_module.pairs import quote_cell
+from data_module.findings import POSITIVE, settle_no_finding
 from data_module.sections import Sections, TextPreparation, prepare_report
 from data_module.sources.built_report import build_report
 from data_module.sources.films import resolve_inside
-from data_module.sources.label_map import Codes, LabelMap, normalise_label
+from data_module.sources.label_columns import read_codes
+from data_module.sources.label_map import Codes, LabelMap, label_key, quote_label
 from data_module.sources.output import count_values
+from data_module.sources.patient_fields import EMPTY, SexColumn, read_age
 
-MAX_AGE = 120.0  # years
-MAX_LABEL = 40  # characters of a label
 MAX_NAME = 500  # characters of a path
-EMPTY = ("", "nan", "na", "n/a", "none", "null")
+_MAX_UNKNOWN = 20  # labels that a message names
+_FILM_NAME = re.compile(
+    r"[^\n]*\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|webp|ima|nii|npy)(?:\.gz)?|\S+", re.IGNORECASE
+)
 
 
 class Columns(Protocol):
@@ -54,6 +56,8 @@ class Row:
     sections: Sections
     text_counts: Counter[str]  # of `prepare_report`; empty where the sections were built from the labels
     labels_from: str = ""  # table, rule labeler, or both; "" where there are none
+    contradicted: bool = False  # its labels said No Finding beside a finding
+    unclear: tuple[str, ...] = ()  # "sex", "age": cells that say nothing
 
     @property
     def has_text(self) -> bool:
@@ -64,116 +68,112 @@ class UnusableRow(ValueError):
     """Why a row cannot be used."""
 
 
-def parse_rows(
-    table: pd.DataFrame, columns: Columns, label_map: LabelMap
-) -> tuple[list[Row], list[dict[str, str]]]:
-    """Usable rows, and the others as mappings with `item` and `reason`.
+class RowParser:
+    """Rows of one table -> `Row`.
+
+    Args:
+        label_columns: column -> label, for a table whose labels are columns.
 
     Raises:
         ValueError: labels that the map does not know; all of them are named.
     """
-    records = table.to_dict("records")
-    if columns.labels_column:
-        _check_labels(records, columns, label_map)
-    rows, skipped, seen = [], [], set()
-    for number, record in enumerate(records, start=2):  # as a text editor counts, after the header
-        name = record[columns.image_column].strip()
-        item = name if _is_file_name(name) else f"row {number}"
+
+    def __init__(
+        self, table: pd.DataFrame, columns: Columns, label_map: LabelMap, label_columns: Mapping[str, str]
+    ) -> None:
+        self.columns, self.label_map, self.label_columns = columns, label_map, label_columns
+        self.records = table.to_dict("records")
+        self.sexes = SexColumn(table[columns.sex_column] if columns.sex_column else ())
+        if columns.labels_column:
+            self._check_labels()
+
+    def parse(self) -> tuple[list[Row], list[dict[str, str]]]:
+        """Usable rows, and the others as mappings with `item` and `reason`."""
+        rows, skipped, seen = [], [], set()
+        for number, record in enumerate(self.records, start=2):  # as a spreadsheet counts, after the header
+            name = record[self.columns.image_column].strip()
+            item = name if _is_film_name(name) else f"row {number}"
+            try:
+                if not _is_film_name(name):
+                    raise UnusableRow("the image column " + ("holds no file name" if name else "is empty"))
+                if name in seen:
+                    raise UnusableRow("duplicate: this image stands in an earlier row")
+                rows.append(self._parse_row(record, name))
+                seen.add(name)
+            except (UnusableRow, FilmError) as error:
+                skipped.append({"item": item, "reason": f"row {number}: {error}"})
+        return rows, skipped
+
+    def _parse_row(self, record: Mapping[str, str], name: str) -> Row:
+        def get(column: str) -> str:
+            text = record[column].strip() if column else ""
+            return "" if text.lower() in EMPTY else text
+
+        columns = self.columns
+        if not get(columns.patient_column):
+            raise UnusableRow(f"{columns.patient_column} is empty")
+        labels = self._read_labels(record)
+        said = self.label_map.code_certainties(labels)
+        codes = settle_no_finding(said)
+        sex, age = get(columns.sex_column), get(columns.age_column)
+        values = {
+            "patient_id": get(columns.patient_column),
+            "study_id": get(columns.study_column) or Path(name).stem,
+            "view": get(columns.view_column),
+            "sex": self.sexes.read(sex),
+            "age": read_age(age),
+            "source": get(columns.source_column) or columns.source_name,
+        }
+        unclear = [
+            field for field, cell in (("sex", sex), ("age", age)) if cell and values[field] in ("", None)
+        ]
+        text = get(columns.report_column)
+        if text:
+            sections, counts = prepare_report(text, columns.text_preparation)
+            if not any(sections):
+                raise UnusableRow(columns.text_preparation.nothing_left)
+        else:
+            present = [label_key(label) for label, code in labels.items() if code == POSITIVE]
+            about = {key: values[key] for key in ("view", "sex", "age")}
+            sections, counts = build_report(codes, present, row_id=name, **about), Counter[str]()
+            if sections is None:
+                raise UnusableRow("no report, and no label to build one from")
+        resolve_inside(columns.images, name)
+        labels_from = "table" if codes else ""
+        return Row(name, values, codes, sections, counts, labels_from, said != codes, tuple(unclear))
+
+    def _read_labels(self, record: Mapping[str, str]) -> dict[str, float]:
+        """Label -> certainty of one row."""
+        if self.columns.labels_column:
+            return dict.fromkeys(self._split_labels(record), POSITIVE)
         try:
-            if not _is_file_name(name):
-                raise UnusableRow("the image column " + ("holds no file name" if name else "is empty"))
-            if name in seen:
-                raise UnusableRow("duplicate: this image stands in an earlier row")
-            rows.append(_parse_row(record, name, columns, label_map))
-            seen.add(name)
-        except (UnusableRow, FilmError) as error:
-            skipped.append({"item": item, "reason": f"row {number}: {error}"})
-    return rows, skipped
+            return read_codes(record, self.label_columns)
+        except ValueError as error:
+            raise UnusableRow(error) from None
 
+    def _split_labels(self, record: Mapping[str, str]) -> list[str]:
+        cell = record[self.columns.labels_column]
+        labels = [label.strip() for label in cell.split(self.columns.label_separator)]
+        return [label for label in labels if label.lower() not in EMPTY]
 
-def _is_file_name(cell: str) -> bool:
-    """Whether a cell looks like a path, and not like a text, which would be shown in skipped.csv."""
-    return len(cell) <= MAX_NAME and re.search(r"\.\w{1,8}$|^\S+$", cell) is not None and "\n" not in cell
-
-
-def _parse_row(record: Mapping[str, str], name: str, columns: Columns, label_map: LabelMap) -> Row:
-    def get(column: str) -> str:
-        text = record[column].strip() if column else ""
-        return "" if text.lower() in EMPTY else text
-
-    if not get(columns.patient_column):
-        raise UnusableRow(f"{columns.patient_column} is empty")
-    labels = _split_labels(record, columns)
-    codes = label_map.code(labels) if columns.labels_column else _parse_codes(record)
-    values = {
-        "patient_id": get(columns.patient_column),
-        "study_id": get(columns.study_column) or Path(name).stem,
-        "view": get(columns.view_column),
-        "sex": _parse_sex(get(columns.sex_column)),
-        "age": _parse_age(get(columns.age_column)),
-        "source": get(columns.source_column) or columns.source_name,
-    }
-    text = get(columns.report_column)
-    if text:
-        sections, counts = prepare_report(text, columns.text_preparation)
-        if not any(sections):
-            raise UnusableRow(columns.text_preparation.nothing_left)
-    else:
-        labels = [normalise_label(label) for label in labels]
-        about = {key: values[key] for key in ("view", "sex", "age")}
-        sections, counts = build_report(codes, labels, row_id=name, **about), Counter[str]()
-        if sections is None:
-            raise UnusableRow("no report, and no label to build one from")
-    resolve_inside(columns.images, name)
-    return Row(name, values, codes, sections, counts, "table" if codes else "")
-
-
-def _split_labels(record: Mapping[str, str], columns: Columns) -> list[str]:
-    if not columns.labels_column:
-        return []
-    labels = [label.strip() for label in record[columns.labels_column].split(columns.label_separator)]
-    return [label for label in labels if label.lower() not in EMPTY]
-
-
-def _check_labels(records: Sequence[Mapping[str, str]], columns: Columns, label_map: LabelMap) -> None:
-    counts = count_values(
-        [label for record in records for label in _split_labels(record, columns) if label not in label_map]
-    )
-    if counts:
-        names = ", ".join(f"{quote_cell(label, MAX_LABEL)} ({counts[label]})" for label in list(counts)[:20])
+    def _check_labels(self) -> None:
+        labels = [label for record in self.records for label in self._split_labels(record)]
+        counts = count_values([label for label in labels if label not in self.label_map])
+        if not counts:
+            return
+        flag = f"--labels-column {self.columns.labels_column}: {len(counts)} label(s)"
+        if len(counts) > max(_MAX_UNKNOWN, len(self.records) // 2):  # names or ids, say
+            raise ValueError(
+                f"{flag} of {len(self.records)} rows are not known: is it a column of labels, "
+                f"joined by {self.columns.label_separator!r} (--label-separator)?"
+            )
+        names = ", ".join(f"{quote_label(label)} ({counts[label]})" for label in list(counts)[:_MAX_UNKNOWN])
         raise ValueError(
-            f"--labels-column {columns.labels_column}: {len(counts)} label(s) are not among the known ones: "
-            f'{names}. Map each to a finding, or to nothing, with --label-map FILE.json ({{"label": null}})'
+            f"{flag} are not among the known ones: {names}. Map each to a finding, or to nothing, with "
+            '--label-map FILE.json ({"label": null})'
         )
 
 
-def _parse_codes(record: Mapping[str, str]) -> Codes:
-    codes: Codes = {}
-    for finding in FINDINGS:
-        text = record.get(finding, "").strip()
-        if text.lower() in EMPTY:
-            continue
-        try:
-            code = float(text)
-        except ValueError:
-            code = None
-        if code not in CERTAINTIES:
-            raise UnusableRow(f"{finding} holds no certainty (1, 0, -1 or empty)")
-        codes[finding] = code
-    return codes
-
-
-def _parse_sex(text: str) -> str:
-    return text[:1].upper() if text[:1].upper() in ("F", "M") else ""
-
-
-def _parse_age(text: str) -> float | None:
-    if not text:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([YMWD]?)", text.upper())
-    if match is None:
-        raise UnusableRow("the age is not a number")
-    age = float(match[1]) / {"": 1, "Y": 1, "M": 12, "W": 52.18, "D": 365.25}[match[2]]
-    if age > MAX_AGE:
-        raise UnusableRow(f"the age is over {MAX_AGE:.0f} years")
-    return round(age, 2)
+def _is_film_name(cell: str) -> bool:
+    """Whether a cell looks like a path, and not like a text, which would be shown in skipped.csv."""
+    return len(cell) <= MAX_NAME and _FILM_NAME.fullmatch(cell) is not None

@@ -4,10 +4,12 @@ The scale is the one that the synthetic folder's provenance.json records (sample
 the end of the results folder's name: NAME_SCALE.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from evaluation.inputs.results import read_results
+from runtime.files import read_json
 
 # Heading, figure, and what real films reach.
 FIGURES = (("AUROC", "auroc_mean", "auroc_mean_real"), ("FID", "fid", "fid_floor"))
@@ -17,10 +19,7 @@ SHARED = ("real_hash", "split", "features_hash")  # of inputs: else the figures 
 def read_guidance(folder: Path) -> dict[str, Any]:
     """guidance_scale and guidance_interval of a synthetic folder, as far as provenance.json has them."""
     path = folder / "provenance.json"
-    try:
-        record = json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from error
+    record = read_json(path) if path.is_file() else {}
     found: dict[str, Any] = {}
     waiting = [record]
     while waiting:
@@ -76,7 +75,7 @@ def read_points(
             continue
         if not path.is_file():
             raise ValueError(f"{folder}: no results.json; score it with `python -m evaluation images` first")
-        runs.append((folder, json.loads(path.read_text())))
+        runs.append((folder, read_results(path)))
     for folder, results in runs[1:]:
         first, other = (r.get("inputs", {}).get("films", {}) for r in (runs[0][1], results))
         for key in SHARED:

@@ -12,7 +12,8 @@ from data_module.decoding import is_dicom
 from data_module.findings import FINDINGS
 from data_module.labeler import label_reports
 from data_module.pairs import COLUMNS, METADATA, PairsFolder
-from evaluation.inputs.rows import read_captions, spell_alike
+from data_module.quoting import quote_name
+from evaluation.inputs.rows import find_decoder_tokens, read_captions, spell_alike
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 
@@ -33,8 +34,10 @@ def open_folder(path: Path, flag: str, split: str, captions: Path | None = None)
         if captions is not None:
             raise ValueError(f"--captions {captions}: {path} has its own metadata with prompts and reports")
         return PairsFolder.open(path)
-    if path.is_file() and path.suffix.lower() == ".csv":
-        return _fold(path.parent, read_captions(path), split, with_films=False)
+    if path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
+        table = read_captions(path)
+        find_decoder_tokens(table["report"].tolist(), f"{flag} {path}")
+        return _fold(path.parent, table, split, with_films=False)
     if not path.is_dir():
         raise ValueError(
             f"{flag} {path} is not a pairs folder, a folder of films or a CSV of reports: not there"
@@ -44,7 +47,7 @@ def open_folder(path: Path, flag: str, split: str, captions: Path | None = None)
         raise ValueError(f"{flag} {path} is not a pairs folder: it has no metadata.csv, and no films either")
     table = pd.DataFrame({"file_name": names, "prompt": "", "report": ""})
     if captions is not None:
-        table = _attach(table, read_captions(captions), captions)
+        table = _attach(table, read_captions(captions, known=names), captions)
     return _fold(path, table, split, with_films=True)
 
 
@@ -66,14 +69,13 @@ def _attach(films: pd.DataFrame, captions: pd.DataFrame, path: Path) -> pd.DataF
         lost = rows["file_name"][~rows.index.isin(keys)]
         if len(lost):
             print(
-                f"--captions {path}: {len(lost)} rows name no film, such as {lost.iloc[0]!r}", file=sys.stderr
+                f"--captions {path}: {len(lost)} rows name no film, such as {quote_name(lost.iloc[0])}",
+                file=sys.stderr,
             )
         found = rows.reindex(keys).fillna("").reset_index(drop=True)
         return films.assign(prompt=found["prompt"], report=found["report"])
-    raise ValueError(
-        f"--captions {path}: its names are not the films': the first are {captions['file_name'].iloc[0]!r} "
-        f"and {films['file_name'].iloc[0]!r}"
-    )
+    first = " and ".join(quote_name(names["file_name"].iloc[0]) for names in (captions, films))
+    raise ValueError(f"--captions {path}: its names are not the films': the first are {first}")
 
 
 def _fold(root: Path, captions: pd.DataFrame, split: str, with_films: bool) -> PairsFolder:

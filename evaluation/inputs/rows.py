@@ -1,5 +1,8 @@
 """What the scores read: films and reports of pairs folders, and tables of generated reports."""
 
+import re
+import sys
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,6 +10,8 @@ import pandas as pd
 
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import PairsFolder
+from data_module.quoting import quote_columns, quote_name
+from data_module.tables import find_column, read_table
 
 DEFAULT_REPORTS = "heldout_reports.csv"  # in the synthetic folder: image -> report on the real held-out films
 NAME_COLUMNS = (
@@ -15,6 +20,11 @@ NAME_COLUMNS = (
 )
 REPORT_COLUMNS = ("report", "text")
 PROMPT_COLUMNS = ("prompt", "caption")
+_DECODER_TOKEN = re.compile(
+    r"</?s>|<\|\w+\|>|<(?:pad|unk|eos|bos|mask|sep|cls|end|start|extra_id_\d+)>"
+    r"|\[(?:PAD|UNK|CLS|SEP|MASK|EOS|BOS)\]|[\u0120\u2581]\w",  # and the space of byte pairs and pieces
+    re.IGNORECASE,
+)
 
 
 def row_names(folder: PairsFolder) -> list[str]:
@@ -41,25 +51,26 @@ def _sentence(labels: dict[str, float]) -> str:
     return prompt_sentence(labels) if labels else ""
 
 
-def read_captions(path: Path, key: str = "") -> pd.DataFrame:
+def read_captions(path: Path, key: str = "", known: Iterable[str] = ()) -> pd.DataFrame:
     """A CSV as columns file_name, prompt and report, the last two perhaps empty.
 
-    Columns are known by name (NAME_COLUMNS ...); in a table of two unknown columns the first names the film
-    and the second is its report. Capitals and spaces in the names of columns do not matter.
+    Columns are known by name (NAME_COLUMNS ...) in any spelling; in a table of two unknown columns the first
+    names the film and the second is its report. Such a table may have no header.
 
     Args:
         key: the column that names the film, where the table has it.
+        known: names of films, of which one in the first line shows that it is no header.
+
+    Raises:
+        ValueError: no CSV table, columns that are not known, or a film in two rows.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
-    table.columns = [str(column).strip().lower().replace(" ", "_") for column in table.columns]
-
-    def pick(wanted: tuple[str, ...]) -> str | None:
-        return next((name for name in wanted if name in table.columns), None)
-
-    name, report, prompt = pick((key, *NAME_COLUMNS)), pick(REPORT_COLUMNS), pick(PROMPT_COLUMNS)
+    where = str(path)
+    table = read_table(path, where)
+    name, report, prompt = (
+        find_column(table, wanted, where) for wanted in ((key, *NAME_COLUMNS), REPORT_COLUMNS, PROMPT_COLUMNS)
+    )
+    if len(table.columns) == 2 and not (name or report or prompt):
+        table = _keep_first_line(table, where, {_stem(film) for film in known})
     if len(table.columns) == 2:
         rest = [column for column in table.columns if column not in (name, report, prompt)]
         name = name or rest.pop(0) if rest or name else name
@@ -67,13 +78,13 @@ def read_captions(path: Path, key: str = "") -> pd.DataFrame:
     if name is None or (report is None and prompt is None) or table.empty:
         raise ValueError(
             f"{path} needs the columns file_name and report (or prompt), and rows; it has {len(table)} of "
-            f"{', '.join(table.columns)}"
+            f"{quote_columns(table)}"
         )
     twice = table[name][table[name].duplicated()]
     if len(twice):
-        count = twice.nunique()
+        such = f"{name} {quote_name(twice.iloc[0])}"
         raise ValueError(
-            f"{path}: {name} {twice.iloc[0]!r} stands in more than one row ({count} such): keep one of each"
+            f"{path}: {such} stands in more than one row ({twice.nunique()} such): keep one of each"
         )
     empty = pd.Series("", index=table.index)
     return pd.DataFrame(
@@ -83,6 +94,37 @@ def read_captions(path: Path, key: str = "") -> pd.DataFrame:
             "report": table[report] if report else empty,
         }
     )
+
+
+def _keep_first_line(table: pd.DataFrame, where: str, known: Collection[str]) -> pd.DataFrame:
+    """The table with its first line among its rows, where that is no header but a film and its text."""
+    name, text = table.columns
+    reads_as_text = len(text.split()) > 3 or len(text) > 40 or text.endswith((".", "!", "?"))
+    is_film = _stem(name) in known or re.search(r"\d|\.\w{1,5}$|/", name)
+    if not (reads_as_text or is_film or text in set(table[text])):
+        print(f"note: {where}: its first line is taken for a header", file=sys.stderr)
+        return table
+    print(f"note: {where}: has no header; its first column names films, the second is text", file=sys.stderr)
+    columns = ["file_name", "report"]
+    first = pd.DataFrame([[name, text]], columns=columns)
+    return pd.concat([first, table.set_axis(columns, axis="columns")], ignore_index=True)
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
+
+
+def find_decoder_tokens(texts: Sequence[str], where: str) -> list[str]:
+    """A remark, also on standard error, where texts hold what a decoder should have left out."""
+    count = sum(_DECODER_TOKEN.search(text) is not None for text in texts)
+    if not count:
+        return []
+    remark = (
+        f"{count} of {len(texts)} reports hold tokens of a decoder, such as </s>, [PAD] or <|endoftext|>: "
+        "decode with skip_special_tokens=True"
+    )
+    print(f"warning: {where}: {remark}", file=sys.stderr)
+    return [remark]
 
 
 def spell_alike(names: pd.Series, others: pd.Series) -> tuple[pd.Series, pd.Series] | None:
@@ -117,6 +159,7 @@ class ReportPairs:
     names: list[str] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
@@ -136,7 +179,7 @@ def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
             f"{split!r}, columns file_name and report"
         )
     key = "file_name" if real.has_films else "study_id"
-    table = read_captions(path, key)
+    table = read_captions(path, key, known=real.table[key].dropna())
     if not table["report"].any():
         raise ValueError(f"--reports {path}: no column `report`, or nothing in it")
     every = real.table[real.table[key].notna()]
@@ -144,7 +187,7 @@ def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
     if spelled is None:
         raise ValueError(
             f"--reports {path}: no {key} of {real.root} stands in it; it begins with "
-            f"{table['file_name'].iloc[0]!r}"
+            f"{quote_name(table['file_name'].iloc[0])}"
         )
     every = every.assign(**{key: spelled[0]})
     generated = dict(zip(spelled[1], table["report"], strict=True))
@@ -152,7 +195,7 @@ def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
     repeated = rows[key][rows[key].duplicated()]
     if len(repeated):
         raise ValueError(
-            f"{real.root}: {key} {repeated.iloc[0]!r} names more than one row of split {split!r}"
+            f"{real.root}: {key} {quote_name(repeated.iloc[0])} names more than one row of split {split!r}"
         )
     found = rows[rows[key].isin(spelled[1])]
     if found.empty:
@@ -166,6 +209,12 @@ def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
         "num_unknown": sum(name not in known for name in generated),
         "num_empty_reports": sum(not text.strip() for text in hypotheses),
     }
+    remarks = find_decoder_tokens(hypotheses, f"--reports {path}")
     return ReportPairs(
-        found["report"].tolist(), hypotheses, found[key].tolist(), found["patient_id"].tolist(), counts
+        found["report"].tolist(),
+        hypotheses,
+        found[key].tolist(),
+        found["patient_id"].tolist(),
+        counts,
+        remarks,
     )

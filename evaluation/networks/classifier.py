@@ -6,7 +6,6 @@ torchxrayvision's own cache or a local file: `torchxrayvision:FILE`). Nothing is
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,8 +18,9 @@ from tqdm import tqdm
 from transformers import AutoModelForImageClassification, TimmWrapperForImageClassification
 
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
-from data_module.images import FilmError, fit_crop, read_pixels, to_images
+from data_module.images import FilmError, fit_crop, normalize_images, read_pixels, to_images
 from evaluation.networks import xrv
+from runtime.files import read_json, reading
 from runtime.weights import load_pretrained
 
 DEFAULT_THRESHOLD = 0.5
@@ -173,7 +173,7 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
                 lambda module, inputs, out: pooled.append(_pool(out))
             )
         try:
-            pixel_values = ((images + 1.0) / 2.0 - mean) / std
+            pixel_values = normalize_images(images, mean, std)
             logits = model(pixel_values=pixel_values.expand(-1, num_channels, -1, -1)).logits
         finally:
             hook.remove()
@@ -240,13 +240,11 @@ def _thresholds(path: Path) -> dict[str, float]:
     unknown = sorted(set(saved) - set(FINDINGS))
     if unknown:
         raise ValueError(f"{path}: {unknown[0]!r} is not one of the 14 findings")
-    return {name: float(value) for name, value in saved.items()}
+    with reading(path):
+        return {name: float(value) for name, value in saved.items()}
 
 
 def _json(path: Path, missing: str) -> dict[str, object]:
     if not path.is_file():
         raise ValueError(f"{missing}: no {path.name} there")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from error
+    return read_json(path)

@@ -11,7 +11,6 @@ An extractor is a FilmClassifier that scores no finding: its probabilities are N
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,12 +18,13 @@ import torch
 from transformers import AutoModel
 
 from data_module.findings import FINDINGS
+from data_module.images import normalize_images
 from evaluation.networks import xrv
 from evaluation.networks.classifier import FilmClassifier
-from runtime.files import read_json
+from runtime.files import read_json, reading
 from runtime.timm_weights import PREFIX as TIMM
 from runtime.timm_weights import open_timm
-from runtime.weights import load_pretrained, read_weights
+from runtime.weights import check_finite, load_pretrained, read_weights
 
 INCEPTION, OPEN_CLIP = "inception:", "open-clip:"
 INCEPTION_SIZE = 299
@@ -44,7 +44,7 @@ def open_extractor(source: str, device: str | torch.device = "cpu") -> FilmClass
     if source.startswith(OPEN_CLIP):
         return _open_open_clip(source, device)
     config = Path(source) / "config.json"
-    saved = json.loads(config.read_text()) if config.is_file() else {}
+    saved = read_json(config) if config.is_file() else {}
     if saved.get("kind") == "clip":
         return _open_backbone(source, Path(source) / "model", device)
     architecture = str((saved.get("architectures") or [""])[0])
@@ -107,7 +107,7 @@ def _open_timm(source: str, device: torch.device) -> FilmClassifier:
 
     def extract(images: torch.Tensor) -> torch.Tensor:
         centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
-        pixel_values = ((images.expand(-1, 3, -1, -1) + 1.0) / 2.0 - centre) / scale
+        pixel_values = normalize_images(images.expand(-1, 3, -1, -1), centre, scale)
         return network.forward_head(network.forward_features(pixel_values), pre_logits=True)
 
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
@@ -145,7 +145,7 @@ def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClass
     def extract(images: torch.Tensor) -> torch.Tensor:
         films = images[..., edge : edge + crop, edge : edge + crop].expand(-1, channels, -1, -1)
         centre, scale = (torch.tensor(v, device=films.device)[:, None, None] for v in (mean, std))
-        pixel_values = ((films + 1.0) / 2.0 - centre) / scale
+        pixel_values = normalize_images(films, centre, scale)
         if hasattr(model, "get_image_features"):
             out = model.get_image_features(pixel_values=pixel_values)
             return getattr(out, "pooler_output", out)
@@ -173,10 +173,12 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     config = folder / "open_clip_config.json"
     if not config.is_file():
         raise ValueError(f"--features {source}: no open_clip_config.json there")
-    settings = json.loads(config.read_text()).get("preprocess_cfg", {})
+    settings = read_json(config).get("preprocess_cfg", {})
     try:
-        model = open_clip.create_model(f"local-dir:{folder}", device=device)
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        with reading(folder):
+            model = open_clip.create_model(f"local-dir:{folder}", device=device)
+        check_finite(model.state_dict(), folder)
+    except ValueError as error:
         raise ValueError(f"--features {source} cannot be loaded: {str(error)[:300]}") from error
     model.requires_grad_(False).eval()
     size = model.visual.image_size
@@ -186,7 +188,7 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
 
     def extract(images: torch.Tensor) -> torch.Tensor:
         centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
-        return model.encode_image(((images.expand(-1, 3, -1, -1) + 1.0) / 2.0 - centre) / scale)
+        return model.encode_image(normalize_images(images.expand(-1, 3, -1, -1), centre, scale))
 
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
     files = sorted([config, *folder.glob("*.safetensors"), *folder.glob("*.bin")])

@@ -16,6 +16,7 @@ from evaluation.images.guidance import FIGURES
 from evaluation.privacy.distances import MEASURES
 from evaluation.statistics.findings import calibration_bins
 from evaluation.statistics.measures import REAL, SYNTHETIC, Items
+from runtime.files import write_atomic
 
 SYNTHETIC_COLOUR, REAL_COLOUR = "#c4532d", "#8c9aa8"
 CURVE_COLOURS = (SYNTHETIC_COLOUR, "#2b6a99", "#4f8a3c", "#8b5ea8")
@@ -63,7 +64,9 @@ def plot_auroc(section: Mapping[str, Any]) -> Figure:
 
 def draw_auroc(section: Mapping[str, Any], path: Path) -> None:
     """`plot_auroc` as PNG."""
-    plot_auroc(section).savefig(path, dpi=120)
+    stream = io.BytesIO()
+    plot_auroc(section).savefig(stream, format="png", dpi=120)
+    write_atomic(path, stream.getvalue())
 
 
 def plot_curves(items: Items, findings: Sequence[str]) -> Figure:

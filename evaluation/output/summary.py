@@ -1,7 +1,6 @@
 """Several results.json beside each other: runs that differ in their seed alone become mean and interval."""
 
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from evaluation.inputs.results import read_results
 from evaluation.output.side_by_side import open_systems, plot_side_by_side, shared_prompts
 from runtime.files import write_atomic
 
@@ -53,7 +53,7 @@ def summarise(results: Sequence[str | Path], out: Path) -> str:
             raise ValueError(
                 f"{folder}: another of the results is called {folder.name} too; write NAME={folder}"
             )
-        runs[seed or ""] = json.loads(path.read_text())
+        runs[seed or ""] = read_results(path)
     values = {
         name: {figure: _collect(runs, section, key) for figure, (section, key, _) in FIGURES.items()}
         for name, runs in groups.items()

@@ -97,7 +97,7 @@ def build_sections(results: Mapping[str, Any]) -> list[Section]:
         scored = [row for row in rows if _look_up(section, row[1]) is not None]
         if scored:
             header = ("", "value", "95% interval", "floor", "real", "better")
-            note = f"{count_items(name, section)} {legend}"
+            note = " ".join([count_items(name, section), legend, *section.get("remarks", [])])
             tables.append(Table(header, [_row(section, row) for row in scored], note))
         if "note" not in section:
             tables += DETAILS[name](section)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from data_module.labeler.text import split_sentences
+from data_module.labeler.text import read_statements
 from evaluation.reports.overlap import normalise
 
 MIN_WORDS = 8  # of a sentence: shorter ones ("the lungs are clear") are everyone's
@@ -16,7 +16,7 @@ BLOCK = 256
 
 
 def _long_sentences(report: str) -> list[str]:
-    sentences = (normalise(sentence) for sentence in split_sentences(report))
+    sentences = (normalise(sentence) for sentence in read_statements(report))
     return [sentence for sentence in sentences if len(sentence.split()) >= MIN_WORDS]
 
 

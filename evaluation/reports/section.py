@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from data_module.sections import section_text
 from evaluation.reports.overlap import NORMALISATION, describe_texts, most_frequent, score_overlap, score_text
 from evaluation.reports.terms import score_terms
 from evaluation.statistics.findings import (
@@ -24,10 +25,11 @@ CONVENTIONS = {
     "reports.clinical": "precision, recall and F1; "
     + "; ".join(f"{name}: {text}" for name, text in UNCERTAIN_POLICIES.items())
     + "; not mentioned is negative; macro over findings, example over reports, positive on either side",
-    "reports.bleu_1": f"pycocoevalcap, corpus level, one reference; {NORMALISATION}",
+    "reports.bleu_1": f"pycocoevalcap, corpus level, one reference; {NORMALISATION}; of the text of "
+    "findings and impression, without the headings FINDINGS: and IMPRESSION:, as all figures of words",
     "reports.rouge_l": "pycocoevalcap, F of the longest common subsequence with beta 1.2, mean over reports",
     "reports.cider": "CIDEr of pycocoevalcap, 0 to 10, document frequencies of these references: compares "
-    "over the same references only",
+    "over the same references only, and is 0 for a single one",
     "reports.meteor": "METEOR 1.5 by pycocoevalcap, mean over reports, same normalisation",
     "reports.radgraph_f1": "reward partial of the radgraph package, mean over reports",
     "reports.bert_score_f1": "mean over reports, greedy matching, no idf, no rescaling; see inputs.reports",
@@ -69,9 +71,11 @@ def evaluate_reports(
     Raises:
         ValueError: no reports, or not as many of each.
     """
-    overlap = score_overlap(references, hypotheses)
     truth, guess = label(references), label(hypotheses)
     constant = most_frequent(train_reports or references)
+    # The headings of a pairs folder's reports are its own, and no words of a radiologist.
+    references, hypotheses = ([section_text(text) for text in texts] for texts in (references, hypotheses))
+    overlap = score_overlap(references, hypotheses)
     baseline = score_f1(truth, np.repeat(label([constant]), len(truth), axis=0))
     own = describe_texts(hypotheses)
     each = {"terms_f1": np.array([score_terms(*pair) for pair in zip(references, hypotheses, strict=True)])}
@@ -87,9 +91,11 @@ def evaluate_reports(
         "share_normal_real": share_normal(truth),
         "baseline": {
             **{name: value for name, value in baseline.items() if "f1_" in name},
-            **score_text(references, [constant] * len(references)),
+            **score_text(references, [section_text(constant)] * len(references)),
         },
     }
+    if len(references) == 1:
+        result["remarks"] = ["CIDEr of a single report is 0: no word tells it from the other reports."]
     items = {
         "truth": truth,
         "guess": guess,

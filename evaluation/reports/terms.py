@@ -3,7 +3,7 @@
 import re
 
 from data_module.labeler.events import find_events
-from data_module.labeler.text import split_sentences
+from data_module.labeler.text import read_statements
 
 _SIDE = re.compile(r"\b(?:left|right|bilateral)\b")
 
@@ -11,7 +11,7 @@ _SIDE = re.compile(r"\b(?:left|right|bilateral)\b")
 def find_terms(report: str) -> frozenset[str]:
     """Distinct phrases of findings and anatomy, and sides, of the statements of a report; lower case."""
     terms: set[str] = set()
-    for sentence in split_sentences(report):
+    for sentence in read_statements(report):
         terms |= {
             sentence[event.start : event.end]
             for event in find_events(sentence)

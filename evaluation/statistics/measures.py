@@ -6,7 +6,6 @@ differences to another system, need nothing else: `name` and `patient` (N,), `st
 """
 
 import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from evaluation.privacy.distances import MEASURES as DISTANCES
 from evaluation.statistics import weighted
 from evaluation.statistics.bootstrap import Measure, draw_weights, percentile_interval, resample
 from evaluation.statistics.findings import is_normal, positive_sides
-from runtime.files import write_atomic
+from runtime.files import reading, write_atomic
 
 Items = Mapping[str, np.ndarray]
 SYNTHETIC, REAL = 0, 1
@@ -136,8 +135,5 @@ def save_items(path: Path, items: Items) -> None:
 
 def load_items(path: Path) -> dict[str, np.ndarray]:
     """A section's items. ValueError where the file is not whole."""
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            return {key: saved[key] for key in saved.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: score the folder again ({error})") from error
+    with reading(path, fix="score the folder again"), np.load(path, allow_pickle=False) as saved:
+        return {key: saved[key] for key in saved.files}

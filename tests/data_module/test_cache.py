@@ -132,7 +132,7 @@ def test_a_launcher_says_which_shard_this_is(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "4")
     writer = CacheWriter(tmp_path, "key")
-    assert (writer.index, writer.num_shards) == (2, 4)
+    assert writer.shard == (2, 4)
 
 
 def test_another_chunk_size_begins_anew(tmp_path):
@@ -144,7 +144,7 @@ def test_another_chunk_size_begins_anew(tmp_path):
 def test_one_writer_at_a_time(tmp_path):
     with (
         CacheWriter(tmp_path, "key").lock(),
-        pytest.raises(ValueError, match="another process"),
+        pytest.raises(ValueError, match="is being written"),
         CacheWriter(tmp_path, "key").lock(),
     ):
         pass

@@ -9,8 +9,8 @@ import pytest
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN, prompt_sentence
 from data_module.labeler import label_report, label_reports, label_table
-from data_module.labeler.matcher import compile_phrases, expand
-from data_module.labeler.text import split_sentences
+from data_module.labeler.matcher import PhraseTree, expand
+from data_module.labeler.text import read_statements
 
 SHORT_NAMES = ("NF", "EC", "CM", "LO", "LL", "ED", "CO", "PN", "AT", "PX", "PE", "PO", "FX", "SD")
 ABBREVIATIONS = dict(zip(SHORT_NAMES, FINDINGS, strict=True))
@@ -95,6 +95,9 @@ def test_every_finding_in_a_prompt():
 def test_prompt_round_trip(seed):
     rng = np.random.default_rng(seed)
     labels = rng.choice([POSITIVE, NEGATIVE, UNCERTAIN, np.nan], size=(200, 14), p=[0.2, 0.15, 0.1, 0.55])
+    # A prompt never says "no finding" beside a finding.
+    contradicted = np.isin(np.delete(labels, [0, 13], axis=1), (POSITIVE, UNCERTAIN)).any(axis=1)
+    labels[contradicted & (labels[:, 0] == POSITIVE), 0] = np.nan
     sentences = [prompt_sentence(dict(zip(FINDINGS, row, strict=True))) for row in labels]
     np.testing.assert_array_equal(label_reports(sentences), labels.astype(np.float32))
     upper = [f"{sentence.upper()}.\n" for sentence in sentences]
@@ -167,8 +170,8 @@ def test_ignored_sections():
     assert mentioned(label_report(report)) == {"Pleural Effusion": 1, "Fracture": 0}
 
 
-def test_split_sentences():
-    assert split_sentences("A 1.5 cm nodule. No effusion; w/o edema.\n1. Clear.") == [
+def test_read_statements():
+    assert read_statements("A 1.5 cm nodule. No effusion; w/o edema.\n1. Clear.") == [
         "a 1,5 cm nodule",
         "no effusion",
         "without edema",
@@ -176,18 +179,25 @@ def test_split_sentences():
     ]
 
 
-def test_expand_and_compile():
+def test_expand():
     assert expand("(a|b[c])d[s]") == ["ad", "ads", "bcd", "bcds", "bd", "bds"]
     for broken in ("a[b", "a(b|c", "a]b"):
         with pytest.raises(ValueError):
             expand(broken)
-    assert compile_phrases(["is resolved"]).fullmatch("is ~~~ ~~~~~ resolved")
-    pattern = compile_phrases(["pleural", "pleural effusion", "effusion"])
-    assert pattern.findall("pleural effusion, effusion, pleuraleffusion, pleural") == [
-        "pleural effusion",
-        "effusion",
-        "pleural",
+
+
+def test_phrase_tree():
+    phrases = ("pleural", "pleural effusion", "effusion", "is resolved", ",", "not seen")
+    tree = PhraseTree({phrase: phrase for phrase in phrases}, ("now", "fully"), {"fully": ("not",)})
+
+    def find(text: str) -> list[str]:
+        return [text[start:end] for _, start, end in tree.find(text)]
+
+    assert find("pleural effusion, effusion, pleuraleffusion, pleural") == [
+        *("pleural effusion", ",", "effusion", ",", ",", "pleural"),
     ]
+    assert find("is now fully resolved") == ["is now fully resolved"]
+    assert find("not now seen, not fully seen, is, resolved") == ["not now seen", ",", ",", ","]
 
 
 def write(path: Path, text: str) -> Path:

@@ -52,8 +52,8 @@ def test_agrees_with_the_experts(reports):
     texts, gold = reports
     assert len(texts) == 3832
     micro, macro = f1_scores(label_reports(texts) == 1, gold)
-    assert micro >= 0.92
-    assert macro >= 0.84
+    assert micro >= 0.93  # measured: 0.9310, 0.8866
+    assert macro >= 0.88
 
 
 def test_agrees_on_the_half_it_was_not_tuned_on(reports):
@@ -62,5 +62,5 @@ def test_agrees_on_the_half_it_was_not_tuned_on(reports):
     held_out = np.array([hashlib.md5(text.encode()).digest()[0] % 2 == 1 for text in texts])
     predicted = label_reports([text for text, keep in zip(texts, held_out, strict=True) if keep]) == 1
     micro, macro = f1_scores(predicted, gold[held_out])
-    assert micro >= 0.90
-    assert macro >= 0.80
+    assert micro >= 0.92  # measured: 0.9284, 0.8865
+    assert macro >= 0.87

@@ -26,8 +26,8 @@ from helpers.mimic_tree import (
 )
 from PIL import Image
 
+from data_module import tables
 from data_module.pairs import PairsFolder
-from data_module.sources import mimic_files
 from data_module.sources.config import MimicConfig
 from data_module.sources.mimic_cxr import prepare_mimic
 from data_module.sources.mimic_files import find_tree
@@ -284,7 +284,7 @@ def test_a_packed_bomb_for_a_table_is_not_unpacked(download, tmp_path, monkeypat
     path = next(tmp_path.rglob("*split.csv.gz"))
     path.unlink()
     path.write_bytes(gzip.compress(b"0" * 100_000_000))
-    monkeypatch.setattr(mimic_files, "MAX_TABLE_BYTES", 10_000_000)
+    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 10_000_000)
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"split\.csv\.gz: more than 10,000,000 bytes unpacked"):
         prepare_mimic(MimicConfig(**flags, num_workers=1))

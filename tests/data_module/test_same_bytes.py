@@ -90,7 +90,7 @@ def wait_until(ready):
 
 def count_parts(out):
     """Blocks of films that are finished."""
-    return len(list(out.glob(".parts/films-*")))
+    return len(list(out.glob(".parts/[0-9]*.json")))
 
 
 def find_children(pid):

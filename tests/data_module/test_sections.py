@@ -1,3 +1,4 @@
+import random
 from collections import Counter
 
 import pytest
@@ -172,3 +173,119 @@ def test_counts_add_up():
         "prior_sentences_dropped": 1,
     }
     assert prepare_report("FINDINGS: New effusion.").sections.findings == "New effusion."
+
+
+HEADINGS = """FINAL IMPRESSION|PRELIMINARY IMPRESSION|OVERALL IMPRESSION|DIAGNOSTIC IMPRESSION
+CHEST IMPRESSION
+RADIOLOGIST'S IMPRESSION|Radiologist’s Impression|IMPRESSION (PRELIMINARY)|IMPRESSION AND PLAN|IMPRESSION #1
+IMPRESSION AND RECOMMENDATION|IMPRESSION AND RECOMMENDATION(S)|FINDINGS AND INTERPRETATION|KEY FINDINGS
+FINDINGS (PA AND LATERAL)|FINDINGS CHEST|CONCLUSION/RECOMMENDATION|RESULT(S)|RESULTS|COMMENTS|OPINION|SUMMARY
+ADDITIONAL FINDINGS|Other findings|ASSESSMENT/PLAN|CHEST X-RAY FINDINGS|PEDIATRIC RADIOLOGY IMPRESSION|LUNGS
+IMPRESSION PER DR. ___|ATTENDING PHYSICIAN'S READ|IMPRESSION (FINAL), 5:30 PM|Final impression|**IMPRESSION
+IMP|IMPRESSION -
+PERTINENT NEGATIVES|MISCELLANEOUS|RADIOLOGY REPORT|FINAL ADDENDUM|FINAL IMPRESION|IMPRESSION ___|Impression(s)
+FRONTAL CHEST RADIOGRAPH ___ AT 5:30 A.M.|PORTABLE CHEST, 12/03/2012 05:30 HOURS|TWO VIEWS OF THE CHEST
+AP CHEST 5:30 A.M., ___|CHEST, PA AND LATERAL, ___ AT 17:45|X-RAY CHEST PA VIEW"""
+BEFORE = (
+    "",
+    "FINDINGS: Heart is normal.\n\n",
+    "FINDINGS: Heart is normal. ",
+    "INDICATION: Cough.\n\n",
+    "INDICATION: Cough. ",
+    "HISTORY: Cough.\nCOMPARISON: None.\n",
+    "TECHNIQUE: PA and lateral.<br>",
+)
+
+
+@pytest.mark.parametrize("heading", HEADINGS.replace("\n", "|").split("|"))
+def test_nothing_is_lost_below_a_heading(heading):
+    """Whatever the heading is called, and whatever stands before it, the sentence below is in a section."""
+    for before in BEFORE:
+        for space in (" ", "\n", "\n\n"):
+            sections = split_sections(f"{before}{heading}:{space}Small left effusion.")
+            assert sum("Small left effusion." in text for text in sections) == 1, (before, space)
+            assert "Cough" not in " ".join(sections)
+
+
+SENTENCES = ("The heart is enlarged.", "Small left effusion.", "No pneumothorax is seen.", "Ribs are intact.")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_sentence_of_a_description_is_in_a_section(seed):
+    """Reports of headings drawn at random: what describes the film is kept, once, and the rest is not."""
+    draw = random.Random(seed)
+    headings = HEADINGS.replace("\n", "|").split("|")
+    others = (
+        "INDICATION: Cough.",
+        "Clinical history: Fever.",
+        "COMPARISON: None.",
+        "NOTIFICATION: Told at 5:15.",
+    )
+    blocks = [f"{draw.choice(headings)}:{draw.choice((' ', chr(10)))}{text}" for text in SENTENCES]
+    blocks += draw.sample(others, 2)
+    draw.shuffle(blocks)
+    text = " ".join(split_sections(draw.choice(("\n", "\n\n", "\r\n", "<br/>")).join(blocks)))
+    assert [text.count(sentence) for sentence in SENTENCES] == [1, 1, 1, 1], blocks
+    assert not any(word in text for word in ("Cough", "Fever", "Told"))
+
+
+@pytest.mark.parametrize(
+    ("report", "findings", "impression"),
+    [
+        # A description on the line below a section that is a line.
+        ("COMPARISON: None.\nThe heart is large.\nIMPRESSION: A b.", "The heart is large.", "A b."),
+        ("COMPARISON: Film of ___. There is a new effusion.", "There is a new effusion.", ""),
+        ("COMPARISON: None. No prior films are available.\nFINDINGS: A b.", "A b.", ""),
+        ("[FINDINGS] Effusion. [IMPRESSION] Small.", "Effusion.", "Small."),
+        ("FINDINGS:Effusion.IMPRESSION:Small.", "Effusion.", "Small."),
+        ("CLINICAL HISTORY/FINDINGS: Effusion.", "Effusion.", ""),
+        ("HISTORY: Cough.\nFever since May.\nIMPRESSION: A b.", "", "A b."),
+        ("INDICATION: Cough.\nHeart: Enlarged.\nLungs: Clear.", "Heart: Enlarged. Lungs: Clear.", ""),
+        # In capitals throughout, and with the line breaks lost.
+        (
+            "PA CHEST. LARGE EFFUSION IS SEEN. IMPRESSION: EFFUSION.",
+            "PA CHEST. LARGE EFFUSION IS SEEN.",
+            "EFFUSION.",
+        ),
+        (
+            "INDICATION: Cough. FINDINGS Large heart. IMPRESSION Small effusion.",
+            "Large heart.",
+            "Small effusion.",
+        ),
+        ("FINDINGS: No effusion FINAL IMPRESSION: Normal heart.", "No effusion", "Normal heart."),
+        # What an addendum says of the film is kept, what it says of the report is not.
+        ("IMPRESSION: A b.\nADDENDUM: There is an effusion. Told to Dr. X.", "There is an effusion.", "A b."),
+        ("CLINICAL FINDINGS: Cough.\nFINDINGS: A b.", "A b.", ""),
+        ("COMPARISION: Film of May.\nFINDINGS: A b.", "A b.", ""),
+    ],
+)
+def test_descriptions_where_their_headings_are_not(report, findings, impression):
+    assert split_sections(report) == Sections(findings, impression)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "X",
+        "_",
+        "[**",
+        "on ",
+        "Dr. ",
+        " ",
+        "\n",
+        "a: ",
+        "a - ",
+        "___ ",
+        "1. ",
+        "not ",
+        "since ",
+        "stable ",
+        "(",
+    ],
+)
+def test_a_megabyte_of_one_thing_ends(text):
+    """Quadratic time would take hours."""
+    text = text * (2 ** (20 if len(text) == 1 else 17) // len(text))
+    for blanks in ("remove", "drop-sentence"):
+        prepare_report(text, TextPreparation(blanks, remove_priors=blanks == "remove"))

@@ -101,6 +101,7 @@ def test_training_script_refuses_bad_input(tmp_path, films):
         train_classifier.main(["--data", str(tmp_path), "--out", str(tmp_path / "run")])
 
 
+@pytest.mark.usefixtures("float64")
 def test_loss_is_bce_over_the_known_labels():
     torch.manual_seed(0)
     model = build_classifier(TINY).eval()
@@ -131,6 +132,7 @@ def test_augmentation_is_drawn_from_the_generator_and_stays_in_range():
     assert (changed[..., :12].mean((1, 2, 3)) > changed[..., 20:].mean((1, 2, 3))).all()
 
 
+@pytest.mark.usefixtures("float64")
 def test_predictions_are_those_of_the_stock_model(model_dir, films):
     classifier = FilmClassifier.open(model_dir)
     images = load_images(films.image_paths[:5], 32)
@@ -149,6 +151,7 @@ def test_the_saved_processor_gives_the_same_pixel_values(model_dir, films):
     assert torch.allclose(values["pixel_values"], load_images(films.image_paths[:1], 32), atol=1e-5)
 
 
+@pytest.mark.usefixtures("float64")
 def test_findings_are_matched_by_name(model_dir, films, tmp_path):
     order = np.random.default_rng(0).permutation(14)
     model = AutoModelForImageClassification.from_pretrained(model_dir).eval()
@@ -195,6 +198,7 @@ def test_unreadable_films_are_counted_and_are_not_black(model_dir, films, tmp_pa
         score_cached(classifier, [tmp_path / "cut.png", tmp_path / "text.png"], None)
 
 
+@pytest.mark.usefixtures("float64")
 def test_batch_size_does_not_change_scores(model_dir, films):
     classifier = FilmClassifier.open(model_dir)
     one, many = (classifier.score_folder(films.image_paths, batch_size=size) for size in (1, 24))

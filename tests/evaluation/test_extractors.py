@@ -63,6 +63,7 @@ def _library_features(folder, model, pixels):
         return model(pixel_values=values).pooler_output
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("name", "kind"), [("rad_dino", Dinov2Model), ("clip", CLIPModel)])
 def test_transformers_folders_see_what_their_processor_makes(name, kind, pixels, request):
     folder = request.getfixturevalue(name)
@@ -105,6 +106,7 @@ def test_identity_changes_with_the_preprocessing(rad_dino, tmp_path):
     assert open_extractor(str(rad_dino)).identity == same != open_extractor(str(tmp_path)).identity
 
 
+@pytest.mark.usefixtures("float64")
 def test_inception_sees_bytes(tmp_path):
     inception = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
@@ -131,6 +133,7 @@ def test_inception_sees_bytes(tmp_path):
         open_extractor(f"inception:{tmp_path / 'other.pth'}")
 
 
+@pytest.mark.usefixtures("float64")
 def test_xrv_sees_its_own_range(tmp_path):
     """Against torchxrayvision's own normalisation of bytes: -1024..1024."""
     from torchxrayvision.datasets import normalize
@@ -164,6 +167,7 @@ def test_what_is_no_extractor_is_refused_by_name(tmp_path, rad_dino):
         FilmClassifier.open(rad_dino)
 
 
+@pytest.mark.usefixtures("float64")
 def test_open_clip_folders(tmp_path, pixels):
     """BiomedCLIP's format: open_clip_config.json beside the weights."""
     open_clip = pytest.importorskip("open_clip")

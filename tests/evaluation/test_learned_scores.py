@@ -39,6 +39,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("layer", [2, 3])
 def test_bert_score_equals_the_package(folder, layer):
     bert_score = pytest.importorskip("bert_score")
@@ -51,6 +52,7 @@ def test_bert_score_equals_the_package(folder, layer):
     assert len(np.unique(np.round(found, 4))) == 4
 
 
+@pytest.mark.usefixtures("float64")
 def test_bert_score_of_the_same_text_is_one_in_any_batch(folder):
     scorer = BertScore(folder)
     assert np.allclose(scorer(REFERENCES, REFERENCES), 1.0, atol=1e-5)

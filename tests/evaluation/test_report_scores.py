@@ -9,6 +9,7 @@ import pytest
 
 from data_module.findings import FINDINGS
 from data_module.pairs import write_pairs
+from data_module.sections import join_sections, split_sections
 from evaluation.inputs.rows import match_reports
 from evaluation.reports.overlap import describe_texts, most_frequent, normalise, score_text
 from evaluation.reports.section import evaluate_reports, share_normal
@@ -247,3 +248,33 @@ def test_bad_report_tables_are_named(tmp_path, table, message):
     with pytest.raises(ValueError, match=message) as caught:
         match_reports(path, _folder(tmp_path / "real"), "test")
     assert "made.csv" in str(caught.value)
+
+
+SOURCES = (
+    "Heart is normal. No effusion.",
+    "Findings: Lungs are clear.\nConclusion: Normal chest.",
+    "INDICATION: Cough.\n\nFINDINGS: Edema is seen.\n\nFINAL IMPRESSION: Edema of 2.5 cm.",
+)
+
+
+def test_the_texts_that_the_reports_came_from_score_one():
+    """Our own headings are no words: a stranger's texts need not have them."""
+    references = [join_sections(*split_sections(text)) for text in SOURCES]
+    assert references[0].startswith("FINDINGS: ")
+    result, _ = evaluate_reports(references, SOURCES, _label)
+    for name in ("bleu_1", "bleu_2", "bleu_4", "rouge_l"):
+        assert result[name] == pytest.approx(1.0, abs=1e-6)
+    assert result["mean_num_words"] == result["mean_num_words_real"]
+    assert "remarks" not in result
+
+
+def test_what_a_reader_should_know_is_said(tmp_path, capsys):
+    result, _ = evaluate_reports(["Edema is seen."], ["Edema is seen."], _label)
+    assert result["cider"] == 0.0
+    assert "CIDEr of a single report is 0" in result["remarks"][0]
+    real = _folder(tmp_path / "real")
+    table = pd.DataFrame({"file_name": ["images/1.png", "images/2.png"], "report": ["Clear.</s>", "Edema."]})
+    table.to_csv(tmp_path / "made.csv", index=False)
+    matched = match_reports(tmp_path / "made.csv", real, "test")
+    assert "1 of 2 reports hold tokens of a decoder" in matched.remarks[0]
+    assert "1 of 2 reports hold tokens" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers.float64 import in_float64
 from torchxrayvision.models import DenseNet, model_urls
 
 from data_module.findings import FINDINGS
@@ -36,8 +37,10 @@ def test_weights_files_are_read_and_findings_matched_by_name(network, whole, tmp
     path = tmp_path / "weights.pt"
     torch.save(network if whole else network.state_dict(), path)
     classifier = FilmClassifier.open(f"torchxrayvision:{path}")
-    images = torch.rand(2, 1, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    probabilities = classifier.predict(images)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 1, 224, 224, generator=generator, dtype=torch.float64) * 2 - 1
+    with in_float64():
+        probabilities = classifier.predict(images)
     known = ~probabilities.isnan().any(dim=0)
     scored = {name for name, column in zip(FINDINGS, known, strict=True) if column}
     assert scored == SCORED
@@ -46,7 +49,7 @@ def test_weights_files_are_read_and_findings_matched_by_name(network, whole, tmp
         settings = model_urls["densenet121-res224-all"]
         place = settings["labels"].index("Effusion")
         limit = settings["op_threshs"][place]
-        with torch.no_grad():
+        with torch.no_grad(), in_float64():
             p = network(images * 1024)[:, place].sigmoid().numpy()
         # XRV's operating point comes to lie at 0.5.
         expected = np.where(p < limit, p / (2 * limit), 1 - (1 - p) / (2 * (1 - limit)))

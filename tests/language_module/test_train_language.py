@@ -135,7 +135,7 @@ def test_generated_table(folder, tmp_path):
     assert table.columns.tolist() == ["study_id", "file_name", "report", "warning"]
     assert table["file_name"].tolist() == rows["file_name"].tolist()
     assert table["study_id"].tolist() == rows["study_id"].tolist()
-    assert [path.name for path in tmp_path.iterdir()] == ["reports.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == {"reports.csv", "reports.provenance.json"}
     with pytest.raises(ValueError, match="is there already"):
         generate_reports.main(report_flags(folder, out))
 
@@ -164,6 +164,22 @@ def test_killed_generation_goes_on(folder, tmp_path, mode, method):
     partial.write_text(partial.read_text()[:-5])
     generate_reports.main(flags)
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_finished_generation_says_so(folder, tmp_path, capsys):
+    """The same command again is no error and leaves nothing; a pairs folder's own files are safe."""
+    flags = report_flags(folder, tmp_path / "reports.csv", "--max-films", "2")
+    generate_reports.main(flags)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    generate_reports.main(flags)
+    assert "reports.csv is finished" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    for name in ("metadata.csv", "skipped.csv"):
+        own = folder / "data" / name
+        content = own.read_bytes()
+        with pytest.raises(ValueError, match="is a file of the pairs folder"):
+            generate_reports.main(report_flags(folder, own, "--max-films", "2", "--overwrite"))
+        assert own.read_bytes() == content
 
 
 def test_text_only_folder(folder, tmp_path):

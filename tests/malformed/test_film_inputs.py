@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from malformed.film_inputs import film_seeds, read
 
 NUM_TRIALS = 4  # of each seed

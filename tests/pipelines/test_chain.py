@@ -74,15 +74,14 @@ def test_killed_run_goes_on(chain, whole, tmp_path):
     script = f"""
 import os, signal, sys
 sys.path.insert(0, {os.getcwd()!r})
-import data_module.synthetic as synthetic, sample_pairs
-plain, calls = synthetic.write_atomic, []
-def write(path, content):
-    if path.suffix == ".jsonl":
-        calls.append(path)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-    plain(path, content)
-synthetic.write_atomic = write
+import runtime.ledger as ledger, sample_pairs
+plain, calls = ledger.BlockLedger.write, []
+def write(self, block, record):
+    calls.append(block)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    plain(self, block, record)
+ledger.BlockLedger.write = write
 sample_pairs.main({chain.sample_flags(out, num_pairs=12)!r})
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)

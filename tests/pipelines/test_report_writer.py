@@ -96,20 +96,24 @@ def test_a_folder_of_films(root, films, tmp_path, model):
     generate_reports.main(flags(root, model, "--images", str(films), "--out", str(out)))
     table = pd.read_csv(out, keep_default_na=False)
     assert table["file_name"].tolist() == ["a.png", "b.png", "c.jpg", "more/d.dcm"]
-    skipped = pd.read_csv(tmp_path / "skipped.csv")
+    skipped = pd.read_csv(tmp_path / "reports.skipped.csv")
     assert skipped["item"].tolist() == ["corrupt.dcm", "cut.png", "empty.jpg", "notes.txt"]
     assert all(name in reason for name, reason in zip(skipped["item"], skipped["reason"], strict=True))
     # The same film at 8 and 16 bits gives the same report.
     assert table["report"][0] == table["report"][1]
-    assert {path.name for path in tmp_path.iterdir()} == {"reports.csv", "skipped.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "reports.csv",
+        "reports.skipped.csv",
+        "reports.provenance.json",
+    }
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_report_depends_on_its_film_alone(root, films, tmp_path, model, capsys):
-    """One film alone, and the same in a batch of others."""
+    """One film alone in its batch, and the same among others. Another --batch-size may round otherwise."""
     generate_reports.main(flags(root, model, "--images", str(films), "--out", f"{tmp_path}/all.csv"))
     capsys.readouterr()
-    generate_reports.main(flags(root, model, "--image", str(films / "a.png"), "--batch-size", "1"))
+    generate_reports.main(flags(root, model, "--image", str(films / "a.png")))
     alone = capsys.readouterr().out.strip()
     assert alone == pd.read_csv(tmp_path / "all.csv", keep_default_na=False)["report"][0].strip()
 
@@ -204,7 +208,7 @@ def test_bad_reports_are_listed(root, tmp_path):
     assert len(table) == 3
     assert "the codec takes 32" in table["warning"][0]
     assert "another language" in table["warning"][1]
-    skipped = pd.read_csv(tmp_path / "skipped.csv")
+    skipped = pd.read_csv(tmp_path / "out.skipped.csv")
     assert skipped["item"].tolist() == rows["file_name"][[0, 3]].tolist()
     assert (skipped["reason"] == "the report is empty").all()
 

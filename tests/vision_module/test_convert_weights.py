@@ -328,6 +328,7 @@ class CxrIrgenUViT(torch.nn.Module):
         return model.final_layer(x.reshape(-1, channels, side * patch, side * patch))
 
 
+@pytest.mark.usefixtures("float64")
 def test_cxr_irgen_uvit(sd, clip_vision, tmp_path):
     """The order of its extra tokens is another than ours: the outputs must agree all the same."""
     folder, parts = sd

@@ -71,6 +71,7 @@ def test_tokens_in_the_step_give_the_loss_of_the_cache(chain, parts):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+@pytest.mark.usefixtures("float64")
 @torch.no_grad()
 @pytest.mark.parametrize("live", [False, True])
 def test_the_null_of_sampling_is_the_null_of_training(parts, live):

@@ -102,13 +102,15 @@ def ids_of(tokenizer, texts=TEXTS):
     ).input_ids
 
 
+@pytest.mark.usefixtures("float64")
 @torch.no_grad()
 def test_bert_masks_its_padding_and_pools_at_cls(bert_folder):
     model, tokenizer = load_text_encoder(str(bert_folder), 16)
     token_ids = ids_of(tokenizer)
     assert token_ids.shape == (2, 16)
     states, pooled = encode_tokens(model, token_ids)
-    plain, short = BertModel.from_pretrained(bert_folder).eval(), tokenizer(TEXTS[1], return_tensors="pt")
+    plain = BertModel.from_pretrained(bert_folder).double().eval()
+    short = tokenizer(TEXTS[1], return_tensors="pt")
     expected = plain(**short).last_hidden_state
     torch.testing.assert_close(states[1:, : expected.shape[1]], expected)
     torch.testing.assert_close(pooled[1:], expected[:, 0])
@@ -116,10 +118,11 @@ def test_bert_masks_its_padding_and_pools_at_cls(bert_folder):
         load_image_encoder(str(bert_folder))
 
 
+@pytest.mark.usefixtures("float64")
 @torch.no_grad()
 def test_native_open_clip_keeps_its_outputs(native_folder, tmp_path):
     """transformers' towers give OpenCLIP's own projected features, from OpenCLIP's own tokens."""
-    original = open_clip.create_model(f"local-dir:{native_folder}").eval()
+    original = open_clip.create_model(f"local-dir:{native_folder}").double().eval()
     model, tokenizer = load_text_encoder(native_folder)
     token_ids = ids_of(tokenizer)
     assert torch.equal(token_ids, open_clip.get_tokenizer(f"local-dir:{native_folder}")(TEXTS))
@@ -138,9 +141,10 @@ def test_native_open_clip_keeps_its_outputs(native_folder, tmp_path):
     torch.testing.assert_close(encode_tokens(again, token_ids)[1], pooled)
 
 
+@pytest.mark.usefixtures("float64")
 @torch.no_grad()
 def test_biomedclip_keeps_its_outputs(biomed_folder, tmp_path):
-    original = open_clip.create_model(f"local-dir:{biomed_folder}").eval()
+    original = open_clip.create_model(f"local-dir:{biomed_folder}").double().eval()
     model, tokenizer = load_text_encoder(biomed_folder, 24)
     assert isinstance(model, BertModel)
     token_ids = ids_of(tokenizer)
@@ -156,10 +160,11 @@ def test_biomedclip_keeps_its_outputs(biomed_folder, tmp_path):
     image_model.config.to_dict()
     from transformers import AutoModel
 
-    again = AutoModel.from_pretrained(tmp_path).eval()
+    again = AutoModel.from_pretrained(tmp_path).double().eval()
     torch.testing.assert_close(encode_pixels(again, pixels), features)
 
 
+@pytest.mark.usefixtures("float64")
 @torch.no_grad()
 def test_a_clip_folder_is_read_by_halves(tmp_path):
     tokenizer = train_tokenizer(TEXTS * 10, 300)
@@ -169,7 +174,7 @@ def test_a_clip_folder_is_read_by_halves(tmp_path):
     model, loaded = load_text_encoder(str(tmp_path))
     assert loaded.model_max_length == 77
     token_ids = ids_of(loaded)
-    plain = CLIPModel.from_pretrained(tmp_path).eval()
+    plain = CLIPModel.from_pretrained(tmp_path).double().eval()
     torch.testing.assert_close(encode_tokens(model, token_ids)[1], plain.text_model(token_ids).pooler_output)
     image_model, processor = load_image_encoder(str(tmp_path))
     pixels = clip_pixels(torch.zeros(1, 1, 32, 32), processor)

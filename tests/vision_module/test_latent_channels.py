@@ -56,6 +56,7 @@ def test_three_latent_channels_from_films_to_pairs(chain, runs, denoiser, tmp_pa
     assert [read_pixels(path).shape for path in pairs.image_paths] == [(64, 64)] * 2
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_colour_autoencoder_is_trained_on_grey_films(tmp_path):
     """Stable Diffusion's shape: adversary and scores see the mean of the three channels that come out."""
     torch.manual_seed(0)

@@ -92,6 +92,7 @@ def run_monai_half(weights, half, x):
     return x
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("upsample", ["conv", "postconv"], ids=["GenerativeModels", "core"])
 def test_monai_autoencoder_is_the_same_function(tmp_path, upsample):
     torch.manual_seed(0)
@@ -106,12 +107,14 @@ def test_monai_autoencoder_is_the_same_function(tmp_path, upsample):
     decoded = run_monai_half(weights, "decoder", conv("post_quant_conv", latents))
     with torch.no_grad():
         posterior = exact.encode(films).latent_dist
-        torch.testing.assert_close(posterior.mean, conv("quant_conv_mu", inner))
+        # diffusers has an activation before its last convolution, which the conversion leaves nearly linear.
+        nearly = {"rtol": 1e-5, "atol": 1e-4}
+        torch.testing.assert_close(posterior.mean, conv("quant_conv_mu", inner), **nearly)
         log_variance = conv("quant_conv_log_sigma", inner).clamp(-30, 20)
-        torch.testing.assert_close(posterior.std, (log_variance / 2).exp())
-        torch.testing.assert_close(exact.decode(latents).sample, decoded, atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(posterior.std, (log_variance / 2).exp(), **nearly)
+        torch.testing.assert_close(exact.decode(latents).sample, decoded, **nearly)
         ours = convert_autoencoder(weights, tmp_path, MONAI_CONFIG, 0.3)
-        torch.testing.assert_close(ours.decode(latents).sample, 2 * decoded - 1, atol=2e-4, rtol=1e-5)
+        torch.testing.assert_close(ours.decode(latents).sample / 2, decoded - 0.5, **nearly)
         # Away from the border, whose padding differs, the first convolution reads [-1, 1] as it read [0, 1].
         first, second = (model.encoder.conv_in for model in (exact, ours))
         inside = (..., slice(1, -1), slice(1, -1))
@@ -200,6 +203,7 @@ def test_monai_unet_takes_every_tensor(tmp_path, old):
         convert_unet(weights, tmp_path / "unet.pth", MONAI_CONFIG, 8)
 
 
+@pytest.mark.usefixtures("float64")
 def test_monai_networks_agree(tmp_path):
     """Against MONAI core's own networks, which load both generations of names."""
     nets = pytest.importorskip("monai.networks.nets")
@@ -223,8 +227,9 @@ def test_monai_networks_agree(tmp_path):
     ours = convert_autoencoder(weights, tmp_path, MONAI_CONFIG, 0.3, unit_range=False)
     films, latents = torch.rand(2, 1, 16, 16), torch.randn(2, 3, 4, 4)
     with torch.no_grad():
-        torch.testing.assert_close(ours.encode(films).latent_dist.mean, theirs.encode(films)[0])
-        torch.testing.assert_close(ours.decode(latents).sample, theirs.decode(latents), atol=1e-4, rtol=1e-5)
+        nearly = {"rtol": 1e-5, "atol": 1e-4}
+        torch.testing.assert_close(ours.encode(films).latent_dist.mean, theirs.encode(films)[0], **nearly)
+        torch.testing.assert_close(ours.decode(latents).sample, theirs.decode(latents), **nearly)
     theirs = nets.DiffusionModelUNet(
         spatial_dims=2,
         in_channels=3,
@@ -245,6 +250,4 @@ def test_monai_networks_agree(tmp_path):
     noisy, steps, context = torch.randn(2, 3, 8, 8), torch.tensor([3, 700]), torch.randn(2, 5, 12)
     with torch.no_grad():
         expected = theirs(noisy, steps, context=context)
-        torch.testing.assert_close(
-            ours(noisy, steps, encoder_hidden_states=context).sample, expected, atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(ours(noisy, steps, encoder_hidden_states=context).sample, expected)

@@ -1,10 +1,9 @@
 """Published weights of any kind -> a model of ours."""
 
-import json
-
 from diffusers import DDPMScheduler, ModelMixin
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from runtime.files import read_json
 from runtime.weights import load_pretrained, read_weights
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
@@ -38,7 +37,7 @@ def convert_monai(config: ConversionConfig) -> tuple[VisionModel | ModelMixin, l
     """A bundle as a model that text prompts; one of its two files as that model alone."""
     bundle = config.file if config.file.is_dir() else config.file.parent.parent
     settings = bundle / "configs" / "inference.json"
-    inference = json.loads(settings.read_text()) if settings.is_file() else {}
+    inference = read_json(settings) if settings.is_file() else {}
     shape = MonaiConfig.from_bundle(inference) if inference else MonaiConfig()
     if config.file.is_file():
         weights = read_weights(config.file, "weights of a MONAI bundle")

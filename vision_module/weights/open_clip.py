@@ -5,7 +5,6 @@ a `TimmWrapperModel`; OpenCLIP's own towers have the arithmetic of CLIPTextModel
 other names.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -24,6 +23,9 @@ from transformers import (
     TimmWrapperModel,
 )
 from transformers.utils import cached_file
+
+from runtime.files import read_json, reading
+from runtime.weights import check_finite
 
 # OpenCLIP's names -> transformers'.
 _NAMES = {
@@ -110,7 +112,10 @@ def _load(source: str):
         raise ValueError(
             f"{source} is an OpenCLIP model, which open_clip reads: pip install open_clip_torch"
         ) from None
-    return open_clip, open_clip.create_model(_schema(source)).eval()
+    with reading(source, "the OpenCLIP model"):
+        model = open_clip.create_model(_schema(source)).eval()
+    check_finite(model.state_dict(), source)
+    return open_clip, model
 
 
 def _schema(source: str) -> str:
@@ -118,7 +123,7 @@ def _schema(source: str) -> str:
 
 
 def _settings(source: str) -> dict:
-    return json.loads(Path(cached_file(source, "open_clip_config.json")).read_text())
+    return read_json(Path(cached_file(source, "open_clip_config.json")))
 
 
 def _shape(source: str, transformer: nn.Module) -> dict[str, object]:

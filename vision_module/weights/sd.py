@@ -17,7 +17,8 @@ from diffusers.loaders.single_file_utils import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from runtime.weights import Weights, load_exactly, load_pretrained, reading, shorten, take
+from runtime.files import reading
+from runtime.weights import Weights, load_exactly, load_pretrained, shorten, take
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 from vision_module.uvit import UVIT_SIZES, UViT
