@@ -2,8 +2,9 @@
 # The whole chain on real pairs: Open-I's frontal films and their radiologists' reports, on R2Gen's split.
 # Films from text and a reference film, reports from films, pairs, their scores, baselines, near-copies.
 #
-#   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # about two and a half hours on one core
+#   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # about 45 minutes of one core's time
 #   STEPS=0.1 ... bash experiments/open_i.sh                     # a tenth of all steps
+#   REPA=1 ... bash experiments/open_i.sh                        # aligned with ImageNet features
 #   SIZE=256 ... bash experiments/open_i.sh                      # films of 256, on a GPU
 #   LITE0=FILE LITE2=FILE ... bash experiments/open_i.sh         # with EfficientNet-Lite's ImageNet weights
 #   DRY_RUN=1 bash experiments/open_i.sh                         # show what would run
@@ -25,25 +26,25 @@ FILMS=${FILMS:-299}
 DRY=${DRY_RUN:+--dry-run}
 NET0=timm:tf_efficientnet_lite0:${LITE0:-lite0.pth}
 NET2=timm:tf_efficientnet_lite2:${LITE2:-lite2.pth}
+ALIGNED=${REPA:+--repa $NET0}
 steps() { awk "BEGIN { n = int($1 * $STEPS); print n < 2 ? 2 : n }"; }
 
 $PYTHON prepare_data.py open-i --images "$IMAGES" --split r2gen --split-file "$SPLIT_FILE" --views PA AP "" --size "$SIZE" --out "$DATA" $DRY
 
-# Films: an autoencoder with ImageNet features in its loss, whose decoder then learns against an adversary, a text and film encoder, a U-ViT by flow matching
-# whose middle tokens are drawn to ImageNet features. No flips: the heart has a side.
+# Films: an autoencoder with ImageNet features in its loss, a text and film encoder, a U-ViT by flow matching
+# (REPA=1: its middle tokens drawn to ImageNet features). No flips: the heart has a side.
 $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" --image-size "$SIZE" --latent-channels 8 --block-out-channels 16 32 64 96 --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.01 --adversarial-from "$(steps 900)" --discriminator-channels 16 --batch-size 4 --learning-rate 1.5e-3 --ema-decay 0.998 --num-steps "$(steps 2400)" $DRY
-$PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder_sharp" --init-from "$OUT/autoencoder" --decoder-only --image-size "$SIZE" --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.1 --discriminator-channels 32 --batch-size 4 --learning-rate 5e-4 --ema-decay 0.995 --num-steps "$(steps 800)" $DRY
 $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" --num-steps "$(steps 400)" $DRY
-$PYTHON train_classifier.py --data "$DATA" --out "$OUT/classifier" --image-size "$SIZE" --init-from "$NET0" --batch-size 24 --learning-rate 7e-4 --ema-decay 0.99 --num-steps "$(steps 700)" $DRY
-$PYTHON train_diffusion_clipUViT.py --data "$DATA" --autoencoder "$OUT/autoencoder_sharp" --clip "$OUT/clip" --out "$OUT/uvit" --image-size "$SIZE" --prediction-type flow --time-sampling logit-normal --repa "$NET0" --embed-dim 384 --depth 13 --num-heads 6 --ema-decay 0.998 --num-steps "$(steps 3000)" $DRY
+$PYTHON train_classifier.py --data "$DATA" --out "$OUT/classifier" --image-size "$SIZE" --init-from "$NET0" --batch-size 16 --learning-rate 5e-4 --ema-decay 0.99 --mixed-precision no --num-steps "$(steps 450)" $DRY
+$PYTHON train_diffusion_clipUViT.py --data "$DATA" --autoencoder "$OUT/autoencoder" --clip "$OUT/clip" --out "$OUT/uvit" --image-size "$SIZE" --prediction-type flow --time-sampling logit-normal $ALIGNED --ema-decay 0.997 --num-steps "$(steps 2400)" $DRY
 
-# Reports: the codec, and a prior on the classifier's feature maps with encoder and decoder trained along.
-$PYTHON train_bart.py --preset open-i --data "$DATA" --out "$OUT/bart" --num-embeddings 8 --num-steps "$(steps 800)" $DRY
-$PYTHON train_prior_model.py --data "$DATA" --features classifier --classifier "$OUT/classifier" --language "$OUT/bart" --out "$OUT/prior" --patch-size 1 --stem-depth 0 --depth 2 --feature-levels 2 --tune-encoder --tune-decoder --mse-weight 0 --cosine-weight 0 --decoder-items 16 --num-attributes 70 --learning-rate 3e-3 --num-steps "$(steps 800)" $DRY
-$PYTHON train_report_gpt.py --data "$DATA" --encoder "$OUT/classifier" --out "$OUT/report_gpt" --num-steps "$(steps 1000)" $DRY
+# Reports: the codec, and a prior on the classifier's feature maps, with the decoder trained along.
+$PYTHON train_bart.py --preset open-i --data "$DATA" --out "$OUT/bart" --num-embeddings 8 --num-steps "$(steps 700)" $DRY
+$PYTHON train_prior_model.py --data "$DATA" --features classifier --classifier "$OUT/classifier" --language "$OUT/bart" --out "$OUT/prior" --patch-size 1 --stem-depth 0 --depth 2 --feature-levels 2 --tune-decoder --mse-weight 0 --cosine-weight 0 --decoder-items 16 --num-attributes 70 --learning-rate 3e-3 --num-steps "$(steps 500)" $DRY
+$PYTHON train_report_gpt.py --data "$DATA" --encoder "$OUT/classifier" --out "$OUT/report_gpt" --num-steps "$(steps 700)" $DRY
 
 # Pairs for the prompts of the validation studies, and all scores.
-$PYTHON sample_pairs.py --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --split validation --num-pairs "$FILMS" --num-inference-steps 25 --guidance-scale 2 --out "$OUT/pairs" $DRY
+$PYTHON sample_pairs.py --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --split validation --num-pairs "$FILMS" --num-inference-steps 20 --guidance-scale 2 --mixed-precision bf16 --out "$OUT/pairs" $DRY
 write() { # NAME MODEL FLAGS...
   local name=$1 model=$2
   shift 2
