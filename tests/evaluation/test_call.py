@@ -114,7 +114,7 @@ def test_texts_are_scored_as_the_command_scores_their_table(tmp_path):
         ((["a"], ["a", "b"]), {}, "the generated report of each"),
         ((["a"], ["a"]), {"metrics": ["fid"]}, "films need synthetic films"),
         ((["a"], ["a"]), {"metrics": ["bert_score_f1"]}, "bert_score=..."),
-        ((["a"], ["a"]), {"classifer": "x"}, "no setting 'classifer'"),
+        ((["a"], ["a"]), {"classifiers": "x"}, "no setting 'classifiers'"),
         (("nowhere", "nowhere"), {}, "nowhere is not a pairs folder"),
         ((np.zeros((2, 3, 4, 5)), "nowhere"), {}, r"not an array of float64 \(2, 3, 4, 5\)"),
         (([], []), {}, "not an empty list"),
