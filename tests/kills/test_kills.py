@@ -117,6 +117,39 @@ def test_a_full_disk_is_named_and_the_same_command_works_afterwards(job, inputs,
     assert not ended.has_traceback
 
 
+def test_a_read_only_disk_is_named(job, inputs, tmp_path):
+    name, _, _ = job
+    root = make_root(tmp_path / "root", inputs)
+    (root / "out").mkdir()
+    ended = forked.run(run_on_read_only_disk, name, root)
+    if "no small disk" in ended.output:
+        pytest.skip("no small disk can be mounted here")
+    assert ended.exitcode == 2, ended.output
+    assert ended.output.count("error:") == 1
+    assert "Read-only file system" in ended.output
+    assert str(root / "out") in ended.output
+    assert not ended.has_traceback
+
+
+def run_on_read_only_disk(name, root):
+    """The job on a disk that cannot be written."""
+    read_only = 0x1
+    if not mount_small_disk(root / "out", flags=read_only):
+        print("no small disk")
+        return
+    jobs.JOBS[name](root)
+
+
+def mount_small_disk(folder, kilobytes=100, flags=0):
+    """Mount a disk of so many kilobytes for this process alone; False where that is not allowed."""
+    import ctypes
+
+    libc, new_mounts, private = ctypes.CDLL(None, use_errno=True), 0x20000, 0x44000
+    unshared = not libc.unshare(new_mounts) and not libc.mount(None, b"/", None, private, None)
+    options = f"size={kilobytes}k".encode()
+    return unshared and not libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", flags, options)
+
+
 def run_on_full_disk(name, root, kilobytes):
     """The job on a disk of so many kilobytes, then on the same with room."""
     import ctypes
@@ -124,12 +157,10 @@ def run_on_full_disk(name, root, kilobytes):
 
     from runtime.cli import run_script
 
-    libc, new_mounts, private, remount = ctypes.CDLL(None, use_errno=True), 0x20000, 0x44000, 0x20
-    out = str(root / "out").encode()
-    unshared = not libc.unshare(new_mounts) and not libc.mount(None, b"/", None, private, None)
-    if not unshared or libc.mount(b"tmpfs", out, b"tmpfs", 0, f"size={kilobytes}k".encode()):
+    if not mount_small_disk(root / "out", kilobytes):
         print("no small disk")
         return
+    libc, out, remount = ctypes.CDLL(None, use_errno=True), str(root / "out").encode(), 0x20
     code = 0
     try:
         run_script(lambda: jobs.JOBS[name](root))
