@@ -138,11 +138,12 @@ class CacheWriter:
         ledger = BlockLedger(self.partial / f"{_LEDGER}{name}-{chunk_size}", self.shard)
         num_chunks = self._num_chunks[ledger] = -(-num_items // chunk_size)
         mine = ledger.mine(num_chunks)
-        missing = ledger.missing(mine)
+        chunks = {c: np.arange(c * chunk_size, min((c + 1) * chunk_size, num_items)) for c in mine}
+        missing = [chunk for chunk, items in chunks.items() if not self._is_done(ledger, chunk, items)]
         arrays: dict[str, np.ndarray] = {}
         with tqdm(total=len(mine), initial=len(mine) - len(missing), desc=f"encode {name}") as bar:
             for chunk in missing:
-                items = np.arange(chunk * chunk_size, min((chunk + 1) * chunk_size, num_items))
+                items = chunks[chunk]
                 encoded = {key: _as_stored(value, key) for key, value in encode(items).items()}
                 if not arrays:
                     arrays = self._open_arrays(encoded, num_items)
@@ -150,8 +151,19 @@ class CacheWriter:
                     arrays[key][items] = values
                     arrays[key].flush()
                 # Recorded after the flush, so that a kill repeats a chunk and never skips one.
-                ledger.write(chunk, {"arrays": list(encoded)})
+                ledger.write(chunk, {"arrays": {key: _hash_rows(rows) for key, rows in encoded.items()}})
                 bar.update()
+
+    def _is_done(self, ledger: BlockLedger, chunk: int, items: np.ndarray) -> bool:
+        """Whether a killed run wrote this chunk, and its rows are still what it wrote."""
+        known = _hashes(ledger.read(chunk))
+        try:
+            return bool(known) and all(
+                _hash_rows(_open_whole(self.partial / f"{name}.npy")[items]) == found
+                for name, found in known.items()
+            )
+        except (OSError, ValueError, IndexError):
+            return False
 
     def put(self, name: str, array: np.ndarray) -> None:
         """Store one small array whole, as it is (such as an index)."""
@@ -167,7 +179,7 @@ class CacheWriter:
             self._wait(lambda: all(ledger.num_done() == n for ledger, n in self._num_chunks.items()))
             for ledger, num_chunks in self._num_chunks.items():
                 for chunk in range(num_chunks):
-                    self._arrays |= set((ledger.read(chunk) or {}).get("arrays", ()))
+                    self._arrays |= _hashes(ledger.read(chunk)).keys()
             for folder in self.partial.glob(f"{_LEDGER}*"):
                 shutil.rmtree(folder)
             remove_leftovers(self.partial)
@@ -187,6 +199,9 @@ class CacheWriter:
         """Memory maps of the arrays; the first shard that comes here makes their files."""
         paths = {name: self.partial / f"{name}.npy" for name in chunk}
         self.partial.mkdir(parents=True, exist_ok=True)
+        for name, path in paths.items():
+            if path.exists() and not _has_shape(path, (num_items, *chunk[name].shape[1:])):
+                path.unlink()  # damaged: all its rows are written anew
         if missing := {name: chunk[name] for name, path in paths.items() if not path.is_file()}:
             self._create_arrays(missing, num_items)
         return {name: open_memmap(path, mode="r+") for name, path in paths.items()}
@@ -212,8 +227,36 @@ class CacheWriter:
                 temporary.unlink()
 
 
+def _hashes(record: Mapping[str, Any] | None) -> dict[str, str]:
+    """Array name -> hash of its rows, of the record of a chunk; {} where it is damaged, or there is none."""
+    arrays = (record or {}).get("arrays")
+    if not isinstance(arrays, dict) or not all(isinstance(value, str) for value in arrays.values()):
+        return {}
+    return arrays
+
+
+def _hash_rows(rows: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(rows).tobytes(), digest_size=8).hexdigest()
+
+
+def _open_whole(path: Path) -> np.ndarray:
+    """A memory map of an array's file. Raises OSError or ValueError for what is none."""
+    if not path.is_file():  # a pipe would be waited for, for ever
+        raise ValueError(f"{path}: no such file")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _has_shape(path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        return _open_whole(path).shape == shape
+    except (OSError, ValueError):
+        return False
+
+
 def _describe(path: Path) -> dict[str, Any]:
     """What tells a whole array's file from a damaged one."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
     size = path.stat().st_size
     return {"num_bytes": size, "hash": file_hash(path)[:16] if size <= _HASHED else ""}
 
@@ -224,7 +267,7 @@ def _find_damage(folder: Path) -> str:
         for name, known in read_json(folder / COMPLETE)["arrays"].items():
             if _describe(folder / f"{name}.npy") != known:
                 return f"{name}.npy is damaged"
-            np.load(folder / f"{name}.npy", mmap_mode="r")
+            _open_whole(folder / f"{name}.npy")
     except (OSError, ValueError, KeyError, AttributeError) as error:
         return f"it cannot be read ({type(error).__name__})"
     return ""

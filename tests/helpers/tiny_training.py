@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from runtime.runs import RunFolder
 from training.config import TrainConfig
 from training.loop import fit
@@ -18,9 +19,9 @@ from training.loop import fit
 class Config:
     """A small regression."""
 
-    out: Path = Path("out")
+    out: Path = setting(Path("out"), identity=False)
     """Run folder."""
-    overwrite: bool = False
+    overwrite: bool = setting(False, identity=False)
     """Start anew."""
     num_validation: int = 20
     """Points that validate."""
