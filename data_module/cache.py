@@ -241,8 +241,8 @@ def _hash_rows(rows: np.ndarray) -> str:
 
 def _open_whole(path: Path) -> np.ndarray:
     """A memory map of an array's file. Raises OSError or ValueError for what is none."""
-    if not path.is_file():  # a pipe would be waited for, for ever
-        raise ValueError(f"{path}: no such file")
+    if not (path.is_file() and path.stat().st_size):  # a pipe would be waited for, for ever
+        raise ValueError(f"{path}: no such file, or an empty one")
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
