@@ -1,5 +1,7 @@
 """Command lines: presets, replayed configs, and errors without a traceback."""
 
+import dataclasses
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +10,9 @@ from typing import TypeVar
 
 import tyro
 
-from runtime.config import from_dict
+from runtime.config import from_dict, to_dict
 from runtime.files import read_json
-from runtime.runs import is_finished
+from runtime.runs import estimates, is_finished
 from runtime.threads import settle_threads
 
 Config = TypeVar("Config")
@@ -51,6 +53,9 @@ def parse_config(
     if is_finished(config):
         print(f"{config.out} is finished; --overwrite trains it anew")
         raise SystemExit
+    if estimates(config) and config.dry_run:
+        print(json.dumps(to_dict(config), indent=2))
+        return dataclasses.replace(config, dry_run=False)  # goes on to measure
     return config
 
 

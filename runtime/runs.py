@@ -99,7 +99,8 @@ class RunFolder:
             OSError: it cannot be written.
         """
         run = cls(Path(root), kind, to_dict(config), frozenset(list_passing(config)))
-        on_main(lambda: run._begin(overwrite))
+        if not estimates(config):
+            on_main(lambda: run._begin(overwrite))
         return run
 
     def _begin(self, overwrite: bool) -> None:
@@ -166,6 +167,11 @@ class RunFolder:
         if not run.finished:
             raise ValueError(f"{root} is not finished (no model/): run its training command again")
         return run
+
+
+def estimates(config: Any) -> bool:
+    """Whether a training script is only asked how long its run will take; its folder stays as it is."""
+    return hasattr(config, "train") and config.train.estimate
 
 
 def is_finished(config: Any) -> bool:
