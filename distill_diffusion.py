@@ -43,7 +43,7 @@ class Config:
 PRESETS = {
     "demo": Config(
         train=TrainConfig(
-            num_steps=1500,
+            num_steps=1200,
             batch_size=32,
             optimizer="muon",
             learning_rate=1e-3,

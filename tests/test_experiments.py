@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.sh"))
 PAGES = ("reproduce", "augment", "benchmark", "data")  # for users; their commands are tests
-TRAINERS = sorted(path.stem for path in ROOT.glob("train_*.py"))
+TRAINERS = sorted(path.stem for kind in ("train", "distill") for path in ROOT.glob(f"{kind}_*.py"))
 
 
 def lines_of(script, **environment):

@@ -16,7 +16,7 @@ class PathConfig:
     """Steps of the teacher, with guidance two evaluations each."""
     guidance_range: tuple[float, float] = (1.0, 5.0)
     """LOW HIGH: guidance scales of the paths, all alike often; the scale is an input of the student."""
-    num_paths: int = 6144
+    num_paths: int = 4096
     """Paths to train on; each has as many lessons as the student takes steps."""
     num_validation_paths: int = 256
     """Paths to validate on, of the validation split's prompts."""

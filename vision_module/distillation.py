@@ -6,8 +6,9 @@ Ho, ICLR 2022, appendix G), but from the teacher's whole way at once and not by 
 its input (Meng et al., CVPR 2023). It starts as the teacher.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -33,12 +34,19 @@ def make_student(teacher: nn.Module) -> UViT | UNet2DConditionModel:
     """A copy of a denoiser that takes the guidance scale as an input, which says nothing at first."""
     teacher = merge_adapters(teacher)
     model_class = UViT if isinstance(teacher, UViT) else UNet2DConditionModel
-    student = model_class.from_config({**teacher.config, "time_cond_proj_dim": GUIDANCE_DIM})
+    student = model_class.from_config(_with_guidance(teacher.config))
     new, _ = student.load_state_dict(teacher.state_dict(), strict=False)
     for name, parameter in student.named_parameters():
         if name in new:
             nn.init.zeros_(parameter)
     return student
+
+
+def _with_guidance(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A teacher's config for its student. Names with an underscore are diffusers' own: among them a list of
+    what older files do not name, which would be left out again."""
+    kept = {name: value for name, value in config.items() if not name.startswith("_")}
+    return kept | {"time_cond_proj_dim": GUIDANCE_DIM}
 
 
 def sketch_student(folder: Path) -> UViT | UNet2DConditionModel:
@@ -47,7 +55,7 @@ def sketch_student(folder: Path) -> UViT | UNet2DConditionModel:
         folder = Path(read_json(folder / ADAPTER)["unet"])
     config = read_json(folder / "unet" / "config.json")
     model_class = UViT if config["_class_name"] == UViT.__name__ else UNet2DConditionModel
-    return model_class.from_config({**config, "time_cond_proj_dim": GUIDANCE_DIM})
+    return model_class.from_config(_with_guidance(config))
 
 
 def make_jump_objective(
@@ -131,7 +139,7 @@ def distill(
     student = open_start(init_from, teacher, path) if init_from else make_student(teacher.denoiser)
     run_folder = run(KINDS[isinstance(student, UViT)])
     teacher.prompts.requires_grad_(False)
-    sources = trace_paths(teacher, folder, pairs, columns, path, train.seed, cache)
+    sources = trace_paths(teacher, folder, pairs, columns, path, train.mixed_precision, train.seed, cache)
     noise_path = NoisePath(teacher.scheduler)
     few_step = FewStep(path.num_evaluations, path.guidance_range)
 

@@ -118,6 +118,7 @@ def trace_paths(
     pairs: PairsFolder,
     columns: tuple[str, ...],
     config: PathConfig,
+    mixed_precision: str,
     seed: int,
     cache_root: Path,
     batch_size: int = 32,
@@ -135,7 +136,7 @@ def trace_paths(
     stops = path.stops(config.num_stops)
     steps = path.fine_steps(config.teacher_steps, stops)
     device = pick_device()
-    precision = settle_precision("auto", device)
+    precision = settle_precision(mixed_precision, device)
     for split, num_paths in (("train", config.num_paths), ("validation", config.num_validation_paths)):
         own_seed = seed + (split == "validation")
         counts = ("num_evaluations", "num_paths", "num_validation_paths")

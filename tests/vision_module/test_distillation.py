@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -258,6 +259,16 @@ def test_a_student_starts_as_its_teacher(chain):
                 made(sample, 500, encoder_hidden_states=context, timestep_cond=cond).sample,
                 model(sample, 500, encoder_hidden_states=context).sample,
             )
+
+
+def test_a_teacher_of_an_older_version(chain, tmp_path):
+    """Whose config does not name the input yet."""
+    shutil.copytree(chain.run("uvit/model"), tmp_path / "old")
+    config = json.loads((tmp_path / "old/unet/config.json").read_text())
+    del config["time_cond_proj_dim"]
+    (tmp_path / "old/unet/config.json").write_text(json.dumps(config))
+    made = make_student(VisionModel.from_pretrained(tmp_path / "old").denoiser)
+    assert made.cond_proj.weight.shape == (32, 256)
 
 
 def test_a_path_is_its_number_s_alone(chain, student):
