@@ -53,7 +53,7 @@ def parse_config(
     if is_finished(config):
         print(f"{config.out} is finished; --overwrite trains it anew")
         raise SystemExit
-    if estimates(config) and config.dry_run:
+    if estimates(config) and getattr(config, "dry_run", False):
         print(json.dumps(to_dict(config), indent=2))
         return dataclasses.replace(config, dry_run=False)  # goes on to measure
     return config

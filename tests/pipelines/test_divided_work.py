@@ -227,11 +227,17 @@ def test_evaluation_shares_the_films(tmp_path):
         assert all(name in same for name in found[1] if name.startswith("cache/"))
 
 
-def test_the_launcher_itself(chain, pairs, tmp_path):
-    """torchrun: without an accelerator `accelerate launch --num_processes 2` starts one process."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["sample_pairs.py", *map(str, pair_flags(chain, tmp_path / "out"))]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+def test_the_slurm_script_and_the_launcher_itself(chain, pairs, tmp_path):
+    """An array job of one shard, on one node that is this machine, with a torchrun of two processes."""
+    for name, line in {"srun": 'shift; exec "$@"', "scontrol": "echo localhost"}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    env |= {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "node", "SLURM_NNODES": "1"}
+    env |= {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "1"}
+    env |= {"PROCESSES": "2", "TORCHRUN": str(Path(sys.executable).parent / "torchrun")}
+    command = ["bash", "experiments/slurm.sbatch", "sample_pairs.py"]
+    command += map(str, pair_flags(chain, tmp_path / "out"))
     done = subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
     )
