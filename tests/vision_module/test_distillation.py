@@ -413,6 +413,37 @@ def test_a_student_is_not_drawn_in_another_way(chain, student, tmp_path, values,
         sample_pairs.main(film_flags(chain, tmp_path / "out", vision, **values))
 
 
+def test_a_dry_run_counts_the_student(chain, tmp_path, capsys):
+    """By its teacher, where that is there; else it says so. Nothing is written."""
+    for teacher, said in (("uvit", r"student: UViT, [\d,]+ parameters"), ("sd", "student: UNet2DCondition")):
+        command = flags(chain, tmp_path / "out", teacher=chain.run(teacher))
+        distill_diffusion.main([*command, "--dry-run"])
+        assert re.search(said, capsys.readouterr().out)
+    distill_diffusion.main(["--teacher", "no/such/run", "--out", str(tmp_path / "out"), "--dry-run"])
+    assert "student: of unknown size" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_trace_the_paths_of_one(chain, tmp_path):
+    states = []
+    for num in (1, 2):
+        cache = tmp_path / f"cache{num}"
+        command = flags(chain, tmp_path / f"run{num}", cache=cache, num_paths=80, num_steps=1)
+        ranks = forked.run_ranks(distill_diffusion.main, command, num=num)
+        assert [ended.exitcode for ended in ranks] == [0] * num, "\n".join(r.output for r in ranks)
+        states.append({np.load(path).tobytes() for path in cache.glob("*/states.npy")})
+    assert len(states[0]) == 2
+    assert states[0] == states[1]
+
+
+def test_a_student_starts_from_a_film_too(chain, student, tmp_path):
+    """--init-film at the share of the steps that is left."""
+    film = PairsFolder.open(chain.run("data")).image_paths[0]
+    command = film_flags(chain, tmp_path / "out", student, init_film=film, strength=0.5)
+    sample_pairs.main([*command, "--films-only"])
+    assert len(PairsFolder.open(tmp_path / "out")) == 4
+
+
 def test_a_student_is_no_start_of_a_fine_tuning(chain, tmp_path):
     import train_diffusion_clipSD
 
