@@ -20,7 +20,7 @@ from runtime.config import flatten, list_passing, setting, to_dict
 from runtime.files import file_hash
 from runtime.locks import Claim
 from runtime.processes import claim_together, is_main
-from runtime.shards import spread_shard
+from runtime.shards import describe_share, spread_shard
 from vision_module.config import DrawingConfig
 
 
@@ -62,8 +62,8 @@ PRESETS = {
 
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
-    if config.dry_run:
-        print(json.dumps(to_dict(config), indent=2))
+    if config.dry_run and is_main():
+        print(json.dumps(to_dict(config), indent=2), describe_share(config.output.shard), sep="\n")
     if config.estimate or not config.dry_run:
         sample(config)
 

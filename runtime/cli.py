@@ -12,6 +12,7 @@ import tyro
 
 from runtime.config import from_dict, to_dict
 from runtime.files import read_json
+from runtime.processes import is_main
 from runtime.runs import estimates, is_finished
 from runtime.threads import settle_threads
 
@@ -51,7 +52,8 @@ def parse_config(
         config=(tyro.conf.OmitArgPrefixes,),
     )
     if is_finished(config):
-        print(f"{config.out} is finished; --overwrite trains it anew")
+        if is_main():
+            print(f"{config.out} is finished; --overwrite trains it anew")
         raise SystemExit
     if estimates(config) and getattr(config, "dry_run", False):
         print(json.dumps(to_dict(config), indent=2))

@@ -17,3 +17,13 @@ def spread_shard(text: str) -> tuple[int, int]:
     index, count = parse_shard(text)
     rank, num_processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     return index + rank * count, count * num_processes
+
+
+def describe_share(text: str, what: str = "batches") -> str:
+    """A sentence for `--dry-run`: how the work of "i/n" is divided; "" where one process does all of it."""
+    index, count = parse_shard(text)
+    num_processes = int(os.environ.get("WORLD_SIZE", 1))
+    if count * num_processes == 1:
+        return ""
+    part = f"1 in {count} of the {what}, from number {index} on" if count > 1 else f"all {what}"
+    return f"{part}, in turns by {num_processes} process(es) of this launch"

@@ -76,6 +76,14 @@ def test_a_shard_is_the_same_by_any_number_of_processes(nums):
     assert sorted(blocks) == list(range(23))
 
 
+def test_a_dry_run_says_once_how_the_work_is_divided(chain, tmp_path):
+    flags = [*pair_flags(chain, tmp_path / "out", "--shard", "1/3"), "--dry-run"]
+    ranks = launch(sample_pairs.main, flags, 2)
+    said = "1 in 3 of the batches, from number 1 on, in turns by 2 process(es) of this launch"
+    assert [ended.output.count(said) for ended in ranks] == [1, 0]
+    assert not list(tmp_path.iterdir())
+
+
 def test_sampling_in_shards_of_several_processes(chain, pairs, tmp_path):
     """An array job of two launches."""
     out = tmp_path / "out"
