@@ -35,6 +35,7 @@ class SyntheticFolder:
         items: range of item numbers that the folder is to hold.
         batch_size: items of a block; an item has a fixed place among them.
         shard: (i, n), the batches that this process makes.
+        defaults: of the settings (`runtime.config.list_defaults`), for folders from before one of them.
 
     Raises:
         ValueError: the folder holds something else.
@@ -47,12 +48,13 @@ class SyntheticFolder:
         items: range,
         batch_size: int,
         shard: tuple[int, int] = (0, 1),
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self.root, self.items, self.settings, self.batch_size = root, items, dict(settings), batch_size
         self.ledger = BlockLedger(root / PARTS, shard)
         if self.ledger.read_identity() is None and root.is_dir() and not is_unused(root, PARTS):
             raise ValueError(f"--out {root} is not empty and was not sampled by this script")
-        if change := self.ledger.find_change(self.settings):
+        if change := self.ledger.find_change(self.settings, defaults):
             raise ValueError(
                 f"--out {root} was sampled with {change}: use the same settings, another --out or --overwrite"
             )

@@ -16,7 +16,7 @@ from data_module.pairs import PairsFolder, refuse_contract_name
 from pipelines.config import ReportTableConfig
 from pipelines.report_rows import Process, read_films, reconstruct
 from pipelines.report_writer import open_codec, open_report_writer
-from runtime.config import to_dict
+from runtime.config import list_changed, list_defaults, to_dict
 from runtime.contents import identify
 from runtime.devices import pick_device
 from runtime.files import file_hash, read_json, write_atomic
@@ -40,7 +40,7 @@ def write_reports(config: ReportTableConfig) -> None:
     table = list_rows(config)
     job = {**identify(config), "rows": _hash_rows(table)}
     if not config.image and config.out.exists() and not config.overwrite:
-        if _is_finished(config.out, job):
+        if _is_finished(config, job):
             print(f"{config.out} is finished; --overwrite writes it anew")
             return
         raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
@@ -65,7 +65,7 @@ def _write_batches(
 ) -> pd.DataFrame:
     """Columns report, warning and skipped of every row, batch by batch; a killed run's batches are kept."""
     ledger, size = _ledger(config.out), config.batch_size
-    if ledger.find_change(job):
+    if ledger.find_change(job, list_defaults(config)):
         ledger.forget()
     ledger.begin(job)
     blocks = range(-(-len(table) // size))
@@ -135,13 +135,16 @@ def _record_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.provenance.json")
 
 
-def _is_finished(out: Path, job: dict[str, Any]) -> bool:
+def _is_finished(config: ReportTableConfig, job: dict[str, Any]) -> bool:
     """Whether the table is the one that this job makes."""
+    out = config.out
     try:
         record = read_json(_record_path(out))
     except ValueError:
         return False
-    if record.get("job") != job or record.get("table_hash") != file_hash(out):
+    if record.get("table_hash") != file_hash(out):
+        return False
+    if not isinstance(record.get("job"), dict) or list_changed(record["job"], job, list_defaults(config)):
         return False
     with Claim(out, of_file=True):
         _ledger(out).delete()  # of a run that was killed as it ended

@@ -40,6 +40,7 @@ from data_module.sources.output import (
     source_record,
 )
 from data_module.sources.section_spool import SectionSpool
+from runtime.config import list_defaults
 
 
 def prepare_mimic(config: MimicConfig) -> bool:
@@ -59,7 +60,7 @@ def prepare_mimic(config: MimicConfig) -> bool:
     tables = find_tables(config)
     if config.refresh:
         forget_outcomes(config.out)
-    if begin_folder(config.out, _settings(config, tables), config.overwrite):
+    if begin_folder(config.out, _settings(config, tables), config.overwrite, list_defaults(config)):
         print(f"{config.out}: already done; if the download has grown since, give --refresh")
         return True
     plan = plan_films(config, tables)

@@ -113,6 +113,18 @@ def test_other_settings_are_refused(chain, whole):
     assert len(PairsFolder.open(whole.root)) == 12
 
 
+def test_a_folder_from_before_a_setting_goes_on(chain, whole, tmp_path):
+    out = tmp_path / "older"
+    sample(chain, out, num_pairs=3)
+    path = out / ".parts" / "identity.json"
+    identity = json.loads(path.read_text())
+    del identity["models.drawing.truncate_prompts"], identity["plan.prompt_order"]
+    path.write_text(json.dumps(identity))
+    assert content(sample(chain, out, num_pairs=12)) == content(whole)
+    with pytest.raises(ValueError, match=r"plan.prompt_order = 'random', now 'table'"):
+        sample_pairs.main(chain.sample_flags(out, num_pairs=12, prompt_order="table"))
+
+
 def test_prompts_reference_and_films_only(chain, tmp_path):
     """A free prompt gets its findings from the labeler; one reference film serves all."""
     data = PairsFolder.open(chain.run("data"))
