@@ -1,4 +1,4 @@
-"""Do the published sizes fit? Two optimiser steps and one film of U-ViT-L and of Stable Diffusion with LoRA.
+"""Do the published sizes fit? Two optimizer steps and one film of U-ViT-L and of Stable Diffusion with LoRA.
 
     python benchmarks/real_sizes.py
     python benchmarks/real_sizes.py --only sd_lora_train sd_lora_film

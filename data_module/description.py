@@ -19,13 +19,13 @@ class Leak:
     """One way in which a split may know of another.
 
     Attributes:
-        grave: whether it must not be; else it is worth knowing, such as a common sentence in two reports.
+        severe: whether it must not be; else it is worth knowing, such as a common sentence in two reports.
         examples: up to five values that show it.
     """
 
     what: str
     count: int
-    grave: bool
+    severe: bool
     examples: tuple[str, ...] = ()
 
 

@@ -41,7 +41,7 @@ class Layout:
 
 
 def decode_pixels(dataset: pydicom.Dataset, layout: Layout, path: str | Path) -> np.ndarray:
-    """Stored values (H, W) or, of colour, RGB (H, W, 3), of YBR its luminance Y in the place of each.
+    """Stored values (H, W) or, of color, RGB (H, W, 3), of YBR its luminance Y in the place of each.
 
     `dataset` is put right for pydicom on the way.
     """
@@ -96,7 +96,7 @@ def _decode_frame(dataset: pydicom.Dataset, frame: bytes, layout: Layout, path: 
         if header.kind == codestreams.JPEG and header.bits == 8:
             return _decode_with_pydicom(dataset, layout, JPEGBaseline8Bit)
         cells = codestreams.decode(frame, header)
-    # JPEG 2000 undoes its own colour transforms; lossless JPEG, JPEG-LS and RLE have none.
+    # JPEG 2000 undoes its own color transforms; lossless JPEG, JPEG-LS and RLE have none.
     return cells
 
 
@@ -110,7 +110,7 @@ def _check_header(header: FrameHeader, layout: Layout, path: str | Path) -> None
 
 
 def _decode_with_pydicom(dataset: pydicom.Dataset, layout: Layout, syntax: pydicom.uid.UID) -> np.ndarray:
-    """Uncompressed cells as unsigned, or a frame of 8-bit JPEG by Pillow; colours as they are stored."""
+    """Uncompressed cells as unsigned, or a frame of 8-bit JPEG by Pillow; colors as they are stored."""
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax

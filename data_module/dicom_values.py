@@ -1,4 +1,4 @@
-"""Stored values of a DICOM film -> 8-bit grey: padding, modality LUT or rescale, VOI LUT or window.
+"""Stored values of a DICOM film -> 8-bit gray: padding, modality LUT or rescale, VOI LUT or window.
 
 All of it is worked out on the levels that a film can hold, of which there are 65,536 at most, and then looked
 up for its pixels. An optional tag that makes no sense is left out with a FilmWarning: the film is good.
@@ -14,7 +14,7 @@ import numpy as np
 from pydicom import Dataset
 
 from data_module.film_types import FilmWarning
-from data_module.grey import FLAT, HOT_SHARE, mend_hot
+from data_module.gray import FLAT, HOT_SHARE, mend_hot
 
 _PERCENTILES = (0.5, 99.5)
 _STANDS_APART = 4.0  # hot pixels do, where they make the range of values this many times as large
@@ -34,8 +34,8 @@ class Levels:
         return [float(value) for value in found]
 
 
-def to_grey(dataset: Dataset, stored: np.ndarray, window: str, inverted: bool) -> np.ndarray:
-    """Stored values (H, W) of any integer type -> uint8 grey (H, W), air dark, padding black.
+def to_gray(dataset: Dataset, stored: np.ndarray, window: str, inverted: bool) -> np.ndarray:
+    """Stored values (H, W) of any integer type -> uint8 gray (H, W), air dark, padding black.
 
     Args:
         window: one of WINDOWS.
@@ -50,8 +50,8 @@ def to_grey(dataset: Dataset, stored: np.ndarray, window: str, inverted: bool) -
     film = ~_find_padding(dataset, levels, shift) & (counts > 0)
     table, hot = np.zeros(len(levels), np.uint8), np.zeros(len(levels), bool)
     if film.any():
-        grey, hot[film] = _show(dataset, levels[film], counts[film], window)
-        table[film] = 255 - grey if inverted else grey
+        gray, hot[film] = _show(dataset, levels[film], counts[film], window)
+        table[film] = 255 - gray if inverted else gray
     return mend_hot(table[places], hot[places]) if hot.any() else table[places]
 
 
@@ -89,7 +89,7 @@ def _fit_sign(value: int, dataset: Dataset) -> int:
 def _show(
     dataset: Dataset, stored: np.ndarray, counts: np.ndarray, window: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of the stored levels (L,): grey (L,) uint8, low values dark, and which are of hot or dead pixels."""
+    """Of the stored levels (L,): gray (L,) uint8, low values dark, and which are of hot or dead pixels."""
     values = _apply_modality(dataset, stored.astype(np.float64))
     shown = _apply_voi(dataset, values, counts) if window == "voi" else None
     levels = Levels(values if shown is None else shown, counts)
@@ -100,9 +100,9 @@ def _show(
     elif window == "voi" and shown is None:
         low, high = _leave_out_hot(levels, low, high)
         hot = (values < low) | (values > high)
-    grey = (levels.values.clip(low, high) - low) * (255.0 / max(high - low, 1e-9))
+    gray = (levels.values.clip(low, high) - low) * (255.0 / max(high - low, 1e-9))
     # MIMIC-CXR-JPG truncates, where rounding would be closer.
-    return (grey if window == "minmax" else np.round(grey)).astype(np.uint8), hot
+    return (gray if window == "minmax" else np.round(gray)).astype(np.uint8), hot
 
 
 def _leave_out_hot(levels: Levels, low: float, high: float) -> tuple[float, float]:

@@ -44,8 +44,8 @@ def normalize_images(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor
 
 def to_pixels(images: torch.Tensor) -> torch.Tensor:
     """float (N, C, H, W) in [-1, 1] -> uint8 (N, H, W); channels averaged, values clamped and rounded."""
-    grey = images.float().mean(dim=1).clamp(-1.0, 1.0)
-    return ((grey + 1.0) * 127.5).round().to(torch.uint8)
+    gray = images.float().mean(dim=1).clamp(-1.0, 1.0)
+    return ((gray + 1.0) * 127.5).round().to(torch.uint8)
 
 
 def load_pixels(paths: Sequence[str | Path], size: int, num_threads: int = 2) -> np.ndarray:

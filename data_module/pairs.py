@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from data_module.card import card_head
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
-from data_module.quoting import normalise_name, quote_cell, quote_columns, quote_name
+from data_module.quoting import normalize_name, quote_cell, quote_columns, quote_name
 from data_module.tables import check_rows, read_text
 from runtime.files import file_hash, replacing, write_atomic
 
@@ -209,8 +209,8 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
 
 def _spell_columns(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     """The table with its columns spelled as the contract has them: "Pleural effusion" is no other column."""
-    proper = {normalise_name(name): name for name in COLUMNS}
-    spelled = [proper.get(normalise_name(str(name)), name) for name in table.columns]
+    proper = {normalize_name(name): name for name in COLUMNS}
+    spelled = [proper.get(normalize_name(str(name)), name) for name in table.columns]
     twice = next((name for name in spelled if name in COLUMNS and spelled.count(name) > 1), None)
     if twice:
         raise ValueError(f"{path}: two columns are a {twice!r}; rename or remove one")

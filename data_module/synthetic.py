@@ -106,7 +106,7 @@ class SyntheticFolder:
         """(items of a full batch, those of them that are missing), for the batches of this shard.
 
         A batch is a fixed place on the grid of all items, so an item always sits at the same place among
-        the same neighbours, whatever was finished before.
+        the same neighbors, whatever was finished before.
         """
         size, batches = self.batch_size, dict[int, list[int]]()
         for item in self.missing():
@@ -153,12 +153,12 @@ class SyntheticFolder:
         """Store items of one batch: pixels (B, S, S) uint8, and reports unless only films are made.
 
         Raises:
-            ValueError: a film of one grey.
+            ValueError: a film of one gray.
         """
         for item, film in zip(items, pixels, strict=True):
             if film.min() == film.max():
                 raise ValueError(
-                    f"item {item} came out as a film of one grey ({film.min()}), which is not written: "
+                    f"item {item} came out as a film of one gray ({film.min()}), which is not written: "
                     "the vision model is damaged, or not trained yet"
                 )
         record = dict(self.ledger.read(items[0] // self.batch_size) or {})

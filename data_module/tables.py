@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_module.quoting import may_show, normalise_name
+from data_module.quoting import may_show, normalize_name
 
 MAX_TABLE_BYTES = 2**29  # of a packed one; the largest table of MIMIC has about 80 MB
 csv.field_size_limit(2**27)  # characters of a cell; csv's own limit is less than a long report
@@ -261,9 +261,9 @@ def find_column(table: pd.DataFrame, wanted: Iterable[str], where: str) -> str |
     """
     spelled: dict[str, list[str]] = {}
     for name in table.columns:
-        spelled.setdefault(normalise_name(name), []).append(name)
+        spelled.setdefault(normalize_name(name), []).append(name)
     for name in wanted:
-        found = spelled.get(normalise_name(name), [])
+        found = spelled.get(normalize_name(name), [])
         if name in found:
             return name
         if len(found) > 1:

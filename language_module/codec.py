@@ -55,7 +55,7 @@ class ReportCodec(nn.Module):
             config.normalize,
             config.segments,
         )
-        # A published BART folder brings summarisation settings (4 beams, no repeated trigram, forced
+        # A published BART folder brings summarization settings (4 beams, no repeated trigram, forced
         # tokens) that would silently shape every report; a codec decodes plainly unless asked otherwise.
         self.bart.generation_config = GenerationConfig(
             bos_token_id=tokenizer.bos_token_id,

@@ -17,7 +17,7 @@ LENGTH_SPREAD = 0.1  # of the lengths' order, relative: a report's company chang
 
 
 class ReportSource:
-    """Tokenised reports, batch by batch: input_ids and attention_mask, (B, T) int64.
+    """Tokenized reports, batch by batch: input_ids and attention_mask, (B, T) int64.
 
     Args:
         bucket_lengths: a batch holds the reports that are about as long as the first one asked for. Real
@@ -60,7 +60,7 @@ class Films(Protocol):
 
 
 class ReportFilmSource:
-    """Films and their tokenised reports: images (B, 1, S, S) in [-1, 1], input_ids and attention_mask (B, T).
+    """Films and their tokenized reports: images (B, 1, S, S) in [-1, 1], input_ids and attention_mask (B, T).
 
     Args:
         max_shift: films are moved by up to this many pixels each way, with the edge repeated.

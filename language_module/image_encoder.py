@@ -135,7 +135,7 @@ def _as_map(states: torch.Tensor) -> torch.Tensor:
 
 
 def build_vit(image_size: int, patch_size: int, dim: int, depth: int, num_heads: int) -> ImageEncoder:
-    """An untrained ViT on grey films."""
+    """An untrained ViT on gray films."""
     if image_size % patch_size:
         raise ValueError(f"--patch-size {patch_size}: films of {image_size} are not a multiple of it")
     config = ViTConfig(

@@ -34,7 +34,7 @@ class FilmToReport(nn.Module):
     its own wording; a film cannot tell the wording, so a prior's embeddings are averages of many.
 
     Both stay in evaluation mode: batches are too small for batch statistics, and a film's report must not
-    depend on its neighbours.
+    depend on its neighbors.
 
     Args:
         prior: of latents, or of the features of an encoder.

@@ -38,7 +38,7 @@ class Folds:
     """Print the resolved settings and stop."""
 
 
-def summarise_folds(folders: Sequence[Path], metric: str = "") -> tuple[str, RunFolder]:
+def summarize_folds(folders: Sequence[Path], metric: str = "") -> tuple[str, RunFolder]:
     """A Markdown table of the folds' validation metrics, their mean and deviation, the best fold marked.
 
     The best fold's run comes with it.
@@ -158,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if command.dry_run:
         print(json.dumps(dataclasses.asdict(command), indent=2, default=str))
         return
-    text, best = summarise_folds(command.runs, command.metric)
+    text, best = summarize_folds(command.runs, command.metric)
     write_atomic(command.out, text)
     print(text)
     if command.best:

@@ -24,7 +24,7 @@ from training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoi
 from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
 from training.loader import Batch, BatchSource, iterate_steps
-from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_apart
+from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_by_clipping
 from training.validation import Objective, mean_losses
 
 STEPS_TO_ASK = 10  # between two times that processes ask each other whether one was stopped
@@ -81,6 +81,7 @@ class _Trainer:
         self.objective, self.config, self.run, self.score = objective, config, run, score
         process_state()  # before accelerate, which would not join processes without an accelerator
         _forget_settings()
+        can_rest = any(group.clipped_separately for group in groups)
         trackers = None if config.tracker == "none" else config.tracker
         self.accelerator = Accelerator(
             mixed_precision=settle_precision(config.mixed_precision, process_state().device),
@@ -88,9 +89,7 @@ class _Trainer:
             log_with=trackers,
             project_dir=str(run.root),
             # What rests has no gradient, which DistributedDataParallel must then look for.
-            kwargs_handlers=[
-                DistributedDataParallelKwargs(find_unused_parameters=any(group.apart for group in groups))
-            ],
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=can_rest)],
         )
         if trackers:
             self.accelerator.init_trackers("paircxr")
@@ -100,7 +99,7 @@ class _Trainer:
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
         self.schedules = [make_schedule(optimizer, config) for optimizer in optimizers]
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.clipped = split_apart(self.accelerator.unwrap_model(self.model), groups)
+        self.clipped = split_by_clipping(self.accelerator.unwrap_model(self.model), groups)
         self.ema = None
         if config.ema_decay:
             # Imported late: it takes seconds, which --help and --dry-run need not pay.
@@ -154,9 +153,9 @@ class _Trainer:
             config.validate_every and validation_data is not None and len(validation_data)
         ):
             raise ValueError("--early-stopping needs validation data and --validate-every above 0")
-        ways = config.gradient_accumulation_steps
+        num_micro = config.gradient_accumulation_steps
         rank, world = accelerator.process_index, accelerator.num_processes
-        micro_steps = range(self.step * ways * world + rank, config.num_steps * ways * world, world)
+        micro_steps = range(self.step * num_micro * world + rank, config.num_steps * num_micro * world, world)
         batches = iterate_steps(train_data, config.batch_size, config.seed, micro_steps, config.num_workers)
         bar = tqdm(
             total=config.num_steps,
@@ -169,7 +168,7 @@ class _Trainer:
         started_s, since = time.perf_counter(), self.step
         with signals_noted(self.note_signal):
             while self.step < config.num_steps and not self.stops_early:
-                losses = self._optimise(batches)
+                losses = self._optimize(batches)
                 self.step += 1
                 bar.update()
                 last = self.step == config.num_steps
@@ -180,7 +179,7 @@ class _Trainer:
                             f"{self.run.root}: loss is {values['loss']} at step {self.step}: "
                             "lower --learning-rate or use --mixed-precision no"
                         )
-                    rate = (self.step - since) * config.batch_size * ways * world
+                    rate = (self.step - since) * config.batch_size * num_micro * world
                     rate /= max(time.perf_counter() - started_s, 1e-9)
                     bar.set_postfix(loss=f"{values['loss']:.4f}", items_per_s=f"{rate:.0f}")
                     lr = self.schedules[0].get_last_lr()[0]
@@ -211,12 +210,12 @@ class _Trainer:
     def stops_early(self) -> bool:
         return self.stopping is not None and self.stopping.should_stop
 
-    def _optimise(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
-        """One optimiser step; the losses are those of its last micro-step."""
+    def _optimize(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
+        """One optimizer step; the losses are those of its last micro-step."""
         losses: dict[str, torch.Tensor] = {}
-        ways = self.config.gradient_accumulation_steps
-        for number in range(ways):
-            losses = self._backward(next(batches), self.step * ways + number)
+        num_micro = self.config.gradient_accumulation_steps
+        for number in range(num_micro):
+            losses = self._backward(next(batches), self.step * num_micro + number)
         return {name: value.detach() for name, value in losses.items()}
 
     def _backward(self, batch: Batch, key: int) -> dict[str, torch.Tensor]:
@@ -233,9 +232,9 @@ class _Trainer:
                     losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
                 accelerator.backward(losses["loss"])
             if accelerator.sync_gradients:
-                together, *apart = self.clipped
+                together, *separate = self.clipped
                 accelerator.clip_grad_norm_(together, config.max_grad_norm)
-                for parameters in apart:  # the call above took float16's scale off all gradients
+                for parameters in separate:  # the call above took float16's scale off all gradients
                     nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
             for optimizer in self.optimizers:
                 optimizer.step()

@@ -26,7 +26,7 @@ _TEXT_LAYERS = {
 
 
 def add_adapters(unet: nn.Module, text_encoder: nn.Module, config: LoraConfig) -> Sequence[ParameterGroup]:
-    """Freeze both and inject their adapters; the optimiser's groups, under the names of `PromptedDenoiser`.
+    """Freeze both and inject their adapters; the optimizer's groups, under the names of `PromptedDenoiser`.
 
     Raises:
         ValueError: an adapter file is asked for of a text encoder that diffusers cannot load one into.

@@ -1,6 +1,6 @@
 """The KL autoencoder between images and scaled latents: a stock diffusers `AutoencoderKL`.
 
-`images` are (B, 1, S, S) in [-1, 1]. `latents` are (B, C, H, W), centred and scaled to unit deviation; the
+`images` are (B, 1, S, S) in [-1, 1]. `latents` are (B, C, H, W), centered and scaled to unit deviation; the
 one owner of the scale is the model's own `config.scaling_factor`.
 """
 
@@ -59,7 +59,7 @@ def _films_at_once(side: int) -> int:
 
 
 def match_channels(images: torch.Tensor, num_channels: int) -> torch.Tensor:
-    """Grey images (B, 1, S, S) for an encoder of 1 or 3 channels."""
+    """Gray images (B, 1, S, S) for an encoder of 1 or 3 channels."""
     return images.expand(-1, num_channels, -1, -1)
 
 
@@ -76,7 +76,7 @@ def encode_films(autoencoder: AutoencoderKL, images: torch.Tensor) -> tuple[torc
 
 @torch.no_grad()
 def decode_latents(autoencoder: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
-    """Scaled latents (B, C, H, W) -> grey images (B, 1, S, S) in [-1, 1]."""
+    """Scaled latents (B, C, H, W) -> gray images (B, 1, S, S) in [-1, 1]."""
     side = latents.shape[-1] * 2 ** (len(autoencoder.config.block_out_channels) - 1)
     parts = (latents / autoencoder.config.scaling_factor).split(_films_at_once(side))
     images = torch.cat([autoencoder.decode(part).sample for part in parts])
@@ -84,20 +84,20 @@ def decode_latents(autoencoder: AutoencoderKL, latents: torch.Tensor) -> torch.T
 
 
 @torch.no_grad()
-def standardise_latents(autoencoder: AutoencoderKL, images: torch.Tensor) -> None:
-    """Centre the latents of these images at zero and store 1 / deviation as the scaling factor.
+def standardize_latents(autoencoder: AutoencoderKL, images: torch.Tensor) -> None:
+    """Center the latents of these images at zero and store 1 / deviation as the scaling factor.
 
-    The centre is folded into the two 1x1 convolutions around the latents, so the autoencoder's function is
+    The center is folded into the two 1x1 convolutions around the latents, so the autoencoder's function is
     unchanged and plain diffusers pipelines, which know a scale but no shift, use it as it is.
 
     Args:
         images: (N, 1, S, S) training images in [-1, 1].
     """
     means = encode_films(autoencoder, images)[0] / autoencoder.config.scaling_factor
-    centre = means.mean(dim=(0, 2, 3))
+    center = means.mean(dim=(0, 2, 3))
     channels = autoencoder.config.latent_channels
     after = autoencoder.post_quant_conv
-    after.bias += after.weight[:, :, 0, 0] @ centre
-    autoencoder.quant_conv.bias[:channels] -= centre
-    deviation = (means - centre[None, :, None, None]).std()
+    after.bias += after.weight[:, :, 0, 0] @ center
+    autoencoder.quant_conv.bias[:channels] -= center
+    deviation = (means - center[None, :, None, None]).std()
     autoencoder.register_to_config(scaling_factor=round(1.0 / deviation.item(), 5))

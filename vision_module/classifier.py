@@ -99,7 +99,7 @@ _HEAD = {
 
 
 def build_classifier(size: ResNetSize) -> ResNetForImageClassification:
-    """A stock transformers ResNet on grey films, with one output a finding, named in config.id2label."""
+    """A stock transformers ResNet on gray films, with one output a finding, named in config.id2label."""
     config = ResNetConfig(
         embedding_size=size.embedding_size,
         hidden_sizes=list(size.hidden_sizes),
@@ -112,10 +112,10 @@ def build_classifier(size: ResNetSize) -> ResNetForImageClassification:
 
 
 def adapt_timm(source: str) -> TimmWrapperForImageClassification:
-    """The network of `timm:NAME:FILE` on grey films, with a new head of one output a finding.
+    """The network of `timm:NAME:FILE` on gray films, with a new head of one output a finding.
 
-    Grey films in [-1, 1] in the place of three normalised channels: the first convolution takes the sums of
-    its weights over the channels, times what the normalisation differs by.
+    Gray films in [-1, 1] in the place of three normalized channels: the first convolution takes the sums of
+    its weights over the channels, times what the normalization differs by.
 
     Raises:
         ValueError: see `open_timm`; a network without a head to replace, or with means other than 0.5, whose

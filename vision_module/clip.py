@@ -123,7 +123,7 @@ def load_tokenizer(folder: str | Path) -> CLIPTokenizer:
 
 
 def clip_pixels(images: torch.Tensor, processor: CLIPImageProcessor) -> torch.Tensor:
-    """Images (B, 1, S, S) in [-1, 1] -> pixel_values (B, 3, s, s), normalised as the processor says."""
+    """Images (B, 1, S, S) in [-1, 1] -> pixel_values (B, 3, s, s), normalized as the processor says."""
     side = processor.crop_size["height"]
     if images.shape[-1] != side:
         images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)

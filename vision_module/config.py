@@ -48,7 +48,7 @@ class AutoencoderLossConfig:
     mse_weight: float = 0.0
     """Weight of the mean squared error of pixels."""
     edge_weight: float = 0.5
-    """Weight of the L1 of neighbouring pixels' differences."""
+    """Weight of the L1 of neighboring pixels' differences."""
     kl_weight: float = 1e-3
     """Weight of the KL to a standard normal, in nats per image pixel."""
     perceptual_weight: float = 0.0
@@ -57,9 +57,9 @@ class AutoencoderLossConfig:
     """Run of train_classifier.py, a convolutional transformers classifier, timm:NAME:FILE (a timm network,
     weights from a file), or squeeze:FILE, alex:FILE or vgg:FILE, LPIPS on torchvision's ImageNet weights."""
     adversarial_weight: float = 0.0
-    """Weight of a patch discriminator's judgement."""
+    """Weight of a patch discriminator's judgment."""
     adversarial_from: int = 0
-    """Optimiser step from which on the discriminator learns and judges."""
+    """Optimizer step from which on the discriminator learns and counts."""
     adversarial_criterion: Criterion = "least-squares"
     """The discriminator's loss."""
     discriminator_channels: int = 64
@@ -70,7 +70,7 @@ class AutoencoderLossConfig:
     """Learning rate of the discriminator, as a factor of --learning-rate."""
 
     def check(self, image_size: int) -> None:
-        """Raise ValueError for a perceptual weight without features, or films too small to be judged."""
+        """Raise ValueError for a perceptual weight without features, or films too small to discriminate."""
         if self.perceptual_weight and not self.perceptual:
             raise ValueError(
                 f"--perceptual-weight {self.perceptual_weight} needs --perceptual: a run of "

@@ -35,7 +35,7 @@ class CachedTexts:
         return {"text": torch.as_tensor(np.asarray(self.texts[text]))}
 
 
-class TokenisedTexts:
+class TokenizedTexts:
     """Texts that the text encoder reads within the training step: it is trained, or they are drawn anew."""
 
     def __init__(self, texts: ItemTexts, prompts: Prompts) -> None:
@@ -94,7 +94,7 @@ def make_sources(
     columns: tuple[str, ...],
     cache_root: Path,
     num_sentences: int = 0,
-    tokenised: bool = False,
+    tokenized: bool = False,
     targets: AlignmentTargets | None = None,
 ) -> tuple[LatentPairs, LatentPairs]:
     """Train and validation data of a pairs folder; what can be encoded once is.
@@ -104,17 +104,17 @@ def make_sources(
         columns: text columns of the table.
         num_sentences: 0 draws a whole column; else up to this many sentences, which no cache can hold.
         targets: maps for an `AlignedDenoiser`.
-        tokenised: give token ids even of whole columns, for a text encoder that is trained.
+        tokenized: give token ids even of whole columns, for a text encoder that is trained.
 
     Raises:
         ValueError: a split without rows, or a column that is not there.
     """
-    tokenised = tokenised or num_sentences > 0
-    encoded = encode_prompts(pairs, prompts, source, () if tokenised else columns, cache_root)
+    tokenized = tokenized or num_sentences > 0
+    encoded = encode_prompts(pairs, prompts, source, () if tokenized else columns, cache_root)
     texts: Texts
-    if tokenised:
+    if tokenized:
         tokenizer = prompts.tokenizer
-        texts = TokenisedTexts(
+        texts = TokenizedTexts(
             ItemTexts(
                 pairs.text_columns(columns),
                 num_sentences,

@@ -22,7 +22,7 @@ from vision_module.diffusion import PromptedDenoiser, make_objective, make_sched
 from vision_module.encoding import encode_latents
 from vision_module.pipeline import Sources, VisionModel, load_prompts
 from vision_module.prompting import num_context_tokens
-from vision_module.validation import FilmScorer, Judge
+from vision_module.validation import FilmMetrics, FilmScorer
 
 Build = Callable[[int, int, int, int], nn.Module]
 
@@ -43,7 +43,7 @@ def train_denoiser(
     build: Build,
     lora: LoraConfig | None = None,
     init_from: str = "",
-    judge: Judge | None = None,
+    metrics: FilmMetrics | None = None,
 ) -> None:
     """Encode what is not cached yet, then train and save the whole vision model.
 
@@ -52,7 +52,7 @@ def train_denoiser(
         build: (in_channels, sample_size, context_dim, num_context_tokens) -> denoiser.
         lora: with `lora.lora`, adapters are trained in the place of the denoiser.
         init_from: folder or hub name of the pipeline whose U-Net the adapters belong to.
-        judge: further scores of the films drawn in validation.
+        metrics: further scores of the films drawn in validation.
     """
     lora = lora or LoraConfig()
     pairs = PairsFolder.open(config.data)
@@ -110,5 +110,5 @@ def train_denoiser(
     objective = make_objective(diffusion, null_text, config.alignment.repa_weight)
     score = None
     if config.scores.score_films:
-        score = FilmScorer(make_vision, pairs.split("validation"), config.scores, judge)
+        score = FilmScorer(make_vision, pairs.split("validation"), config.scores, metrics)
     fit(model, objective, *sources, config.train, run, save, groups, score)

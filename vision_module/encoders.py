@@ -70,7 +70,7 @@ def load_text_encoder(
 
 
 def load_image_encoder(source: str) -> tuple[PreTrainedModel, CLIPImageProcessor]:
-    """The image encoder of a folder or hub name, and the processor that says its size and normalisation.
+    """The image encoder of a folder or hub name, and the processor that says its size and normalization.
 
     Raises:
         ValueError: there is none.
@@ -103,7 +103,7 @@ def encode_tokens(text_encoder: nn.Module, token_ids: torch.Tensor) -> tuple[tor
 
 
 def encode_pixels(image_encoder: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
-    """Normalised pixels (B, 3, s, s) -> pooled states (B, D), before any projection."""
+    """Normalized pixels (B, 3, s, s) -> pooled states (B, D), before any projection."""
     if image_encoder.config.model_type == TIMM:
         return image_encoder(pixel_values=pixel_values).pooler_output
     return image_encoder.vision_model(pixel_values=pixel_values).pooler_output

@@ -92,7 +92,7 @@ class ClassifierFeatures(nn.Module):
 
 
 class LpipsFeatures(nn.Module):
-    """The layers of an ImageNet network that LPIPS looks at, with its scaling of colours; no weights yet."""
+    """The layers of an ImageNet network that LPIPS looks at, with its scaling of colors; no weights yet."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class LpipsFeatures(nn.Module):
 
 
 class TimmFeatures(nn.Module):
-    """The levels of a timm network (or the first of them), whose `pretrained_cfg` says the normalisation."""
+    """The levels of a timm network (or the first of them), whose `pretrained_cfg` says the normalization."""
 
     def __init__(self, network: nn.Module, num_levels: int | None = None) -> None:
         super().__init__()

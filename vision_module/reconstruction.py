@@ -32,7 +32,7 @@ def score_reconstruction(images: torch.Tensor, films: torch.Tensor) -> dict[str,
         else:
             scores = {"ssim": structural_similarity_index_measure(images, films, data_range=2.0)}
         mse = (images - films).square().mean(dim=(1, 2, 3))
-        # 8-bit films have no smaller error than half a grey level; it also keeps an exact copy finite.
+        # 8-bit films have no smaller error than half a gray level; it also keeps an exact copy finite.
         scores["psnr"] = 10.0 * torch.log10(4.0 / mse.clamp(min=(1.0 / 255.0) ** 2)).mean()
         scores["l1"] = (images - films).abs().mean()
     return scores

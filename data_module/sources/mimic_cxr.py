@@ -182,7 +182,7 @@ def _count(joined: FilmTable) -> dict[str, Any]:
     return {
         "num_studies": len(labels),
         "num_patients": int(films["subject_id"].nunique()),
-        "num_unlabelled_studies": joined.num_unlabelled,
+        "num_unlabeled_studies": joined.num_unlabeled,
         "splits": count_values(films["split"]),
         "views": count_values(films["view"]),
         "studies_by_finding": {

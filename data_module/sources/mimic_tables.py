@@ -54,14 +54,14 @@ class FilmTable:
         labels: (studies, 14) float32 in the order of FINDINGS, NaN = blank.
         skipped: films that cannot be used: `item`, `reason`.
         left_out: films that were not asked for, likewise.
-        num_unlabelled: studies without a row in the label table; all their labels are blank.
+        num_unlabeled: studies without a row in the label table; all their labels are blank.
     """
 
     films: pd.DataFrame
     labels: np.ndarray
     skipped: list[dict[str, str]]
     left_out: list[dict[str, str]]
-    num_unlabelled: int
+    num_unlabeled: int
 
     def keep(self, usable: np.ndarray) -> None:
         """Keep the rows of a mask (N,)."""
@@ -191,7 +191,7 @@ def _add_labels(joined: FilmTable, path: Path) -> None:
     places, studies = pd.factorize(joined.films["study_id"])
     joined.films["study"] = places
     joined.labels = label_array(unique.reindex(studies))
-    joined.num_unlabelled = int((~pd.Index(studies).isin(unique.index)).sum())
+    joined.num_unlabeled = int((~pd.Index(studies).isin(unique.index)).sum())
 
 
 def _add_views(joined: FilmTable) -> None:

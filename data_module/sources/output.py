@@ -62,7 +62,7 @@ def begin_folder(
 
 
 def read_settings(record: Path) -> dict[str, Any]:
-    """The settings in a folder's prepare.json, by the names of today. Raises ValueError where it is damaged."""
+    """The settings in a folder's prepare.json, under today's names. Raises ValueError where it is damaged."""
     settings = read_json(record, "give another --out")
     return {_RENAMED.get(name, name): value for name, value in settings.items()}
 

@@ -177,9 +177,9 @@ Made by `prepare_data.py csv`; provenance.json tells how, skipped.csv what was l
 
 {sources}
 
-Films: 8-bit grey, {config.size} x {config.size}, {config.resize}. {counts["num_patients"]} patients, split by
+Films: 8-bit gray, {config.size} x {config.size}, {config.resize}. {counts["num_patients"]} patients, split by
 patient. "(text from labels)" marks reports that were built from a film's labels, age, sex and view: no
 person wrote them. `labels_from` says whether a row's findings come from the table, from the rule labeler that
-reads its text, or from both, the table's first. The films' and notes' own licences hold for this copy.
+reads its text, or from both, the table's first. The films' and notes' own licenses hold for this copy.
 Not for clinical use.
 """

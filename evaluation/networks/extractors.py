@@ -106,8 +106,8 @@ def _open_timm(source: str, device: torch.device) -> FilmClassifier:
     size, mean, std = settings["input_size"][-1], settings["mean"], settings["std"]
 
     def extract(images: torch.Tensor) -> torch.Tensor:
-        centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
-        pixel_values = normalize_images(images.expand(-1, 3, -1, -1), centre, scale)
+        center, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
+        pixel_values = normalize_images(images.expand(-1, 3, -1, -1), center, scale)
         return network.forward_head(network.forward_features(pixel_values), pre_logits=True)
 
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
@@ -144,8 +144,8 @@ def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClass
 
     def extract(images: torch.Tensor) -> torch.Tensor:
         films = images[..., edge : edge + crop, edge : edge + crop].expand(-1, channels, -1, -1)
-        centre, scale = (torch.tensor(v, device=films.device)[:, None, None] for v in (mean, std))
-        pixel_values = normalize_images(films, centre, scale)
+        center, scale = (torch.tensor(v, device=films.device)[:, None, None] for v in (mean, std))
+        pixel_values = normalize_images(films, center, scale)
         if hasattr(model, "get_image_features"):
             out = model.get_image_features(pixel_values=pixel_values)
             return getattr(out, "pooler_output", out)
@@ -187,8 +187,8 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     std = settings.get("std", open_clip.OPENAI_DATASET_STD)
 
     def extract(images: torch.Tensor) -> torch.Tensor:
-        centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
-        return model.encode_image(normalize_images(images.expand(-1, 3, -1, -1), centre, scale))
+        center, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
+        return model.encode_image(normalize_images(images.expand(-1, 3, -1, -1), center, scale))
 
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
     files = sorted([config, *folder.glob("*.safetensors"), *folder.glob("*.bin")])

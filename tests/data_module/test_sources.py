@@ -106,7 +106,7 @@ def test_a_table_of_labels_becomes_pairs(tmp_path):
         assert (image.size, image.mode) == ((16, 16), "L")
 
 
-def test_notes_go_before_built_text_and_are_labelled(tmp_path):
+def test_notes_go_before_built_text_and_are_labeled(tmp_path):
     rows = [
         {**NIH_ROWS[0], "notes": "Left rib fracture.\nIMPRESSION: Rib fracture."},
         {**NIH_ROWS[1], "notes": "A rib fracture."},

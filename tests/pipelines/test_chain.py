@@ -54,7 +54,7 @@ def test_a_pairs_folder_comes_out(chain, whole):
 
 
 def test_items_alone_equal_items_of_a_run(chain, whole, tmp_path):
-    """Items 5 to 10 sampled alone, other neighbours missing, are the same bytes."""
+    """Items 5 to 10 sampled alone, other neighbors missing, are the same bytes."""
     alone = sample(chain, tmp_path / "alone", num_pairs=6, start=5)
     every, some = content(whole), content(alone)
     assert len(some) == 6
@@ -145,7 +145,7 @@ def test_prompts_reference_and_films_only(chain, tmp_path):
 
 
 def test_stable_diffusion_folder_in_plain_diffusers(chain, tmp_path):
-    """StableDiffusionPipeline loads the clipSD model and draws a grey film; ours samples from it too."""
+    """StableDiffusionPipeline loads the clipSD model and draws a gray film; ours samples from it too."""
     from diffusers import StableDiffusionPipeline
     from transformers import CLIPVisionModelWithProjection
 

@@ -73,7 +73,7 @@ def test_a_preset_is_no_default(tmp_path):
     begin(config)
     begin(config)
     save_without(config.out, "train.early_stopping")
-    with pytest.raises(ValueError, match="train.early_stopping = '', now 'loss'"):
+    with pytest.raises(ValueError, match=r"train\.early_stopping = '', now 'loss'"):
         begin(config)
 
 

@@ -84,7 +84,7 @@ def test_the_adapter_folder_holds_adapters_only(chain, runs):
 
 @pytest.mark.usefixtures("float64")
 def test_only_the_adapters_train(chain):
-    """After steps of the real optimiser every base weight is what it was, and every adapter has moved."""
+    """After steps of the real optimizer every base weight is what it was, and every adapter has moved."""
     base = chain.run("sd/model")
     prompts = load_prompts(base, base, "concat", "all").requires_grad_(False)
     unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet")

@@ -28,9 +28,9 @@ def test_lpips_is_that_of_torchmetrics(name, films, tmp_path):
         theirs[key] = network.features.state_dict()[key.split(".", 2 if key.startswith("slices") else 1)[-1]]
     reference.net.load_state_dict(theirs)
     loss, films = load_perceptual(f"{name}:{file}"), films.double()
-    colour = films.expand(-1, -1, 3, -1, -1)
+    color = films.expand(-1, -1, 3, -1, -1)
     with in_float64():
-        wanted = reference(colour[0], colour[1]).mean()
+        wanted = reference(color[0], color[1]).mean()
         found = loss(films[0], films[1])
     assert wanted.item() > 1e-4
     torch.testing.assert_close(found, wanted)

@@ -129,7 +129,7 @@ def convert_autoencoder(
         scaling_factor: factor on the latents that the U-Net was trained with.
         unit_range: MONAI's films are in [0, 1]: fold the change from and to [-1, 1] into the first and the
             last convolution. Exact for the decoder. In the encoder the zero padding around a film then
-            stands for mid-grey in the place of black, which the latents at its border see.
+            stands for mid-gray in the place of black, which the latents at its border see.
 
     Raises:
         ValueError: the weights are not of such a model.
