@@ -12,7 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from data_module.codestreams import CodestreamError
 from data_module.dicom_pixels import OVERLAY_BITS, Layout, decode_pixels
-from data_module.dicom_values import read_number, read_pair, read_text, to_gray
+from data_module.dicom_values import read_number, read_pair, read_string, to_gray
 from data_module.film_types import PLAIN, Decoding, FilmError, FilmWarning, check_num_pixels
 from data_module.gray import luminance
 
@@ -110,7 +110,7 @@ def _read_layout(dataset: pydicom.Dataset, path: str | Path) -> Layout:
         raise FilmError(f"{path}: DICOM of {num_frames} frames; a film has one")
     rows, columns = whole("Rows"), whole("Columns")
     check_num_pixels(path, columns, rows)
-    num_samples, kind = whole("SamplesPerPixel", 1), read_text(dataset, "PhotometricInterpretation")
+    num_samples, kind = whole("SamplesPerPixel", 1), read_string(dataset, "PhotometricInterpretation")
     if not (kind in (*_GRAY, "PALETTE COLOR") if num_samples == 1 else kind in _COLOR and num_samples == 3):
         raise FilmError(
             f"{path}: DICOM whose PhotometricInterpretation is missing or unknown, or does not go with its "

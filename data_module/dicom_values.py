@@ -148,7 +148,7 @@ def _views(dataset: Dataset, values: np.ndarray) -> Iterator[tuple[np.ndarray | 
         lut = _read_lut(item, dataset, float(values.max()))
         yield (None, 0.0) if lut is None else (lut.look_up(values), float(np.ptp(lut.entries)))
     centers, widths = _read_numbers(dataset, "WindowCenter"), _read_numbers(dataset, "WindowWidth")
-    function = read_text(dataset, "VOILUTFunction")
+    function = read_string(dataset, "VOILUTFunction")
     for center, width in zip(centers, widths, strict=False):
         yield _apply_window(values, center, width, function), 1.0
     if len(centers) != len(widths):
@@ -218,7 +218,7 @@ def _read_raw(dataset: Dataset, keyword: str) -> Any:
         return None
 
 
-def read_text(dataset: Dataset, keyword: str) -> str:
+def read_string(dataset: Dataset, keyword: str) -> str:
     return str(_read_raw(dataset, keyword) or "").strip().upper()
 
 

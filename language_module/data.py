@@ -1,19 +1,19 @@
 """Reports as training batches."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from data_module.film_check import describe_maps
+from data_module.film_store import Films
 from data_module.images import shift_films, to_images
 from language_module.codec import ReportCodec
 from language_module.report_gpt import ReportGPT
 
 # Few distinct widths, so that the kernels' primitives are found again.
 WIDTH_STEP = 16
-LENGTH_SPREAD = 0.1  # of the lengths' order, relative: a report's company changes from batch to batch
+LENGTH_SPREAD = 0.1  # of the lengths' order, relative: a report meets others in each epoch
 
 
 class ReportSource:
@@ -49,14 +49,6 @@ class ReportSource:
         place = int((order == first).nonzero())
         start = min(max(0, place - size // 2), max(0, len(self) - size))
         return order[start : start + size].numpy()
-
-
-class Films(Protocol):
-    """N films; `films[indices]` gives (B, size, size) uint8, as data_module.film_store.FilmStore does."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
 
 
 class ReportFilmSource:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from data_module.film_store import Films
 from data_module.images import to_images
 from prior_model.config import PriorLossConfig
 from prior_model.objective import ReportTargets, prior_losses
@@ -16,14 +17,6 @@ from prior_model.prior import ReportPrior
 ENCODER, CODEC = "encoder", "codec"  # folders of what was trained along, within that of the prior
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-
-
-class Films(Protocol):
-    """N films; `films[indices]` gives (B, size, size) uint8, as data_module.film_store.FilmStore does."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
 
 
 class FilmToReport(nn.Module):

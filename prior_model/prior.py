@@ -30,6 +30,9 @@ class ReportPrior(ModelMixin, ConfigMixin):
             ("classifier", "clip"), which `standardize` brings to unit scale first.
     """
 
+    feature_mean: torch.Tensor
+    feature_std: torch.Tensor
+
     @register_to_config
     def __init__(
         self,

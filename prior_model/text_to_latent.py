@@ -21,6 +21,9 @@ class TextToLatent(ModelMixin, ConfigMixin):
         bounded: end in a tanh, as Text-to-X-ray does; it cannot reach latents beyond 1, whose deviation is 1.
     """
 
+    text_mean: torch.Tensor
+    text_std: torch.Tensor
+
     @register_to_config
     def __init__(
         self,

@@ -26,6 +26,8 @@ class AutoencoderLoss(nn.Module):
         adversarial_from: training forwards (not optimizer steps) before the discriminator starts.
     """
 
+    num_forwards: torch.Tensor
+
     def __init__(
         self, autoencoder: AutoencoderKL, config: AutoencoderLossConfig, adversarial_from: int = 0
     ) -> None:

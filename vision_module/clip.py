@@ -26,7 +26,7 @@ WORD_END = "</w>"
 TRAINING_WORDS = "training_words"  # a name of our own in tokenizer_config.json
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:
+def train_clip_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:
     """CLIP's byte-level BPE with 77 tokens, learned from the texts: the same texts give the same tokens.
 
     An unknown character gets a token of its own: CLIP's default, <|endoftext|>, would end the text there.

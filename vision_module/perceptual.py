@@ -71,6 +71,9 @@ def _unit(features: torch.Tensor) -> torch.Tensor:
 class ClassifierFeatures(nn.Module):
     """Hidden states of a convolutional image classifier, from its stem to its last stage."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.classifier = load_pretrained(AutoModelForImageClassification, folder, use_safetensors=True)
@@ -94,6 +97,9 @@ class ClassifierFeatures(nn.Module):
 class LpipsFeatures(nn.Module):
     """The layers of an ImageNet network that LPIPS looks at, with its scaling of colors; no weights yet."""
 
+    shift: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, name: str) -> None:
         super().__init__()
         model, self.taps = LPIPS_NETWORKS[name]
@@ -116,6 +122,9 @@ class LpipsFeatures(nn.Module):
 
 class TimmFeatures(nn.Module):
     """The levels of a timm network (or the first of them), whose `pretrained_cfg` says the normalization."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, network: nn.Module, num_levels: int | None = None) -> None:
         super().__init__()

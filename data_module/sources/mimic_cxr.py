@@ -28,7 +28,7 @@ from data_module.sources.mimic_files import (
     find_tree,
     open_reports,
 )
-from data_module.sources.mimic_rows import make_pieces, name_films, write_list
+from data_module.sources.mimic_rows import make_pieces, name_downloads, write_list
 from data_module.sources.mimic_tables import LABELS, METADATA, SPLIT, FilmTable, Tables, join_tables
 from data_module.sources.output import (
     begin_folder,
@@ -65,7 +65,7 @@ def prepare_mimic(config: MimicConfig) -> bool:
         return True
     plan = plan_films(config, tables)
     refuse_skipped(plan.joined.skipped, config.strict)
-    names = name_films(plan.joined.films)
+    names = name_downloads(plan.joined.films)
 
     def jobs(films: range) -> list[Job]:
         part = names.iloc[films.start : films.stop]
