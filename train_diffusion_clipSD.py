@@ -16,7 +16,7 @@ from vision_module.config import DiffusionConfig, LoraConfig, UNetConfig, check_
 from vision_module.denoiser_config import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 from runtime.config import setting
 
 
@@ -165,7 +165,7 @@ def train(config: Config) -> None:
     if source:
         source = model_source(source, "clipSD", "--init-from")
 
-    def build(channels: int, side: int, width: int, num_tokens: int) -> "nn.Module":
+    def build(channels: int, side: int, width: int, num_tokens: int) -> "UNet2DConditionModel":
         # Cross-attention takes any number of tokens.
         return (
             load_unet(source, channels, side, width)
@@ -183,7 +183,7 @@ def _describe(config: Config) -> None:
     from vision_module.denoiser_run import describe_denoiser
     from vision_module.unet import SD1_UNET, build_unet
 
-    def sketch(channels: int, side: int, width: int, num_tokens: int) -> "nn.Module":
+    def sketch(channels: int, side: int, width: int, num_tokens: int) -> UNet2DConditionModel:
         if config.model.init_from:  # without its weights, Stable Diffusion 1.x stands for it
             return UNet2DConditionModel(sample_size=side, **SD1_UNET)
         return build_unet(config.model, channels, side, width)

@@ -66,7 +66,7 @@ def _decode(path: str | Path, decoding: Decoding, least: int | None) -> tuple[np
         from data_module.dicom import read_dicom  # pydicom takes half a second to import
 
         pixels = read_dicom(path, decoding)
-        shape = pixels.shape
+        shape = _shape(pixels)
     else:
         pixels, shape = _decode_image(path, decoding, least)
     return equalize(pixels) if decoding.equalize else pixels, shape
@@ -79,15 +79,9 @@ def _decode_image(path: str | Path, decoding: Decoding, least: int | None) -> tu
             check_num_pixels(path, *image.size)
             if not is_deep(image):
                 return _read_image(image, path, decoding, least)
-        pixels = read_deep(path, decoding.color)
-        return pixels, pixels.shape
+        return _read_deep(path, decoding)
     except UnidentifiedImageError:
-        pixels = read_deep(path, decoding.color)
-        if pixels is None:
-            empty = Path(path).stat().st_size == 0
-            reason = "is empty (0 bytes)" if empty else "not an image file, or of a kind that is not read"
-            raise FilmError(f"{path}: {reason}") from None
-        return pixels, pixels.shape
+        return _read_deep(path, decoding)
     except FilmError:
         raise
     except Image.DecompressionBombError:
@@ -99,20 +93,35 @@ def _decode_image(path: str | Path, decoding: Decoding, least: int | None) -> tu
         raise FilmError(f"{path}: cannot be decoded ({reason})") from None
 
 
+def _read_deep(path: str | Path, decoding: Decoding) -> tuple[np.ndarray, Shape]:
+    pixels = read_deep(path, decoding.color)
+    if pixels is None:
+        empty = Path(path).stat().st_size == 0
+        reason = "is empty (0 bytes)" if empty else "not an image file, or of a kind that is not read"
+        raise FilmError(f"{path}: {reason}") from None
+    return pixels, _shape(pixels)
+
+
+def _shape(pixels: np.ndarray) -> Shape:
+    height, width = pixels.shape
+    return height, width
+
+
 def _read_image(
     image: Image.Image, path: str | Path, decoding: Decoding, least: int | None
 ) -> tuple[np.ndarray, Shape]:
     if decoding.color == "refuse" and image.mode not in _GRAY_MODES:
         raise FilmError(f"{path}: stores color ({image.mode}), which --color refuse leaves out")
-    shape = image.size[::-1]
+    shape = image.height, image.width
     if least:
         image.draft("L", (least, least))
     image.load()
     pixels = _to_gray(image, path)
     orientation = _read_orientation(image)
     if image.format == "TIFF":  # Pillow has turned it
-        return pixels, pixels.shape
-    return orient(pixels, orientation), shape[::-1] if orientation >= 5 else shape
+        return pixels, _shape(pixels)
+    height, width = shape
+    return orient(pixels, orientation), (width, height) if orientation >= 5 else shape
 
 
 def _read_orientation(image: Image.Image) -> int:

@@ -3,9 +3,12 @@ and files that are one frame of lossless JPEG, JPEG-LS or JPEG of 12 bits."""
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from data_module import codestreams
 from data_module.film_types import MAX_PIXELS, FilmError, check_num_pixels
@@ -13,6 +16,9 @@ from data_module.gray import orient, scale_depth
 
 MAX_BYTES = 2**28  # of a file that is read whole; a TIFF is not
 _MAX_UNPACKED = 8 * MAX_PIXELS  # bytes: the largest film in four channels of 16 bits
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # none, LZW, deflate (three codes), PackBits, zstandard: their output is bounded by the size of the strip
 _TIFF_COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000, 34926)
@@ -21,11 +27,10 @@ _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _UNASSOCIATED_ALPHA = 0, 1, 2, 2
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an opened image, of which no pixel was read yet, holds more than Pillow gives of it."""
-    if image.format == "PNG":
+    if isinstance(image, PngImageFile):
         raw_mode = str(image.tile[0][3]) if image.tile else ""
         return raw_mode.endswith(";16B") and (image.mode != "I;16" or "transparency" in image.info)
-    bits = image.tag_v2.get(258, (1,)) if image.format == "TIFF" else (8,)
-    return max(bits) > 8
+    return isinstance(image, TiffImageFile) and max(image.tag_v2.get(258, (1,))) > 8
 
 
 def read_deep(path: str | Path, color: str) -> np.ndarray | None:
@@ -68,6 +73,8 @@ def _decode_png(content: bytes, path: str | Path) -> np.ndarray:
 def _decode_codestream(content: bytes, path: str | Path) -> np.ndarray:
     try:
         header = codestreams.read_header(content)
+        if header is None:
+            raise codestreams.CodestreamError("the compressed image is of no kind of JPEG")
         check_num_pixels(path, header.width, header.height)
         if header.num_samples not in (1, 3):
             raise FilmError(f"{path}: stores {header.num_samples} channels; a film is gray or RGB")
@@ -105,7 +112,7 @@ def _read_tiff(path: str | Path, color: str) -> np.ndarray:
     return orient(255 - pixels if photometric == _MIN_IS_WHITE else pixels, orientation)
 
 
-def _check_page(page: "tifffile.TiffPage", path: str | Path, num_bytes: int) -> None:  # noqa: F821
+def _check_page(page: "TiffPage", path: str | Path, num_bytes: int) -> None:
     check_num_pixels(path, page.imagewidth, page.imagelength)
     check_num_pixels(path, max(page.tilewidth, 1), max(page.tilelength, 1))
     num_colors = page.samplesperpixel - len(page.extrasamples)

@@ -101,7 +101,7 @@ def _count_findings(table: pd.DataFrame) -> pd.DataFrame:
 def _measure_reports(table: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for name in ("report", "findings_section", "impression_section"):
-        words = table[name].dropna().str.split().str.len()
+        words = np.array([len(text.split()) for text in table[name].dropna()])
         words = words[words > 0]
         shares = np.percentile(words, _PERCENTILES).round().astype(int) if len(words) else [0] * 4
         rows[name] = [len(words), *shares]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pydicom.config
 from PIL import Image
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import apply_color_lut
@@ -101,9 +102,11 @@ def _read_layout(dataset: pydicom.Dataset, path: str | Path) -> Layout:
 
     def whole(keyword: str, default: int | None = None) -> int:
         number = read_number(dataset, keyword)
-        if number is None and default is None:
+        if number is not None:
+            return int(number)
+        if default is None:
             raise FilmError(f"{path}: DICOM cannot be decoded ({keyword} is missing or no number)")
-        return default if number is None else int(number)
+        return default
 
     num_frames = whole("NumberOfFrames", 1)
     if num_frames > 1:

@@ -10,6 +10,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
+    UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -72,7 +73,7 @@ def _decode_plain(dataset: pydicom.Dataset, data: bytes, layout: Layout, path: s
     return _decode_with_pydicom(dataset, layout, _plain_syntax(dataset))
 
 
-def _plain_syntax(dataset: pydicom.Dataset) -> pydicom.uid.UID:
+def _plain_syntax(dataset: pydicom.Dataset) -> UID:
     """The transfer syntax that the file is written in, which its header may not name."""
     is_implicit, is_little_endian = dataset.original_encoding
     if not is_little_endian:
@@ -109,7 +110,7 @@ def _check_header(header: FrameHeader, layout: Layout, path: str | Path) -> None
         )
 
 
-def _decode_with_pydicom(dataset: pydicom.Dataset, layout: Layout, syntax: pydicom.uid.UID) -> np.ndarray:
+def _decode_with_pydicom(dataset: pydicom.Dataset, layout: Layout, syntax: UID) -> np.ndarray:
     """Uncompressed cells as unsigned, or a frame of 8-bit JPEG by Pillow; colors as they are stored."""
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()

@@ -184,8 +184,9 @@ class _Lut:
 def _read_lut(item: Dataset, dataset: Dataset, highest: float) -> _Lut | None:
     """A LUT of a sequence, None where it cannot be read. `highest` tells a first value below 0 that was
     written as unsigned."""
-    descriptor = _read_numbers(item, "LUTDescriptor")
-    if len(descriptor) != 3 or None in descriptor:
+    found = _read_numbers(item, "LUTDescriptor")
+    descriptor = [number for number in found if number is not None]
+    if len(found) != 3 or len(descriptor) != 3:
         return None
     num, first = int(descriptor[0]) or 2**16, float(descriptor[1])
     data = _read_raw(item, "LUTData")
@@ -246,10 +247,9 @@ def read_number(dataset: Dataset, keyword: str) -> float | None:
 
 def read_pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
     """The two values of an element, where it has two that are above 0."""
-    values = _read_numbers(dataset, keyword)
-    if len(values) != 2 or not all(value and value > 0 for value in values):
-        return None
-    return values[0], values[1]
+    found = _read_numbers(dataset, keyword)
+    values = [value for value in found if value and value > 0]
+    return (values[0], values[1]) if len(found) == len(values) == 2 else None
 
 
 def _warn(what: str) -> None:

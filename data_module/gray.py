@@ -42,7 +42,7 @@ def scale_depth(values: np.ndarray, path: str | Path) -> np.ndarray:
         return np.round(band * (255.0 / scale))
 
     pixels = _by_bands(values.shape[:2], convert)
-    return mend_hot(pixels, (colors > scale).any(axis=2)) if colors.max() > scale else pixels
+    return mend_hot(pixels, np.asarray((colors > scale).any(axis=2))) if colors.max() > scale else pixels
 
 
 def full_scale(values: np.ndarray, path: str | Path) -> float:

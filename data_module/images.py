@@ -37,7 +37,9 @@ def to_images(pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(pixels).to(torch.float32).unsqueeze(1) / 127.5 - 1.0
 
 
-def normalize_images(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+def normalize_images(
+    images: torch.Tensor, mean: torch.Tensor | float, std: torch.Tensor | float
+) -> torch.Tensor:
     """Images in [-1, 1] -> the pixel_values of a model that takes films of [0, 1] less `mean`, over `std`."""
     return ((images + 1.0) / 2.0 - mean) / std
 

@@ -277,10 +277,10 @@ def write_pairs_in_pieces(
     with replacing(path) as temporary:
         written = (_write_csv if csv else _write_parquet)(check(), temporary)
         assert written == num_rows, f"{written} rows came, {num_rows} were announced"
-        skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
-        record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
+        lost = pd.DataFrame(list(skipped), columns=["item", "reason"])
+        record = {**provenance, "num_rows": num_rows, "num_skipped": len(lost)}
         record["table_hash"] = file_hash(temporary)[:16]
-        write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
+        write_atomic(root / "skipped.csv", lost.to_csv(index=False))
         write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
         head = card_head(path.name, [name for name in SPLITS if name in filmed])
         write_atomic(root / "README.md", head + card)

@@ -8,7 +8,7 @@ import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,12 @@ from runtime.locks import NAME as LOCK
 from runtime.locks import is_unused
 
 PARTS = ".parts"
+
+
+class Plan(Protocol):
+    """Item -> what is to be drawn."""
+
+    def __getitem__(self, item: int, /) -> PlannedPair: ...
 
 
 class SyntheticFolder:
@@ -120,7 +126,7 @@ class SyntheticFolder:
 
     def fill(
         self,
-        plan: Sequence[PlannedPair],
+        plan: Plan,
         sample: Callable[[Sequence[int], Sequence[PlannedPair]], tuple[np.ndarray, Sequence[str] | None]],
         image_format: str = "png",
     ) -> int:

@@ -137,7 +137,7 @@ def _guess_utf16(start: bytes) -> str:
 def _decode_windows(content: bytes, where: str) -> str:
     loose = content.decode("utf-8", "surrogateescape")
     broken = re.search("[\udc80-\udcff]", loose)
-    if re.search("[^\x00-\x7f\udc80-\udcff]", loose):  # other letters are UTF-8
+    if broken and re.search("[^\x00-\x7f\udc80-\udcff]", loose):  # other letters are UTF-8
         line = loose.count("\n", 0, broken.start()) + 1
         raise ValueError(f"{where}: damaged UTF-8 text in line {line}; get the file again")
     try:

@@ -143,7 +143,7 @@ def _write_results(context: Context, results: dict[str, Any]) -> None:
 def conventions_of(section: str) -> dict[str, str]:
     """Figure -> how it is counted: the section's metrics, and what else stands in it."""
     metrics = {metric.name: metric.convention for metric in metrics_of(section)}
-    return metrics | open_section(section).conventions
+    return {**metrics, **open_section(section).conventions}
 
 
 def _plain(value: Any) -> Any:

@@ -96,9 +96,12 @@ def list_rows(config: ReportTableConfig) -> pd.DataFrame:
     if config.image or config.images:
         if config.images and not config.images.is_dir():
             raise ValueError(f"--images {config.images}: no such folder")
-        root = config.images or config.image.parent
-        found = [config.image] if config.image else sorted(p for p in root.rglob("*") if not p.is_dir())
-        paths = [path for path in found if config.image or not path.name.startswith(".")]
+        if config.image:
+            root, paths = config.images or config.image.parent, [config.image]
+        else:
+            root = config.images
+            found = sorted(path for path in root.rglob("*") if not path.is_dir())
+            paths = [path for path in found if not path.name.startswith(".")]
         names = [path.relative_to(root).as_posix() for path in paths]
         table = pd.DataFrame({"study_id": [path.stem for path in paths], "file_name": names, "path": paths})
     else:
@@ -106,7 +109,7 @@ def list_rows(config: ReportTableConfig) -> pd.DataFrame:
         if not (config.reconstruct or pairs.has_films):
             raise ValueError(f"--data {config.data} has rows with no film: only --reconstruct reads it")
         table = pairs.table.reindex(columns=["study_id", "file_name", "report"]).reset_index(drop=True)
-        table["path"] = [config.data / str(name) for name in table["file_name"]]
+        table["path"] = pd.Series([config.data / str(name) for name in table["file_name"]], dtype=object)
     table = table.head(config.max_films) if config.max_films else table
     if not len(table):
         raise ValueError(f"{config.images or config.data} holds nothing to read")

@@ -51,8 +51,9 @@ def list_defaults(config: Any) -> dict[str, Any]:
             default = list_defaults(value)
         else:
             continue
-        instance = dataclasses.is_dataclass(default) and not isinstance(default, type)
-        found[field.name] = dataclasses.asdict(default) if instance else default
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            default = dataclasses.asdict(default)
+        found[field.name] = default
     return flatten(_plain(found))
 
 

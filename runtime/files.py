@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,7 @@ def read_json(path: Path, fix: str = "") -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         place = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise DamagedFile(f"{path} is not valid JSON (damaged{place}){fix}") from None
-    if not isinstance(values, Mapping):
+    if not isinstance(values, dict):
         raise DamagedFile(f"{path} holds a JSON {type(values).__name__}, not an object{fix}")
     return values
 

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import torch
 from safetensors.torch import load_file
@@ -16,8 +16,14 @@ from torch import nn
 
 from runtime.files import DamagedFile, read_json, reading
 
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
+    from transformers import PreTrainedModel
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
 Weights = dict[str, torch.Tensor]
 Model = TypeVar("Model", bound=nn.Module)
+Found = TypeVar("Found", bound="nn.Module | SchedulerMixin | dict[str, Any]")
 
 
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
@@ -76,9 +82,26 @@ def read_pickle(path: Path, expected: str, allowed: tuple[type, ...] = ()) -> An
             return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def drop_unused(found: Found | tuple[Found, dict[str, Any]]) -> Found:
+    """What diffusers gives, without the settings that it would add where they are asked for."""
+    return found[0] if isinstance(found, tuple) else found
+
+
+@overload
 def load_pretrained(
     model_class: type[Model], source: str | Path, optional: str = "", subfolder: str = "", **options: Any
-) -> Model:
+) -> Model: ...
+@overload
+def load_pretrained(
+    model_class: "type[_BaseAutoModelClass]",
+    source: str | Path,
+    optional: str = "",
+    subfolder: str = "",
+    **options: Any,
+) -> "PreTrainedModel": ...
+def load_pretrained(
+    model_class: Any, source: str | Path, optional: str = "", subfolder: str = "", **options: Any
+) -> Any:
     """`model_class.from_pretrained(source)` of transformers or diffusers, strict, in eval mode.
 
     The weights are of torch's default float, whatever the files hold.
@@ -127,7 +150,7 @@ def _check_config(path: Path) -> None:
             raise DamagedFile(f"{path}: {name} is {value:.3g}; at most {_MAX_LAYERS} are believed")
 
 
-def _numbers(config: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, float]]:
+def _numbers(config: Mapping[str, Any] | list[Any], name: str = "") -> Iterator[tuple[str, float]]:
     for key, value in config.items() if isinstance(config, Mapping) else enumerate(config):
         inner = key if isinstance(key, str) else name
         if isinstance(value, Mapping | list):

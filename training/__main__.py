@@ -150,6 +150,8 @@ def _saved_validation(run: RunFolder, stopped: str) -> dict[str, float]:
                 saved is None or is_better(stopped, values[stopped], saved[stopped], min_delta)
             ):
                 saved = values
+    if saved is None:
+        raise ValueError(f"{run.root}: no validation of {stopped}, which it was stopped by, in metrics.jsonl")
     return saved
 
 

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, send_to_device
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
@@ -23,24 +23,24 @@ from runtime.signals import signals_noted
 from training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
-from training.loader import Batch, BatchSource, iterate_steps
+from training.loader import Batch, BatchSource, iterate_steps, to_device
 from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_by_clipping
 from training.validation import Objective, mean_losses
 
 STEPS_TO_ASK = 10  # between two times that processes ask each other whether one was stopped
-Score = Callable[[nn.Module], dict[str, float]]
+Trained = TypeVar("Trained", bound=nn.Module)
 
 
 def fit(
-    model: nn.Module,
+    model: Trained,
     objective: Objective,
     train_data: BatchSource,
     validation_data: BatchSource | None,
     config: TrainConfig,
     run: RunFolder,
-    save: Callable[[nn.Module, Path], None],
+    save: Callable[[Trained, Path], None],
     groups: Sequence[ParameterGroup] = (),
-    score: Score | None = None,
+    score: Callable[[Trained], dict[str, float]] | None = None,
 ) -> dict[str, float]:
     """Train `model` and save it into `run.model_dir`; a killed run goes on from its last checkpoint.
 
@@ -76,7 +76,7 @@ class _Trainer:
         config: TrainConfig,
         run: RunFolder,
         groups: Sequence[ParameterGroup],
-        score: Score | None,
+        score: Callable[[Any], dict[str, float]] | None,
     ) -> None:
         self.objective, self.config, self.run, self.score = objective, config, run, score
         process_state()  # before accelerate, which would not join processes without an accelerator
@@ -173,7 +173,7 @@ class _Trainer:
                 bar.update()
                 last = self.step == config.num_steps
                 if self.step % config.log_every == 0 or last:
-                    values = {name: value.item() for name, value in losses.items()}
+                    values: dict[str, float] = {name: float(value) for name, value in losses.items()}
                     if not math.isfinite(values["loss"]):
                         raise ValueError(
                             f"{self.run.root}: loss is {values['loss']} at step {self.step}: "
@@ -183,7 +183,7 @@ class _Trainer:
                     rate /= max(time.perf_counter() - started_s, 1e-9)
                     bar.set_postfix(loss=f"{values['loss']:.4f}", items_per_s=f"{rate:.0f}")
                     lr = self.schedules[0].get_last_lr()[0]
-                    self._log({**values, "learning_rate": lr, "items_per_s": round(rate, 1)})
+                    self._log({**values, "learning_rate": float(lr), "items_per_s": round(rate, 1)})
                 if config.validate_every and self.step % config.validate_every == 0 and not last:
                     self.validate(validation_data)
                 last = last or self.stops_early
@@ -204,7 +204,7 @@ class _Trainer:
         if self.step % STEPS_TO_ASK:
             return False
         signal = torch.tensor(float(self.stop_signal), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(signal, "sum").item())
+        return bool(torch.as_tensor(self.accelerator.reduce(signal, "sum")).item())
 
     @property
     def stops_early(self) -> bool:
@@ -229,7 +229,7 @@ class _Trainer:
             # Backward too: with gradient checkpointing the forward pass runs again in it.
             with _attention_kernel(accelerator.device):
                 with accelerator.autocast():
-                    losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
+                    losses = self.objective(self.model, to_device(batch, accelerator.device), generator)
                 accelerator.backward(losses["loss"])
             if accelerator.sync_gradients:
                 together, *separate = self.clipped
@@ -316,7 +316,7 @@ class _Trainer:
             self.run.log(self.step, values)
         self.accelerator.log(values, step=self.step)
 
-    def export(self, save: Callable[[nn.Module, Path], None]) -> None:
+    def export(self, save: Callable[[Any, Path], None]) -> None:
         """Save the averaged model, with early stopping that of the best validation."""
 
         def finish() -> None:

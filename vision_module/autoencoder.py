@@ -4,6 +4,9 @@
 one owner of the scale is the model's own `config.scaling_factor`.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKL
 
@@ -24,27 +27,34 @@ def build_autoencoder(config: AutoencoderConfig, image_size: int) -> Autoencoder
     if config.init_from:
         source = model_source(config.init_from, "autoencoder", "--init-from")
         autoencoder = load_pretrained(AutoencoderKL, source)
-        _check_size(image_size, len(autoencoder.config.block_out_channels))
+        _check_size(image_size, len(autoencoder.config["block_out_channels"]))
         if config.decoder_only:
             autoencoder.encoder.requires_grad_(False)
-            autoencoder.quant_conv.requires_grad_(False)
+            if autoencoder.quant_conv is not None:
+                autoencoder.quant_conv.requires_grad_(False)
         # What encodes by the model's own size would else use the size of its first training.
         autoencoder.register_to_config(sample_size=image_size)
         return autoencoder
     _check_size(image_size, len(config.block_out_channels))
-    levels = len(config.block_out_channels)
     return AutoencoderKL(
         in_channels=1,
         out_channels=1,
         sample_size=image_size,
         latent_channels=config.latent_channels,
-        block_out_channels=config.block_out_channels,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
+        **list_levels(config.block_out_channels),
         layers_per_block=config.layers_per_block,
         norm_num_groups=config.norm_num_groups or min(32, config.block_out_channels[0] // 4),
         mid_block_add_attention=config.mid_block_attention,
     )
+
+
+def list_levels(channels: Sequence[int]) -> dict[str, Any]:
+    """Settings of an `AutoencoderKL` of these channels, whose annotations know one level alone."""
+    return {
+        "block_out_channels": tuple(channels),
+        "down_block_types": ("DownEncoderBlock2D",) * len(channels),
+        "up_block_types": ("UpDecoderBlock2D",) * len(channels),
+    }
 
 
 def _check_size(image_size: int, num_levels: int) -> None:
@@ -66,20 +76,26 @@ def match_channels(images: torch.Tensor, num_channels: int) -> torch.Tensor:
 @torch.no_grad()
 def encode_films(autoencoder: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (B, 1, S, S) in [-1, 1] -> mean and deviation of the scaled latents, (B, C, H, W) each."""
-    images = match_channels(images, autoencoder.config.in_channels)
+    images = match_channels(images, autoencoder.config["in_channels"])
     parts = images.split(_films_at_once(images.shape[-1]))
-    posteriors = [autoencoder.encode(part).latent_dist for part in parts]
-    scale = autoencoder.config.scaling_factor
+    posteriors = [autoencoder.encode(part, return_dict=False)[0] for part in parts]
+    scale = autoencoder.config["scaling_factor"]
     mean, std = (torch.cat([getattr(part, name) for part in posteriors]) for name in ("mean", "std"))
     return mean * scale, std * scale
+
+
+def decode(autoencoder: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+    """Unscaled latents (B, C, H, W) -> images of the autoencoder's channels, with gradients."""
+    # diffusers annotates FloatTensor, which torch's own operations never give.
+    return autoencoder.decode(latents, return_dict=False)[0]  # pyright: ignore[reportArgumentType]
 
 
 @torch.no_grad()
 def decode_latents(autoencoder: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     """Scaled latents (B, C, H, W) -> gray images (B, 1, S, S) in [-1, 1]."""
-    side = latents.shape[-1] * 2 ** (len(autoencoder.config.block_out_channels) - 1)
-    parts = (latents / autoencoder.config.scaling_factor).split(_films_at_once(side))
-    images = torch.cat([autoencoder.decode(part).sample for part in parts])
+    side = latents.shape[-1] * 2 ** (len(autoencoder.config["block_out_channels"]) - 1)
+    parts = (latents / autoencoder.config["scaling_factor"]).split(_films_at_once(side))
+    images = torch.cat([decode(autoencoder, part) for part in parts])
     return images.mean(dim=1, keepdim=True).clamp(-1.0, 1.0)
 
 
@@ -93,11 +109,13 @@ def standardize_latents(autoencoder: AutoencoderKL, images: torch.Tensor) -> Non
     Args:
         images: (N, 1, S, S) training images in [-1, 1].
     """
-    means = encode_films(autoencoder, images)[0] / autoencoder.config.scaling_factor
+    means = encode_films(autoencoder, images)[0] / autoencoder.config["scaling_factor"]
     center = means.mean(dim=(0, 2, 3))
-    channels = autoencoder.config.latent_channels
-    after = autoencoder.post_quant_conv
+    channels = autoencoder.config["latent_channels"]
+    before, after = autoencoder.quant_conv, autoencoder.post_quant_conv
+    if before is None or before.bias is None or after is None or after.bias is None:
+        raise ValueError("the autoencoder has no 1x1 convolutions around its latents, which take their mean")
     after.bias += after.weight[:, :, 0, 0] @ center
-    autoencoder.quant_conv.bias[:channels] -= center
+    before.bias[:channels] -= center
     deviation = (means - center[None, :, None, None]).std()
     autoencoder.register_to_config(scaling_factor=round(1.0 / deviation.item(), 5))

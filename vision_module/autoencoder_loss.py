@@ -13,7 +13,7 @@ from torch import nn
 
 from training.optimizer import ParameterGroup
 from vision_module.adversary import PatchDiscriminator, discriminator_loss, frozen_logits, generator_loss
-from vision_module.autoencoder import match_channels
+from vision_module.autoencoder import decode, match_channels
 from vision_module.config import AutoencoderLossConfig
 from vision_module.perceptual import load_perceptual
 from vision_module.reconstruction import score_reconstruction
@@ -56,9 +56,9 @@ class AutoencoderLoss(nn.Module):
         alone, and the reconstructions from the posterior's mean are scored beside it.
         """
         config = self.config
-        target = match_channels(images, self.autoencoder.config.in_channels)
-        posterior = self.autoencoder.encode(target).latent_dist
-        output = self.autoencoder.decode(posterior.sample(generator)).sample.float()
+        target = match_channels(images, self.autoencoder.config["in_channels"])
+        posterior = self.autoencoder.encode(target, return_dict=False)[0]
+        output = decode(self.autoencoder, posterior.sample(generator)).float()
         losses = {**pixel_losses(output - target), "kl": kl_to_normal(posterior) / images[0].numel()}
         weights = {
             "l1": config.l1_weight,
@@ -70,21 +70,22 @@ class AutoencoderLoss(nn.Module):
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(gray, images)
             weights["perceptual"] = config.perceptual_weight
-        adversarial = self.discriminator is not None and int(self.num_forwards) >= self.adversarial_from
-        if adversarial:
+        discriminator = self.discriminator if int(self.num_forwards) >= self.adversarial_from else None
+        if discriminator is not None:
             losses["generator_loss"] = generator_loss(
-                frozen_logits(self.discriminator, gray), config.adversarial_criterion
+                frozen_logits(discriminator, gray), config.adversarial_criterion
             )
             weights["generator_loss"] = config.adversarial_weight
-        loss = sum(weight * losses[name] for name, weight in weights.items() if weight)
-        if adversarial:
-            real, fake = self.discriminator(images), self.discriminator(gray.detach())
+        terms = (weight * losses[name] for name, weight in weights.items() if weight)
+        loss = sum(terms, gray.new_zeros(()))
+        if discriminator is not None:
+            real, fake = discriminator(images), discriminator(gray.detach())
             losses["discriminator_loss"] = discriminator_loss(real, fake, config.adversarial_criterion)
             loss = loss + losses["discriminator_loss"] if self.training else loss
         if self.training:
             self.num_forwards += 1
         else:
-            mean = self.autoencoder.decode(posterior.mode()).sample.mean(dim=1, keepdim=True)
+            mean = decode(self.autoencoder, posterior.mode()).mean(dim=1, keepdim=True)
             scores = score_reconstruction(mean, images)
             losses |= {f"reconstruction_{name}": value for name, value in scores.items()}
         return {"loss": loss, **losses}

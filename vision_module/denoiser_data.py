@@ -25,6 +25,8 @@ class CachedTexts:
     """One of each row's columns, encoded already."""
 
     def __init__(self, prompts: PromptCache) -> None:
+        assert prompts.texts is not None
+        assert prompts.text_index is not None
         self.texts = prompts.texts
         self.text_index = torch.as_tensor(prompts.text_index.astype(np.int64))
         self.present = (self.text_index >= 0).float()
@@ -80,7 +82,7 @@ class LatentPairs:
         batch |= self.texts.draw(rows, generator)
         if self.targets is not None:
             batch["features"] = self.targets.read(rows)
-        if self.references is not None:
+        if self.references is not None and self.index is not None:
             drawn = self.rows[self.index.draw(indices, generator)]
             batch["reference"] = torch.as_tensor(np.asarray(self.references[drawn]))
         return batch
@@ -132,6 +134,6 @@ def make_sources(
             raise ValueError(f"{pairs.root} has no row of split {split!r}")
         index = None
         if encoded.references is not None:
-            index = ReferenceIndex(pairs.labels[rows], pairs.table["patient_id"].to_numpy()[rows])
+            index = ReferenceIndex(pairs.labels[rows], pairs.table["patient_id"].to_numpy()[rows].tolist())
         sources.append(LatentPairs(rows, latents, texts, encoded.references, index, targets))
     return sources[0], sources[1]

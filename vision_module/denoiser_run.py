@@ -1,10 +1,10 @@
 """Train a denoiser on cached latents and prompts: the part that clipSD and clipUViT share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 from data_module.pairs import PairsFolder
@@ -13,6 +13,7 @@ from runtime.dry_run import describe_run
 from runtime.runs import RunFolder, model_source
 from runtime.weights import load_pretrained
 from training.loop import fit
+from training.optimizer import ParameterGroup
 from vision_module.adapters import add_adapters
 from vision_module.alignment import AlignedDenoiser, encode_targets
 from vision_module.config import LoraConfig
@@ -22,9 +23,10 @@ from vision_module.diffusion import PromptedDenoiser, make_objective, make_sched
 from vision_module.encoding import encode_latents
 from vision_module.pipeline import Sources, VisionModel, load_prompts
 from vision_module.prompting import num_context_tokens
+from vision_module.uvit import UViT
 from vision_module.validation import FilmMetrics, FilmScorer
 
-Build = Callable[[int, int, int, int], nn.Module]
+Build = Callable[[int, int, int, int], UViT | UNet2DConditionModel]
 
 
 def describe_denoiser(config: DenoiserConfig, build: Build, frozen: bool = False) -> None:
@@ -82,7 +84,10 @@ def train_denoiser(
     torch.manual_seed(config.train.seed)
     channels, sample_size = latents["latents_mean"].shape[1:3]
     denoiser = build(channels, sample_size, prompts.width, prompts.num_context_tokens)
-    groups = add_adapters(denoiser, prompts.text_encoder, lora) if lora.lora else ()
+    groups: Sequence[ParameterGroup] = ()
+    if lora.lora:
+        assert isinstance(denoiser, UNet2DConditionModel)
+        groups = add_adapters(denoiser, prompts.text_encoder, lora)
     if config.gradient_checkpointing:
         denoiser.enable_gradient_checkpointing()
         if trained_text:
@@ -92,12 +97,13 @@ def train_denoiser(
         model, null_text = PromptedDenoiser(denoiser, prompts), prompts.tokenize([""])
 
     if targets is not None:
-        width = denoiser.config.get("embed_dim") or denoiser.config.block_out_channels[-1]
+        width = denoiser.config.get("embed_dim") or denoiser.config["block_out_channels"][-1]
         model = AlignedDenoiser(model, denoiser, width, targets.maps.shape[1])
 
     def make_vision(model: nn.Module) -> VisionModel:
         model = model.model if isinstance(model, AlignedDenoiser) else model
         trained = model.denoiser if isinstance(model, PromptedDenoiser) else model
+        assert isinstance(trained, UViT | UNet2DConditionModel)
         return VisionModel(load_pretrained(AutoencoderKL, autoencoder_dir), trained, prompts, scheduler)
 
     def save(model: nn.Module, folder: Path) -> None:

@@ -7,6 +7,7 @@ local torchvision weights file.
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -126,7 +127,7 @@ class TimmFeatures(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, network: nn.Module, num_levels: int | None = None) -> None:
+    def __init__(self, network: Any, num_levels: int | None = None) -> None:
         super().__init__()
         self.network, self.levels = network, num_levels and list(range(num_levels))
         for name in ("mean", "std"):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import nn
 
 from data_module.images import load_pixels, to_images, to_pixels
@@ -68,6 +69,6 @@ def paired_scores(pixels: np.ndarray, films: np.ndarray) -> dict[str, float]:
 
     pair = to_images(pixels), to_images(films)
     return {
-        "ssim": structural_similarity_index_measure(*pair, data_range=2.0).item(),
+        "ssim": torch.as_tensor(structural_similarity_index_measure(*pair, data_range=2.0)).item(),
         "psnr": peak_signal_noise_ratio(*pair, data_range=2.0).item(),
     }

@@ -63,11 +63,11 @@ class Canvas:
         num = max(int(place[-1] / LINE_STEP), 2)
         at = (np.arange(num) + 0.5) * (place[-1] / num)
         track = np.stack([np.interp(at, place, points[:, axis]) for axis in (0, 1)], axis=1)
-        amplitude, width = (
+        amplitudes, widths = (
             np.interp(at, place, np.broadcast_to(np.asarray(value, dtype=np.float32), len(points)))
             for value in (amplitude, width)
         )
-        self._lines.append((track, amplitude * width * (np.sqrt(2 * np.pi) * place[-1] / num), width))
+        self._lines.append((track, amplitudes * widths * (np.sqrt(2 * np.pi) * place[-1] / num), widths))
 
     def add_lines(self, points: np.ndarray, amplitude: np.ndarray, width: np.ndarray) -> None:
         """Queue many polylines of one number of points, each with segments of one length.

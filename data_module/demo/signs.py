@@ -45,7 +45,7 @@ def draw_sign(thorax: Thorax, layers: Layers, sign: Sign) -> None:
     if draw is None or sign.strength <= 0:
         return
     for side in sign.sides or (None,):
-        draw(thorax, layers, sign, side, np.random.default_rng([sign.seed, SIDES.get(side, 0) > 0]))
+        draw(thorax, layers, sign, side, np.random.default_rng([sign.seed, SIDES.get(side or "", 0) > 0]))
 
 
 def _place(thorax: Thorax, side: str, site: str, rng: np.random.Generator) -> tuple[float, float]:

@@ -104,6 +104,8 @@ def join_tables(
     rows = _check_split_table(joined, tables.split) if tables.split else None
     if split == "paper":
         _add_paper_split(joined, validation_share, seed)
+    elif rows is None:
+        raise ValueError("--split official: the download has no split table")
     else:
         _add_official_split(joined, rows)
     _add_labels(joined, tables.labels)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,7 @@ def hash_file(path: str | Path, flag: str) -> str:
         raise ValueError(f"{flag} {path}: cannot be read ({error.strerror or error})") from None
 
 
-def count_values(values: Sequence[str]) -> dict[str, int]:
+def count_values(values: Iterable[str]) -> dict[str, int]:
     """Value -> number of times, the most frequent first."""
     counts: dict[str, int] = {}
     for value in values:

@@ -82,7 +82,9 @@ class RowParser:
         self, table: pd.DataFrame, columns: Columns, label_map: LabelMap, label_columns: Mapping[str, str]
     ) -> None:
         self.columns, self.label_map, self.label_columns = columns, label_map, label_columns
-        self.records = table.to_dict("records")
+        self.records: list[dict[str, str]] = [
+            dict(zip(table.columns, row, strict=True)) for row in table.to_numpy()
+        ]
         self.sexes = SexColumn(table[columns.sex_column] if columns.sex_column else ())
         if columns.labels_column:
             self._check_labels()

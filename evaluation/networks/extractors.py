@@ -21,6 +21,7 @@ from data_module.findings import FINDINGS
 from data_module.images import normalize_images
 from evaluation.networks import xrv
 from evaluation.networks.classifier import FilmClassifier
+from runtime.devices import move
 from runtime.files import read_json, reading
 from runtime.timm_weights import PREFIX as TIMM
 from runtime.timm_weights import open_timm
@@ -130,7 +131,7 @@ def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClass
         settings = read_json(processor)
     except ValueError as error:
         raise ValueError(f"--features {source} cannot be loaded: {error}") from error
-    model.requires_grad_(False).to(device)
+    move(model.requires_grad_(False), device)
     size, crop = _side(settings.get("size")), _side(settings.get("crop_size"))
     if not settings.get("do_center_crop", crop is not None) or crop is None:
         crop = size
@@ -146,8 +147,9 @@ def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClass
         films = images[..., edge : edge + crop, edge : edge + crop].expand(-1, channels, -1, -1)
         center, scale = (torch.tensor(v, device=films.device)[:, None, None] for v in (mean, std))
         pixel_values = normalize_images(films, center, scale)
-        if hasattr(model, "get_image_features"):
-            out = model.get_image_features(pixel_values=pixel_values)
+        get_image_features = getattr(model, "get_image_features", None)  # of a CLIP
+        if get_image_features is not None:
+            out = get_image_features(pixel_values=pixel_values)
             return getattr(out, "pooler_output", out)
         out = model(pixel_values=pixel_values)
         pooled = getattr(out, "pooler_output", None)
@@ -176,7 +178,7 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     settings = read_json(config).get("preprocess_cfg", {})
     try:
         with reading(folder):
-            model = open_clip.create_model(f"local-dir:{folder}", device=device)
+            model: Any = open_clip.create_model(f"local-dir:{folder}", device=device)
         check_finite(model.state_dict(), folder)
     except ValueError as error:
         raise ValueError(f"--features {source} cannot be loaded: {str(error)[:300]}") from error

@@ -20,7 +20,7 @@ IMAGE_SIZE = 224
 RENAMED = {"Effusion": "Pleural Effusion"}
 
 
-def open_densenet(source: str, device: torch.device) -> dict[str, object]:
+def open_densenet(source: str, device: torch.device) -> dict[str, Any]:
     """The fields of a FilmClassifier for `torchxrayvision:NAME` or `torchxrayvision:FILE`.
 
     Raises:
