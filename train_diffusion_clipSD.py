@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from training.config import TrainConfig
 from vision_module.config import DiffusionConfig, LoraConfig, UNetConfig, check_lora
 from vision_module.denoiser_config import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig
 
 if TYPE_CHECKING:
-    pass
-from runtime.config import setting
+    from diffusers import UNet2DConditionModel
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,13 @@ class ReportCodec(nn.Module):
             raise ValueError(f"--max-tokens {config.max_tokens}: must be 3 to {limit}, this BART's positions")
         self.bart, self.tokenizer, self.config = bart, tokenizer, config
         self.pad_token_id = special_id(tokenizer, "pad_token_id")
+        words = bart.get_input_embeddings()
+        assert isinstance(words, nn.Embedding)
+        self.embedding_dim = words.embedding_dim  # D, the width of BART
         self.pooler = StatePooler(
             config.pooling,
             config.num_embeddings,
-            bart.model.shared.weight.shape[1],
+            self.embedding_dim,
             config.pooler_depth,
             config.pooler_heads,
             float(bart.config.dropout or 0.0),
@@ -70,11 +73,6 @@ class ReportCodec(nn.Module):
     def num_embeddings(self) -> int:
         """K."""
         return self.config.num_embeddings
-
-    @property
-    def embedding_dim(self) -> int:
-        """D, the width of BART."""
-        return self.bart.model.shared.weight.shape[1]
 
     @property
     def device(self) -> torch.device:

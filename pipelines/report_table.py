@@ -93,15 +93,12 @@ def open_process(config: ReportTableConfig) -> tuple[Process, list[str]]:
 
 def list_rows(config: ReportTableConfig) -> pd.DataFrame:
     """What is asked for: study_id, file_name, path and (with --data) report of each row."""
-    if config.image or config.images:
-        if config.images and not config.images.is_dir():
-            raise ValueError(f"--images {config.images}: no such folder")
-        if config.image:
-            root, paths = config.images or config.image.parent, [config.image]
-        else:
-            root = config.images
-            found = sorted(path for path in root.rglob("*") if not path.is_dir())
-            paths = [path for path in found if not path.name.startswith(".")]
+    if config.images and not config.images.is_dir():
+        raise ValueError(f"--images {config.images}: no such folder")
+    root = config.images or (config.image.parent if config.image else None)
+    if root:
+        found = [config.image] if config.image else sorted(p for p in root.rglob("*") if not p.is_dir())
+        paths = [path for path in found if config.image or not path.name.startswith(".")]
         names = [path.relative_to(root).as_posix() for path in paths]
         table = pd.DataFrame({"study_id": [path.stem for path in paths], "file_name": names, "path": paths})
     else:

@@ -82,9 +82,10 @@ class _Trainer:
         process_state()  # before accelerate, which would not join processes without an accelerator
         _forget_settings()
         can_rest = any(group.clipped_separately for group in groups)
+        device = torch.device(process_state().device or "cpu")
         trackers = None if config.tracker == "none" else config.tracker
         self.accelerator = Accelerator(
-            mixed_precision=settle_precision(config.mixed_precision, process_state().device),
+            mixed_precision=settle_precision(config.mixed_precision, device),
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=trackers,
             project_dir=str(run.root),

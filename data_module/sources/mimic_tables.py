@@ -185,7 +185,8 @@ def _add_labels(joined: FilmTable, path: Path) -> None:
         ),
     ):
         reasons[films["study_id"].isin(studies).to_numpy()] = why
-    unique = rows.assign(**codes).drop_duplicates("study_id").set_index("study_id")
+    coded = rows.assign(**{name: codes[name] for name in FINDINGS})
+    unique = coded.drop_duplicates("study_id").set_index("study_id")
     subjects = unique["subject_id"].reindex(films["study_id"])
     differs = (subjects.notna().to_numpy()) & (subjects.to_numpy() != films["subject_id"].to_numpy())
     reasons[differs & (reasons == "")] = "labels and metadata tables name different patients"

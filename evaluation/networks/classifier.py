@@ -158,7 +158,7 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"--classifier {folder} cannot be loaded: {error}") from error
     move(model.requires_grad_(False), device)
-    places: dict[str, int] = model.config.label2id or {}
+    places = {name: int(place) for name, place in (model.config.label2id or {}).items()}
     if not any(name in places for name in FINDINGS):
         names = ", ".join(map(str, list(places)[:5]))
         raise ValueError(f"--classifier {folder} predicts {names}, none of the 14 CheXpert findings")

@@ -13,6 +13,7 @@ An extractor is a FilmClassifier that scores no finding: its probabilities are N
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModel

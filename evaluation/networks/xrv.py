@@ -6,6 +6,7 @@ modules; they are read with torch's restricted unpickler, which builds nothing b
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn

@@ -3,12 +3,15 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evaluation.metric import Figure, Metric
 from evaluation.reports.inputs import ReportInputs
+
+if TYPE_CHECKING:
+    import torch
 
 BATCH_SIZE = 64
 
@@ -20,7 +23,7 @@ class BertScore:
     that is not there, and fill weights that a file lacks with random numbers.
     """
 
-    def __init__(self, folder: str | Path, layer: int = -1, device: torch.device | str = "cpu") -> None:
+    def __init__(self, folder: str | Path, layer: int = -1, device: "torch.device | str" = "cpu") -> None:
         """Open a transformers text model; `layer` is an index of its hidden states, -1 the last.
 
         Raises:
@@ -28,6 +31,7 @@ class BertScore:
         """
         from transformers import AutoModel, AutoTokenizer
 
+        from runtime.devices import move
         from runtime.weights import load_pretrained
 
         try:
