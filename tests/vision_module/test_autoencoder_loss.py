@@ -230,7 +230,7 @@ def test_resume_with_an_adversary_is_bit_identical(tmp_path, monkeypatch):
         assert torch.equal(weight, files[1][name]), name
     lines = [[{k: v for k, v in line.items() if k != "items_per_s"} for line in log(r)] for r in (whole, run)]
     assert lines[0] == lines[1]
-    assert "validation_telling" in lines[0][-1]
+    assert "validation_discriminator_loss" in lines[0][-1]
 
 
 @pytest.mark.usefixtures("float64")

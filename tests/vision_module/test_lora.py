@@ -58,7 +58,7 @@ def test_merged_and_adapter_models_give_the_same_films(chain, runs, tmp_path):
 def test_plain_diffusers_loads_the_adapter_into_the_base(chain, runs):
     """load_lora_weights on the base pipeline equals the merged folder, text encoder and U-Net each."""
     pipeline, merged = (
-        StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float64)
+        StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float64)
         for folder in (chain.run("sd/model"), runs["merged"] / "model")
     )
     pipeline.load_lora_weights(str(runs["adapter"] / "model"))
