@@ -3,23 +3,19 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from runtime.generators import make_generator
-from runtime.precision import settle_precision
-from runtime.processes import on_main, process_state
+from runtime.processes import on_main
 from runtime.runs import RunFolder
 from runtime.signals import signals_noted
+from training.accelerator import attention_kernel, make_accelerator
 from training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
@@ -79,21 +75,7 @@ class _Trainer:
         score: Callable[[Any], dict[str, float]] | None,
     ) -> None:
         self.objective, self.config, self.run, self.score = objective, config, run, score
-        process_state()  # before accelerate, which would not join processes without an accelerator
-        _forget_settings()
-        can_rest = any(group.clipped_separately for group in groups)
-        device = torch.device(process_state().device or "cpu")
-        trackers = None if config.tracker == "none" else config.tracker
-        self.accelerator = Accelerator(
-            mixed_precision=settle_precision(config.mixed_precision, device),
-            gradient_accumulation_steps=config.gradient_accumulation_steps,
-            log_with=trackers,
-            project_dir=str(run.root),
-            # What rests has no gradient, which DistributedDataParallel must then look for.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=can_rest)],
-        )
-        if trackers:
-            self.accelerator.init_trackers("paircxr")
+        self.accelerator = make_accelerator(config, run.root, any(g.clipped_separately for g in groups))
         optimizers = make_optimizers(model, config, groups)
         if config.compile:
             model.compile()  # in place: names of weights, and so checkpoints, stay
@@ -228,7 +210,7 @@ class _Trainer:
         generator = make_generator(*draws, device=accelerator.device)
         with accelerator.accumulate(self.model):
             # Backward too: with gradient checkpointing the forward pass runs again in it.
-            with _attention_kernel(accelerator.device):
+            with attention_kernel(accelerator.device):
                 with accelerator.autocast():
                     losses = self.objective(self.model, to_device(batch, accelerator.device), generator)
                 accelerator.backward(losses["loss"])
@@ -329,18 +311,3 @@ class _Trainer:
 
         on_main(finish)
         self.accelerator.end_training()
-
-
-def _forget_settings() -> None:
-    """accelerate keeps its first settings for the whole process, where each run has its own: a second one in
-    another precision would be refused. There is no public way."""
-    AcceleratorState._reset_state()
-
-
-def _attention_kernel(device: torch.device) -> AbstractContextManager:
-    """torch's own choice, but the plain kernel on a CPU.
-
-    The fused CPU kernel's backward is slow in bfloat16: a step of the demo's U-ViT takes 1.3 times as long
-    (benchmarks/attention_kernel.py).
-    """
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

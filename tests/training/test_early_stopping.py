@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -274,3 +275,11 @@ def test_folds_that_do_not_belong_together_are_named(fold_runs, tmp_path):
     other, _ = train(tmp_path / "other", folds=FoldConfig(3, 2), num_steps=10, early_stopping="")
     with pytest.raises(ValueError, match="differ in train"):
         summarize_folds([*fold_runs[:2], other.root])
+
+
+def test_a_log_without_the_metric_of_the_stop_is_named(fold_runs, tmp_path):
+    copies = [shutil.copytree(root, tmp_path / root.name) for root in fold_runs]
+    path = copies[1] / "metrics.jsonl"
+    path.write_text(path.read_text().replace("validation_loss", "validation_other"))
+    with pytest.raises(ValueError, match=r"fold_1: no validation of loss"):
+        summarize_folds(copies, "psnr")
