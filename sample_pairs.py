@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from data_module.config import PlanConfig, SyntheticConfig
 from pipelines.config import SamplerConfig
 from runtime.cli import parse_config, run_script
-from runtime.config import flatten, list_passing, setting, to_dict
-from runtime.files import file_hash
+from runtime.config import flatten, list_defaults, list_passing, setting, to_dict
 from runtime.locks import Claim
 from runtime.processes import claim_together, is_main
 from runtime.shards import describe_share, spread_shard
@@ -98,7 +97,7 @@ def sample(config: Config) -> None:
     out = output.folder(config.plan.prompt, settings)
     shard = spread_shard(output.shard)
     if config.estimate:
-        done = SyntheticFolder.count_done(out, settings) if not output.overwrite else 0
+        done = SyntheticFolder.count_done(out, settings, list_defaults(config)) if not output.overwrite else 0
         pace = describe_sampling_pace(
             sampler.sample, plan, items, batch_size, done * batch_size, shard[1], output.image_format
         )
@@ -109,10 +108,10 @@ def sample(config: Config) -> None:
     def prepare(claim: Claim) -> None:
         if output.overwrite and not claim.when_alone(lambda: SyntheticFolder.empty(out)):
             raise ValueError(f"--overwrite: other shards are writing --out {out}: end them first")
-        SyntheticFolder(out, settings, items, batch_size, shard)
+        SyntheticFolder(out, settings, items, batch_size, shard, list_defaults(config))
 
     with claim_together(Claim(out, shard), prepare) as claim:
-        folder = SyntheticFolder(out, settings, items, batch_size, shard)
+        folder = SyntheticFolder(out, settings, items, batch_size, shard, list_defaults(config))
         folder.fill(plan, sampler.sample, output.image_format)
         with claim.closing():
             result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
@@ -128,9 +127,15 @@ def sample(config: Config) -> None:
 
 def _settings(config: Config) -> dict:
     """The flags that decide what item i is; files count by their content, and so do models and data."""
-    files = (config.plan.prompts, config.plan.reference, config.models.drawing.init_film)
-    contents = [file_hash(path)[:16] if path else "" for path in files]
-    return {**flatten(to_dict(config), list_passing(config)), "files": contents}
+    from runtime.contents import hash_contents
+
+    drawing, plan = config.models.drawing, config.plan
+    files = {"prompts": plan.prompts, "reference": plan.reference, "init_film": drawing.init_film}
+    hashes = hash_contents(files)
+    return {
+        **flatten(to_dict(config), list_passing(config)),
+        "files": [hashes.get(name, "") for name in files],
+    }
 
 
 if __name__ == "__main__":

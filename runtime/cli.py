@@ -53,7 +53,7 @@ def parse_config(
     )
     if is_finished(config):
         if is_main():
-            print(f"{config.out} is finished; --overwrite trains it anew")
+            print(f"{to_dict(config)['out']} is finished; --overwrite trains it anew")
         raise SystemExit
     if estimates(config) and getattr(config, "dry_run", False):
         print(json.dumps(to_dict(config), indent=2))
@@ -90,8 +90,10 @@ def run_script(main: Callable[[], None]) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("PAIRCXR_TRACEBACK"):
             raise
-        named = isinstance(error, OSError) and error.filename and error.strerror
-        print(f"error: {f'{error.filename}: {error.strerror}' if named else error}", file=sys.stderr)
+        text = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            text = f"{error.filename}: {error.strerror}"
+        print(f"error: {text}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)

@@ -23,7 +23,7 @@ class NoisePath:
 
     def __init__(self, schedule: Schedule) -> None:
         self.is_flow = isinstance(schedule, FlowMatchEulerDiscreteScheduler)
-        self.prediction_type = "flow" if self.is_flow else schedule.config.prediction_type
+        self.prediction_type = "flow" if self.is_flow else schedule.config["prediction_type"]
         self.end = 0 if self.is_flow else -1
         self._signal = None if self.is_flow else schedule.alphas_cumprod
 

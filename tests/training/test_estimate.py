@@ -33,9 +33,9 @@ def test_a_run_that_was_begun(tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patched:
         from training import loop
 
-        plain = loop._Trainer._optimise
+        plain = loop._Trainer._optimize
         patched.setattr(
-            loop._Trainer, "_optimise", lambda self, b: stop() if self.step == 6 else plain(self, b)
+            loop._Trainer, "_optimize", lambda self, b: stop() if self.step == 6 else plain(self, b)
         )
         with pytest.raises(KeyboardInterrupt):
             tiny_training.main(["--out", str(tmp_path / "run")])
