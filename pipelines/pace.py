@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from data_module.sampling_plan import PlannedPair
-from data_module.synthetic import save_options
+from data_module.synthetic import Plan, save_options
 from runtime.estimates import measure_s, show_duration
 from runtime.files import show_bytes
 
@@ -16,7 +16,7 @@ Sample = Callable[[Sequence[int], Sequence[PlannedPair]], tuple[np.ndarray, Sequ
 
 def describe_sampling_pace(
     sample: Sample,
-    plan: Sequence[PlannedPair],
+    plan: Plan,
     items: range,
     batch_size: int,
     num_done: int,

@@ -87,10 +87,12 @@ def _begin(claim: Claim, ledger: BlockLedger, job: dict[str, Any], defaults: dic
 
 def _collect(ledger: BlockLedger, blocks: range) -> pd.DataFrame | None:
     """Columns report, warning and skipped of every row; None while batches are missing."""
-    records = [ledger.read(block) for block in blocks]
-    if any(record is None for record in records):
-        return None
-    found = [result for record in records for result in record["results"]]
+    found: list[list[str]] = []
+    for block in blocks:
+        record = ledger.read(block)
+        if record is None:
+            return None
+        found += record["results"]
     return pd.DataFrame(found, columns=["report", "warning", "skipped"])
 
 

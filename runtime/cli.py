@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -57,7 +57,8 @@ def parse_config(
         raise SystemExit
     if estimates(config) and getattr(config, "dry_run", False):
         print(json.dumps(to_dict(config), indent=2))
-        return dataclasses.replace(config, dry_run=False)  # goes on to measure
+        settings: Any = config
+        return dataclasses.replace(settings, dry_run=False)  # goes on to measure
     return config
 
 

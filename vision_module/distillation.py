@@ -17,6 +17,7 @@ from torch import nn
 from data_module.pairs import PairsFolder
 from runtime.files import read_json
 from runtime.runs import RunFolder, model_source
+from runtime.weights import drop_unused
 from training.config import TrainConfig
 from training.loop import fit
 from vision_module.adapters import merge_adapters
@@ -28,13 +29,14 @@ from vision_module.teacher_paths import trace_paths
 from vision_module.uvit import UViT
 
 KINDS = ("clipSD", "clipUViT")
+Denoiser = UViT | UNet2DConditionModel
 
 
-def make_student(teacher: nn.Module) -> UViT | UNet2DConditionModel:
+def make_student(teacher: Denoiser) -> Denoiser:
     """A copy of a denoiser that takes the guidance scale as an input, which says nothing at first."""
     teacher = merge_adapters(teacher)
     model_class = UViT if isinstance(teacher, UViT) else UNet2DConditionModel
-    student = model_class.from_config(_with_guidance(teacher.config))
+    student = drop_unused(model_class.from_config(_with_guidance(dict(teacher.config))))
     new, _ = student.load_state_dict(teacher.state_dict(), strict=False)
     for name, parameter in student.named_parameters():
         if name in new:
@@ -49,13 +51,13 @@ def _with_guidance(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {"time_cond_proj_dim": GUIDANCE_DIM}
 
 
-def sketch_student(folder: Path) -> UViT | UNet2DConditionModel:
+def sketch_student(folder: Path) -> Denoiser:
     """A student without weights of the teacher in `folder`, or of the base of its adapter."""
     if (folder / ADAPTER).is_file():
         folder = Path(read_json(folder / ADAPTER)["unet"])
     config = read_json(folder / "unet" / "config.json")
     model_class = UViT if config["_class_name"] == UViT.__name__ else UNet2DConditionModel
-    return model_class.from_config(_with_guidance(config))
+    return drop_unused(model_class.from_config(_with_guidance(config)))
 
 
 def make_jump_objective(
@@ -95,7 +97,7 @@ def open_teacher(name: str) -> tuple[VisionModel, Path]:
     return teacher, folder
 
 
-def open_start(name: str, teacher: VisionModel, path: PathConfig) -> nn.Module:
+def open_start(name: str, teacher: VisionModel, path: PathConfig) -> Denoiser:
     """The student of --init-from, which takes more steps than is asked for now.
 
     Raises:
@@ -143,7 +145,7 @@ def distill(
     noise_path = NoisePath(teacher.scheduler)
     few_step = FewStep(path.num_evaluations, path.guidance_range)
 
-    def save(model: nn.Module, place: Path) -> None:
+    def save(model: Denoiser, place: Path) -> None:
         whole = VisionModel(teacher.autoencoder, model, teacher.prompts, teacher.scheduler, few_step)
         whole.save_pretrained(place)
 

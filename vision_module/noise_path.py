@@ -25,7 +25,9 @@ class NoisePath:
         self.is_flow = isinstance(schedule, FlowMatchEulerDiscreteScheduler)
         self.prediction_type = "flow" if self.is_flow else schedule.config["prediction_type"]
         self.end = 0 if self.is_flow else -1
-        self._signal = None if self.is_flow else schedule.alphas_cumprod
+        self._signal = torch.empty(0)  # (1000,) squared alphas, with betas
+        if not isinstance(schedule, FlowMatchEulerDiscreteScheduler):
+            self._signal = schedule.alphas_cumprod
 
     def stops(self, num_evaluations: int) -> list[float]:
         """Timesteps of that many even steps and their end: as of diffusers' DDIM, trailing, and Euler."""

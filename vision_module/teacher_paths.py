@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from runtime.contents import model_hash
 from runtime.devices import pick_device
 from runtime.generators import make_generator
 from runtime.precision import settle_precision
+from vision_module.config import Fusion
 from vision_module.distill_config import PathConfig
 from vision_module.encoding import PromptCache, encode_prompts
 from vision_module.noise_path import NoisePath
@@ -32,9 +34,10 @@ class TeacherPaths:
     """
 
     def __init__(
-        self, cache: LatentCache, prompts: PromptCache, path: NoisePath, num_evaluations: int, fusion: str
+        self, cache: LatentCache, prompts: PromptCache, path: NoisePath, num_evaluations: int, fusion: Fusion
     ) -> None:
-        self.cache, self.prompts, self.fusion = cache, prompts, fusion
+        self.cache, self.prompts = cache, prompts
+        self.fusion: Fusion = fusion
         self.stride = (cache["states"].shape[1] - 1) // num_evaluations
         self.stops = torch.tensor(path.stops(num_evaluations))
 
@@ -65,9 +68,10 @@ class TeacherPaths:
 
 
 def make_context(
-    prompts: PromptCache, texts: np.ndarray, references: np.ndarray, fusion: str
+    prompts: PromptCache, texts: np.ndarray, references: np.ndarray, fusion: Fusion
 ) -> torch.Tensor:
     """Context (B, T, D) of texts by their places, and of reference films by their rows, -1 for none."""
+    assert prompts.texts is not None  # there are text columns
     text = torch.as_tensor(np.asarray(prompts.texts[texts])).float()
     if prompts.references is None:
         return fuse(text, None, fusion)
@@ -83,6 +87,7 @@ def draw_asked(
     Raises:
         ValueError: a split without rows.
     """
+    assert prompts.text_index is not None  # there are text columns
     rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
     if not len(rows):
         raise ValueError(f"{pairs.root} has no row of split {split!r}")
@@ -104,7 +109,7 @@ def draw_asked(
         guidance[item] = low + (high - low) * scale
         references[item] = 0 if index is not None and kept >= config.no_reference_share else -1
     with_one = np.flatnonzero(references == 0)
-    if len(with_one):
+    if index is not None and len(with_one):
         found = index.draw_for(
             pairs.labels[asked[with_one]], patients[asked[with_one]].tolist(), draws[with_one, 3]
         )
@@ -118,7 +123,7 @@ def trace_paths(
     pairs: PairsFolder,
     columns: tuple[str, ...],
     config: PathConfig,
-    mixed_precision: str,
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"],
     seed: int,
     cache_root: Path,
     batch_size: int = 32,
@@ -129,7 +134,12 @@ def trace_paths(
         vision: the teacher, of the folder `teacher_dir`.
         columns: text columns of the table that prompts come from.
         batch_size: paths traced at once.
+
+    Raises:
+        ValueError: no column, one that is not there, or a split without rows.
     """
+    if not columns:
+        raise ValueError("--texts: name a column at least; the paths are asked for by its texts")
     identity = model_hash(teacher_dir)
     prompts = encode_prompts(pairs, vision.prompts, str(teacher_dir), columns, cache_root)
     path, found = NoisePath(vision.scheduler), []

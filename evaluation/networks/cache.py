@@ -47,13 +47,13 @@ def score_cached(
         ValueError: no film can be read.
     """
     blocks = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
-    index, count = spread_shard("0/1") if cache_dir else (0, 1)
+    index, count = (0, 1) if cache_dir is None else spread_shard("0/1")
     parts: dict[int, FilmScores] = {}
     for number in range(index, len(blocks), count):
         name = f"{progress} {number + 1}/{len(blocks)}" if progress and len(blocks) > 1 else progress
         parts[number] = _score_block(classifier, blocks[number], cache_dir, batch_size, name)
     for number, block in enumerate(blocks):
-        if number not in parts:
+        if number not in parts and cache_dir is not None:
             parts[number] = _wait_for(_file_of(classifier, block, cache_dir), len(block))
     return _join([parts[number] for number in range(len(blocks))]).require_readable()
 
