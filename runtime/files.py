@@ -85,6 +85,20 @@ def publish_folder(temporary: Path, target: Path) -> None:
     sync(target.parent)
 
 
+@contextlib.contextmanager
+def making_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder to fill, named `target` after the block: it appears whole or not at all."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    with naming(target):
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            yield temporary
+            publish_folder(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
 def sync(path: Path) -> None:
     """Wait until a file or a folder's list of names is on the disk, where the file system can say so."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -27,6 +27,7 @@ Found = TypeVar("Found", bound="nn.Module | SchedulerMixin | dict[str, Any]")
 
 
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
+_LIBRARY_NAME = re.compile(r"(model|pytorch_model|diffusion_pytorch_model)[.-]")  # what else is there is ours
 _MAX_LAYERS = 1000  # of a config; building a million of them takes a day
 _MAX_UNPACKED = 20  # times the size of a packed file; torch does not pack its own
 _MAX_NESTING = 4  # of `state_dict` in `state_dict`, which may hold itself
@@ -139,8 +140,9 @@ def _check_folder(source: Path, subfolder: str) -> dict[str, Any]:
     files = [path for path in folder.iterdir() if path.suffix in _SUFFIXES]
     for path in files:
         _check_file(path, "weights")
-    whole = [path for path in files if ".fp16." not in path.name]
-    return {} if whole or not files else {"variant": "fp16"}
+    of_library = [path for path in files if _LIBRARY_NAME.match(path.name)]
+    half = [".fp16." in path.name for path in of_library]
+    return {"variant": "fp16"} if half and all(half) else {}
 
 
 def _check_config(path: Path) -> None:

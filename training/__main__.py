@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 
 from runtime.cli import run_script
-from runtime.files import naming, publish_folder, read_json, write_atomic
+from runtime.files import making_folder, read_json, write_atomic
 from runtime.markdown import markdown_table
 from runtime.runs import RunFolder
 
@@ -94,15 +94,8 @@ def copy_run(run: RunFolder, target: Path, overwrite: bool) -> None:
         if not overwrite:
             raise ValueError(f"--best {target} holds another run: name another folder, or --overwrite")
         shutil.rmtree(target)
-    temporary = target.with_name(f".{target.name}.tmp")  # the copy appears whole or not at all
-    shutil.rmtree(temporary, ignore_errors=True)
-    with naming(target):
-        try:
-            shutil.copytree(run.root, temporary)
-            publish_folder(temporary, target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with making_folder(target) as folder:
+        shutil.copytree(run.root, folder)
 
 
 def _open(folder: Path) -> RunFolder:

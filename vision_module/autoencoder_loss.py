@@ -33,7 +33,9 @@ class AutoencoderLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.autoencoder, self.config, self.adversarial_from = autoencoder, config, adversarial_from
-        self.perceptual = load_perceptual(config.perceptual) if config.perceptual_weight else None
+        self.perceptual = None
+        if config.perceptual_weight:
+            self.perceptual = load_perceptual(config.perceptual, config.perceptual_scale)
         self.discriminator = None
         if config.adversarial_weight:
             self.discriminator = PatchDiscriminator(

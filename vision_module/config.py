@@ -56,6 +56,9 @@ class AutoencoderLossConfig:
     perceptual: str = ""
     """Run of train_classifier.py, a convolutional transformers classifier, timm:NAME:FILE (a timm network,
     weights from a file), or squeeze:FILE, alex:FILE or vgg:FILE, LPIPS on torchvision's ImageNet weights."""
+    perceptual_scale: int = 1
+    """Films are enlarged so many times for these features: networks that learned on larger pictures see the
+    grain of small films only so."""
     adversarial_weight: float = 0.0
     """Weight of a patch discriminator's judgment."""
     adversarial_from: int = 0
@@ -75,6 +78,10 @@ class AutoencoderLossConfig:
             raise ValueError(
                 f"--perceptual-weight {self.perceptual_weight} needs --perceptual: a run of "
                 "train_classifier.py, or squeeze:FILE with torchvision's weights"
+            )
+        if self.perceptual_scale < 1:
+            raise ValueError(
+                f"--perceptual-scale {self.perceptual_scale}: films are enlarged 1 or more times"
             )
         smallest = 3 * 2**self.discriminator_layers
         if self.adversarial_weight and image_size < smallest:
