@@ -6,11 +6,13 @@ disk. When every item is there, the parts become metadata.csv.
 
 import io
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
@@ -25,6 +27,15 @@ from runtime.locks import NAME as LOCK
 from runtime.locks import is_unused
 
 PARTS = ".parts"
+REJECTED = "rejected.csv"  # item, try, reasons: the draws that failed a test of --keep
+
+
+class Drawn(NamedTuple):
+    """What came of a batch of B items."""
+
+    films: Sequence[np.ndarray | None] | np.ndarray  # (S, S) uint8 each; None: no draw of it passed
+    reports: Sequence[str] | None  # None: films alone
+    rejected: Sequence[Sequence[str]] | None = None  # for each item why its draws failed, one after another
 
 
 class SyntheticFolder:
@@ -74,7 +85,11 @@ class SyntheticFolder:
                 entry.unlink()
 
     def rows(self) -> dict[int, dict[str, Any]]:
-        """Finished items so far: number -> row. An item whose film is gone or cut is not finished."""
+        """Finished items so far: number -> row. An item whose film is gone or cut is not finished.
+
+        Beside a row's columns stands `rejected`, if tests were asked for; an item that never passed has that
+        alone.
+        """
         rows: dict[int, dict[str, Any]] = {}
         for batch in self._batches:
             for item, row in self._read(batch).items():
@@ -87,7 +102,7 @@ class SyntheticFolder:
         for item, entry in (self.ledger.read(batch) or {}).items():
             row = dict(entry)
             num_bytes, path = row.pop("num_bytes", -1), self.root / str(row.get("file_name"))
-            if is_size(path, num_bytes):
+            if "file_name" not in row or is_size(path, num_bytes):
                 rows[int(item)] = row
         return rows
 
@@ -119,54 +134,58 @@ class SyntheticFolder:
     def fill(
         self,
         plan: Sequence[PlannedPair],
-        sample: Callable[[Sequence[int], Sequence[PlannedPair]], tuple[np.ndarray, Sequence[str] | None]],
+        sample: Callable[[Sequence[int], Sequence[PlannedPair]], tuple],
         image_format: str = "png",
     ) -> int:
         """Draw and store what is missing of this shard's batches; returns the number of items.
 
         Args:
             plan: `plan[item]` is what to draw.
-            sample: (items, their plans) -> pixels (B, S, S) uint8, and reports or None; always full batches.
+            sample: (items, their plans) -> the fields of `Drawn`; always full batches.
         """
         batches = self.missing_batches()
         num_missing = sum(len(missing) for _, missing in batches)
         with tqdm(total=num_missing, desc="sampling", unit="pair") as bar:
             for items, missing in batches:
                 planned = [plan[item] for item in items]
-                pixels, reports = sample(items, planned)
-                kept = [items.index(item) for item in missing]
-                of_kept = [reports[place] for place in kept] if reports else None
-                self.add(missing, [planned[place] for place in kept], pixels[kept], of_kept, image_format)
-                bar.update(len(kept))
+                drawn = Drawn(*sample(items, planned))
+                places = [items.index(item) for item in missing]
+                some = Drawn(*(part and [part[place] for place in places] for part in _as_lists(drawn)))
+                self.add(missing, [planned[place] for place in places], some, image_format)
+                bar.update(len(places))
         return num_missing
 
     def add(
         self,
         items: Sequence[int],
         plan: Sequence[PlannedPair],
-        pixels: np.ndarray,
-        reports: Sequence[str] | None,
+        drawn: Drawn,
         image_format: str = "png",
     ) -> None:
-        """Store items of one batch: pixels (B, S, S) uint8, and reports unless only films are made.
+        """Store items of one batch.
 
         Raises:
             ValueError: a film of one grey.
         """
-        for item, film in zip(items, pixels, strict=True):
-            if film.min() == film.max():
+        for item, film in zip(items, drawn.films, strict=True):
+            if film is not None and film.min() == film.max():
                 raise ValueError(
                     f"item {item} came out as a film of one grey ({film.min()}), which is not written: "
                     "the vision model is damaged, or not trained yet"
                 )
         record = dict(self.ledger.read(items[0] // self.batch_size) or {})
         for place, (item, pair) in enumerate(zip(items, plan, strict=True)):
+            entry: dict[str, Any] = {} if drawn.rejected is None else {"rejected": drawn.rejected[place]}
+            record[str(item)] = entry
+            film = drawn.films[place]
+            if film is None:
+                continue
             name = f"images/{item // 1000:04d}/{item:08d}.{image_format}"
             buffer = io.BytesIO()
-            Image.fromarray(pixels[place]).save(buffer, **_save_options(image_format))
+            Image.fromarray(film).save(buffer, **_save_options(image_format))
             write_atomic(self.root / name, buffer.getvalue(), durable=False)
-            report = reports[place] if reports is not None else ""
-            record[str(item)] = {**self._describe(item, pair, name, report), "num_bytes": buffer.tell()}
+            report = drawn.reports[place] if drawn.reports is not None else ""
+            entry |= {**self._describe(item, pair, name, report), "num_bytes": buffer.tell()}
         self.ledger.write(items[0] // self.batch_size, record)
 
     def _describe(self, item: int, pair: PlannedPair, name: str, report: str) -> dict[str, Any]:
@@ -192,22 +211,78 @@ class SyntheticFolder:
         }
 
     def finish(self, provenance: Mapping[str, Any]) -> PairsFolder | None:
-        """Write card, contact sheet and metadata.csv once all items are there; None before that."""
+        """Write card, contact sheet and metadata.csv once all items are there; None before that.
+
+        Of draws that were rejected rejected.csv tells which and why, provenance.json how many; an item that
+        never passed is listed in skipped.csv.
+
+        Raises:
+            ValueError: no item passed.
+        """
         rows = self.rows()
         if any(item not in rows for item in self.items):
             return None
         remove_leftovers(self.root / "images", "**/.*.tmp")
-        made = [rows[item] for item in self.items]
-        pairs = write_pairs(self.root, made, provenance, _card(len(self.items)))
+        rejected = {item: rows[item].pop("rejected") for item in self.items if "rejected" in rows[item]}
+        made = [rows[item] for item in self.items if rows[item]]
+        skipped = [
+            {"item": f"synthetic-{item:08d}", "reason": f"none of {len(tries)} draws passed --keep"}
+            for item, tries in rejected.items()
+            if not rows[item]
+        ]
+        if rejected:
+            self._list_rejected(rejected)
+            provenance = {**provenance, "kept": _count_rejected(rejected, len(made))}
+        if not made:
+            raise ValueError(
+                f"--keep: none of {len(rejected)} items passed its tests; {self.root / REJECTED} says why. "
+                "Ask for fewer of them, or loosen one"
+            )
+        pairs = write_pairs(self.root, made, provenance, _card(len(made), bool(rejected)), skipped)
         draw_contact_sheet(pairs, self.root / "contact_sheet.png")
         return pairs
+
+    def _list_rejected(self, rejected: Mapping[int, Sequence[str]]) -> None:
+        draws = [
+            {"item": item, "try": number, "reasons": reasons}
+            for item, tries in rejected.items()
+            for number, reasons in enumerate(tries, start=1)
+        ]
+        table = pd.DataFrame(draws, columns=["item", "try", "reasons"])
+        write_atomic(self.root / REJECTED, table.to_csv(index=False))
+
+
+def _as_lists(drawn: Drawn) -> list[list | None]:
+    return [None if part is None else list(part) for part in drawn]
+
+
+def _count_rejected(rejected: Mapping[int, Sequence[str]], num_kept: int) -> dict[str, Any]:
+    """How many draws were made, kept and rejected, and by which test; a draw may fail several."""
+    reasons = [reason for tries in rejected.values() for reason in tries]
+    by_test = Counter(test.partition(" (")[0] for reason in reasons for test in reason.split("; "))
+    return {
+        "num_draws": num_kept + len(reasons),
+        "num_kept": num_kept,
+        "num_rejected": len(reasons),
+        "rejected_by": dict(sorted(by_test.items())),
+        "num_items_lost": len(rejected) - num_kept,
+        "share_kept": num_kept / (num_kept + len(reasons)),
+        "share_first_kept": sum(not tries for tries in rejected.values()) / len(rejected),
+    }
 
 
 def _save_options(image_format: str) -> dict[str, Any]:
     return {"format": "PNG"} if image_format == "png" else {"format": "JPEG", "quality": 95}
 
 
-def _card(num_pairs: int) -> str:
+def _card(num_pairs: int, filtered: bool) -> str:
+    kept = (
+        """
+They are those of more draws that passed tests: `provenance.json` says which (`keep`) and how many (`kept`).
+"""
+        if filtered
+        else ""
+    )
     return f"""---
 license: other
 tags: [chest-x-ray, synthetic]
@@ -219,7 +294,7 @@ tags: [chest-x-ray, synthetic]
 the 14 CheXpert findings that the prompt asked for (1 present, 0 absent, -1 uncertain, empty = not asked),
 and the reference film.
 `provenance.json` says with which models and settings.
-
+{kept}
     from datasets import load_dataset
     pairs = load_dataset("imagefolder", data_dir=".")
 """

@@ -49,6 +49,7 @@ class CodecConfig:
     pooler_heads: int = 4
     normalize: bool = True
     segments: bool = False
+    facts: bool = False
     max_tokens: int = 160
 
 
@@ -62,9 +63,12 @@ class Denoising:
     """Standard deviation of the Gaussian noise on the embeddings, whose own scale is 1."""
     decoder_mask_rate: float = 0.1
     """Share of previous tokens hidden from the decoder (word dropout, Bowman et al., 2016)."""
+    mix_rate: float = 0.0
+    """Share of reports whose embeddings are mixed with another report's, as a prior's are; with --facts, so
+    that the decoder believes the facts."""
 
     def __post_init__(self) -> None:
-        for name in ("token_mask_rate", "decoder_mask_rate"):
+        for name in ("token_mask_rate", "decoder_mask_rate", "mix_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be in 0..1")
         if self.embedding_noise < 0.0:

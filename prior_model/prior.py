@@ -7,6 +7,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from prior_model.facts import decide_facts
+
 
 class ReportPrior(ModelMixin, ConfigMixin):
     """Latents (B, C, H, W) -> report embeddings (B, K, D), as CXR-IRGen (WACV 2024) with K = 1.
@@ -26,6 +28,7 @@ class ReportPrior(ModelMixin, ConfigMixin):
             the findings in all of the above.
         num_embeddings, embedding_dim: K and D of the codec.
         codec_fingerprint: `ReportCodec.fingerprint()` of the codec it was trained for; empty = unknown.
+        finding_limits: log-odds from which on each finding is present (`decide`); empty = 0 for all.
         features: what it reads: "latents" of the autoencoder, or the feature maps of a frozen image encoder
             ("classifier", "clip"), which `standardize` brings to unit scale first.
     """
@@ -49,6 +52,7 @@ class ReportPrior(ModelMixin, ConfigMixin):
         embedding_dim: int = 768,
         codec_fingerprint: str = "",
         features: str = "latents",
+        finding_limits: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
         if latent_size % patch_size:
@@ -127,6 +131,10 @@ class ReportPrior(ModelMixin, ConfigMixin):
                 logits = torch.cat([logits, self.attributes_head(seen)], dim=1)
             embeddings = embeddings + self.findings_shift(logits.sigmoid()).view_as(embeddings)
         return (embeddings, logits) if return_findings else embeddings
+
+    def decide(self, logits: torch.Tensor) -> torch.Tensor:
+        """What a report of these films is to assert, (B, NUM_FACTS), from `forward`'s logits."""
+        return decide_facts(logits.float(), self.config.finding_limits)
 
     def check_codec(self, num_embeddings: int, embedding_dim: int, fingerprint: str = "") -> None:
         """Raise ValueError unless this prior speaks to a codec of this K, D and, where known, weights."""

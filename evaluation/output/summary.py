@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from evaluation.filters.kept import find_kept
 from evaluation.inputs.results import read_results
 from evaluation.metric import Metric, all_metrics, look_up
 from evaluation.output.cells import Table, format_value
@@ -69,12 +70,14 @@ def _read_groups(results: Sequence[str | Path]) -> dict[str, dict[str, Mapping]]
         if not path.is_file():
             raise ValueError(f"{folder}: no results.json; score it with `python -m evaluation all` first")
         name, seed = re.fullmatch(r"(.*?)(?:_(\d+))?", given if separator else folder.name).groups()
+        found = read_results(path)
+        name += " (filtered)" if find_kept(found) else ""
         runs = groups.setdefault(name, {})
         if (seed or "") in runs:
             raise ValueError(
                 f"{folder}: another of the results is called {folder.name} too; write NAME={folder}"
             )
-        runs[seed or ""] = read_results(path)
+        runs[seed or ""] = found
     return groups
 
 
