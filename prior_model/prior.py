@@ -26,6 +26,8 @@ class ReportPrior(ModelMixin, ConfigMixin):
             probabilities then shift the embeddings, so that a report says what was seen; 0 = none.
         num_attributes: sides and grades of findings that features and ViT together are asked for; they join
             the findings in all of the above.
+        read_peaks: findings are also read off each feature's largest value, not off its mean over the film
+            alone, in which a small sign is lost.
         num_embeddings, embedding_dim: K and D of the codec.
         codec_fingerprint: `ReportCodec.fingerprint()` of the codec it was trained for; empty = unknown.
         finding_limits: log-odds from which on each finding is present (`decide`); empty = 0 for all.
@@ -46,6 +48,7 @@ class ReportPrior(ModelMixin, ConfigMixin):
         stem_channels: int = 64,
         num_findings: int = 0,
         num_attributes: int = 0,
+        read_peaks: bool = False,
         dropout: float = 0.0,
         drop_path: float = 0.0,
         num_embeddings: int = 1,
@@ -87,9 +90,10 @@ class ReportPrior(ModelMixin, ConfigMixin):
                 raise ValueError(
                     "--num-findings needs --stem-depth 1 or more: the stem's features predict them"
                 )
-            self.findings_head = nn.Linear(channels, num_findings)
+            width = channels * (2 if read_peaks else 1)
+            self.findings_head = nn.Linear(width, num_findings)
             if num_attributes:
-                self.attributes_head = nn.Linear(channels + dim, num_attributes)
+                self.attributes_head = nn.Linear(width + dim, num_attributes)
             self.findings_shift = nn.Sequential(
                 nn.Linear(num_findings + num_attributes, dim),
                 nn.GELU(),
@@ -124,6 +128,8 @@ class ReportPrior(ModelMixin, ConfigMixin):
         embeddings, logits = self.head(tokens), None
         if config.num_findings:
             pooled = features.mean(dim=(2, 3))
+            if config.read_peaks:
+                pooled = torch.cat([pooled, features.amax(dim=(2, 3))], dim=1)
             logits = self.findings_head(pooled)
             if config.num_attributes:
                 # Of the mean over places alone, left and right are hard to tell.
