@@ -33,9 +33,6 @@ class Config:
     segments: bool = False
     """Embedding k reads, and in training names, the words of the k-th of K equal parts of the report: for
     faithful reports at a large K."""
-    facts: bool = False
-    """The decoder is also told what the report asserts (findings, sides, grades), so that its sections say
-    the same; the prior then has to predict that (--num-findings 14 --num-attributes 70)."""
     max_tokens: int = 128
     """Tokens of a report; the rest of a longer one is cut."""
     bag_of_words_weight: float = 1.0
@@ -59,7 +56,6 @@ class Config:
             num_embeddings=self.num_embeddings,
             normalize=self.normalize,
             segments=self.segments,
-            facts=self.facts,
             max_tokens=self.max_tokens,
         )
 

@@ -19,7 +19,6 @@ from training.config import TrainConfig, with_epochs
 
 if TYPE_CHECKING:
     from prior_model.film_prior import FilmToReport
-    from prior_model.objective import ReportTargets
 from runtime.processes import process_state
 
 PRESETS = {
@@ -69,7 +68,7 @@ def train(config: PriorTrainingConfig) -> None:
     from data_module.film_check import FilmCheck, describe_maps
     from data_module.pairs import PairsFolder
     from language_module.codec import ReportCodec
-    from pipelines.prior_training import check_facts, check_settings, prepare_films, prepare_inputs
+    from pipelines.prior_training import check_settings, prepare_films, prepare_inputs
     from prior_model.film_prior import FilmToReport
     from runtime.runs import RunFolder
     from training.loop import fit
@@ -83,7 +82,6 @@ def train(config: PriorTrainingConfig) -> None:
     codec.requires_grad_(False).to(process_state().device)
     if config.tune_decoder:
         codec.bart.get_decoder().requires_grad_(True)
-    check_facts(config, codec)
     parts = (
         prepare_films(config, pairs, codec) if config.tune_encoder else prepare_inputs(config, pairs, codec)
     )
@@ -92,8 +90,6 @@ def train(config: PriorTrainingConfig) -> None:
         codec.bart.set_attn_implementation("eager")  # faster backward on a CPU, see train_bart.py
 
     def save(model: "FilmToReport", folder: Path) -> None:
-        if codec.config.facts:
-            model.prior.register_to_config(finding_limits=_tune_limits(model, parts.validation))
         model.save_pretrained(folder)
         FilmCheck.fit(np.concatenate([describe_maps(maps) for maps in parts.read_train()])).save(folder)
 
@@ -111,19 +107,6 @@ def train(config: PriorTrainingConfig) -> None:
             if tuned
         ],
     )
-
-
-def _tune_limits(model: "FilmToReport", validation: "ReportTargets") -> list[float]:
-    """Log-odds from which on each finding is called present: those of the best F1 on the validation films."""
-    import numpy as np
-
-    from data_module.findings import FINDINGS
-    from evaluation.statistics.findings import tune_thresholds  # late: scikit-learn
-
-    logits, labels = model.predict_findings(validation)
-    thresholds = tune_thresholds(labels, 1.0 / (1.0 + np.exp(-logits.astype(np.float64))))
-    limits = np.clip([thresholds.get(name, 0.5) for name in FINDINGS], 1e-6, 1.0 - 1e-6)
-    return np.log(limits / (1.0 - limits)).tolist()
 
 
 def _describe(config: PriorTrainingConfig) -> None:

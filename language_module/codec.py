@@ -22,8 +22,7 @@ from transformers.models.bart.modeling_bart import shift_tokens_right
 
 from language_module.config import NO_DENOISING, CodecConfig, DecodingConfig, Denoising
 from language_module.decoding import generate_options
-from language_module.denoising import add_noise, mask_tokens, mix_reports
-from language_module.facts import FactTokens
+from language_module.denoising import add_noise, mask_tokens
 from language_module.pooling import StatePooler, segment_places
 from language_module.tokenizer import normalize_report
 from runtime.files import read_json, reading
@@ -56,7 +55,6 @@ class ReportCodec(nn.Module):
             config.normalize,
             config.segments,
         )
-        self.fact_tokens = FactTokens(bart.config.d_model) if config.facts else None
         # A published BART folder brings summarisation settings (4 beams, no repeated trigram, forced
         # tokens) that would silently shape every report; a codec decodes plainly unless asked otherwise.
         self.bart.generation_config = GenerationConfig(
@@ -119,12 +117,10 @@ class ReportCodec(nn.Module):
         denoising: Denoising = NO_DENOISING,
         generator: torch.Generator | None = None,
         bag_of_words_weight: float = 0.0,
-        facts: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Reconstruction loss of reports (B, T): mean cross-entropy of their real tokens.
 
         Args:
-            facts: (B, NUM_FACTS) of the reports, for a codec with facts.
             denoising: noise of the training; needs `generator` on the tokens' device.
             bag_of_words_weight: of `bag_of_words_loss`, or of `segment_words_loss` where the codec has
                 segments; in training.
@@ -132,19 +128,13 @@ class ReportCodec(nn.Module):
         noisy_ids = mask_tokens(input_ids, denoising.token_mask_rate, self.tokenizer, generator)
         embeddings = self.embed(noisy_ids, attention_mask)
         embeddings = add_noise(embeddings, denoising.embedding_noise, generator)
-        mixed = mix_reports(embeddings, denoising.mix_rate, generator)
-        loss = self.token_loss(mixed, input_ids, denoising.decoder_mask_rate, generator, facts)
+        loss = self.token_loss(embeddings, input_ids, denoising.decoder_mask_rate, generator)
         if bag_of_words_weight:
             words = self.segment_words_loss if self.config.segments else self.bag_of_words_loss
             loss = loss + bag_of_words_weight * words(embeddings, input_ids)
         return loss
 
-    def loss(
-        self,
-        report_embeddings: torch.Tensor,
-        reports: Sequence[str] | torch.Tensor,
-        facts: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def loss(self, report_embeddings: torch.Tensor, reports: Sequence[str] | torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of reports given embeddings (B, K, D); gradients flow to the embeddings.
 
         Args:
@@ -152,7 +142,7 @@ class ReportCodec(nn.Module):
         """
         if not isinstance(reports, torch.Tensor):
             reports = self.tokenize(reports)[0]
-        return self.token_loss(report_embeddings, reports.to(report_embeddings.device), facts=facts)
+        return self.token_loss(report_embeddings, reports.to(report_embeddings.device))
 
     def token_loss(
         self,
@@ -160,14 +150,13 @@ class ReportCodec(nn.Module):
         input_ids: torch.Tensor,
         decoder_mask_rate: float = 0.0,
         generator: torch.Generator | None = None,
-        facts: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """As `loss`; `decoder_mask_rate` of the previous tokens are hidden from the decoder."""
-        memory = self._memory(report_embeddings, facts)
+        self.check_embeddings(report_embeddings)
         config = self.bart.config
         previous = shift_tokens_right(input_ids, config.pad_token_id, config.decoder_start_token_id)
         output = self.bart.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=memory),
+            encoder_outputs=BaseModelOutput(last_hidden_state=report_embeddings),
             decoder_input_ids=mask_tokens(previous, decoder_mask_rate, self.tokenizer, generator),
             use_cache=False,
         )
@@ -206,35 +195,23 @@ class ReportCodec(nn.Module):
         report_embeddings: torch.Tensor,
         decoding: DecodingConfig | None = None,
         generators: Sequence[torch.Generator] | None = None,
-        facts: torch.Tensor | None = None,
     ) -> list[str]:
         """Report embeddings (B, K, D) -> B reports, each a function of its own embedding (and generator).
 
         Args:
             decoding: greedy when not given.
             generators: one an item on the codec's device, for sampling.
-            facts: (B, NUM_FACTS) that the reports are to assert, for a codec with facts.
         """
-        memory = self._memory(report_embeddings.to(self.device), facts)
+        self.check_embeddings(report_embeddings)
         decoding = decoding or DecodingConfig()
         output = self.bart.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=memory),
+            encoder_outputs=BaseModelOutput(last_hidden_state=report_embeddings.to(self.device)),
             **generate_options(decoding, generators, len(report_embeddings), self.config.max_tokens),
         )
         texts = self.tokenizer.batch_decode(
             output, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [normalize_report(text) for text in texts]
-
-    def _memory(self, report_embeddings: torch.Tensor, facts: torch.Tensor | None) -> torch.Tensor:
-        """What the decoder attends to: the K embeddings, and a token for each finding where it has facts."""
-        self.check_embeddings(report_embeddings)
-        if self.fact_tokens is None:
-            return report_embeddings
-        if facts is None:
-            raise ValueError("this codec writes reports from embeddings and facts, and no facts were given")
-        tokens = self.fact_tokens(facts.to(report_embeddings.device))
-        return torch.cat([report_embeddings, tokens.to(report_embeddings)], dim=1)
 
     def check_embeddings(self, report_embeddings: torch.Tensor) -> None:
         """Raise ValueError for embeddings that are not (B, K, D) of this codec."""
@@ -262,9 +239,6 @@ class ReportCodec(nn.Module):
             name: value.detach().cpu().contiguous() for name, value in self.pooler.state_dict().items()
         }
         save_file(weights, folder / "pooler.safetensors", metadata={"format": "pt"})
-        if self.fact_tokens is not None:
-            tables = {name: value.detach().cpu() for name, value in self.fact_tokens.state_dict().items()}
-            save_file(tables, folder / "facts.safetensors", metadata={"format": "pt"})
         (folder / "codec.json").write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n")
 
     @classmethod
@@ -285,6 +259,4 @@ class ReportCodec(nn.Module):
             config = CodecConfig(**read_json(path))
             codec = cls(bart, AutoTokenizer.from_pretrained(folder), config)
         load_part(codec.pooler, folder / "pooler.safetensors", "the codec's pooler")
-        if codec.fact_tokens is not None:
-            load_part(codec.fact_tokens, folder / "facts.safetensors", "the codec's facts")
         return codec.eval()

@@ -49,7 +49,6 @@ class CodecConfig:
     pooler_heads: int = 4
     normalize: bool = True
     segments: bool = False
-    facts: bool = False
     max_tokens: int = 160
 
 
@@ -63,12 +62,9 @@ class Denoising:
     """Standard deviation of the Gaussian noise on the embeddings, whose own scale is 1."""
     decoder_mask_rate: float = 0.1
     """Share of previous tokens hidden from the decoder (word dropout, Bowman et al., 2016)."""
-    mix_rate: float = 0.0
-    """Share of reports whose embeddings are mixed with another report's, as a prior's are; with --facts, so
-    that the decoder believes the facts."""
 
     def __post_init__(self) -> None:
-        for name in ("token_mask_rate", "decoder_mask_rate", "mix_rate"):
+        for name in ("token_mask_rate", "decoder_mask_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be in 0..1")
         if self.embedding_noise < 0.0:
@@ -95,6 +91,9 @@ class DecodingConfig:
     num_candidates: int = 1
     """Reports drawn for a film, for method sample with a prior that predicts findings: the one that agrees
     best with them is kept, the greedy one being a candidate too."""
+    assemble: bool = False
+    """Put each report together from the sentences of its candidates (one may do), with a prior that predicts
+    findings: it asserts what the prior sees, and its sections tell the same sides and grades."""
     no_repeat_ngram_size: int = 0
     """No token sequence of this length occurs twice in a report; 0 allows all (reports do repeat words)."""
     min_new_tokens: int = 0

@@ -8,7 +8,6 @@ import torch
 
 from data_module.film_check import describe_maps
 from data_module.images import shift_films, to_images
-from data_module.labeler.facts import read_facts
 from language_module.codec import ReportCodec
 from language_module.report_gpt import ReportGPT
 
@@ -18,7 +17,7 @@ LENGTH_SPREAD = 0.1  # of the lengths' order, relative: a report's company chang
 
 
 class ReportSource:
-    """Tokenised reports, batch by batch: input_ids and attention_mask, (B, T) int64; facts where it has some.
+    """Tokenised reports, batch by batch: input_ids and attention_mask, (B, T) int64.
 
     Args:
         bucket_lengths: a batch holds the reports that are about as long as the first one asked for. Real
@@ -28,7 +27,6 @@ class ReportSource:
     def __init__(self, codec: ReportCodec, reports: Sequence[str], bucket_lengths: bool = False) -> None:
         self.input_ids, self.attention_mask = codec.tokenize(reports)
         self.lengths = self.attention_mask.sum(dim=1)
-        self.facts = torch.from_numpy(read_facts(reports)) if codec.config.facts else None
         self.bucket_lengths = bucket_lengths
 
     def __len__(self) -> int:
@@ -39,11 +37,10 @@ class ReportSource:
         if self.bucket_lengths:
             indices = self._find_company(int(indices[0]), len(indices), generator)
         width = -(-int(self.lengths[indices].max()) // WIDTH_STEP) * WIDTH_STEP
-        batch = {
+        return {
             "input_ids": self.input_ids[indices, :width],
             "attention_mask": self.attention_mask[indices, :width],
         }
-        return batch if self.facts is None else {**batch, "facts": self.facts[indices]}
 
     def _find_company(self, first: int, size: int, generator: torch.Generator) -> np.ndarray:
         """`size` rows in a row, `first` among them, of the reports in order of (about) their lengths."""

@@ -24,19 +24,3 @@ def add_noise(values: torch.Tensor, scale: float, generator: torch.Generator | N
         return values
     noise = torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)
     return values + scale * noise
-
-
-def mix_reports(embeddings: torch.Tensor, rate: float, generator: torch.Generator | None) -> torch.Tensor:
-    """Embeddings (B, K, D), `rate` of them mixed with those of the batch, of few reports or of many.
-
-    So is what a prior predicts: a film cannot tell the wording, so it gives the mean of many.
-    """
-    if not rate:
-        return embeddings
-    device, num = embeddings.device, len(embeddings)
-    mixed = torch.rand(num, 1, generator=generator, device=device) < rate
-    own = torch.rand(num, 1, generator=generator, device=device)
-    weights = torch.rand(num, num, generator=generator, device=device) ** 8  # a few are large
-    weights = (1.0 - own) * weights / weights.sum(dim=1, keepdim=True)
-    weights = torch.where(mixed, weights, 0.0) + torch.diag(torch.where(mixed, own, 1.0)[:, 0])
-    return torch.einsum("ij,jkd->ikd", weights.to(embeddings), embeddings)

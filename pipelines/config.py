@@ -65,8 +65,6 @@ class PriorSize:
     """14: also predicts the findings, and lets them shift the embeddings; 0 = does not."""
     num_attributes: int = 0
     """70: also predicts side and grade of each finding, as the reports tell them; 0 = does not."""
-    read_peaks: bool = False
-    """Findings are also read off each feature's largest value, so that small signs count."""
     dropout: float = 0.0
     """Dropout."""
     drop_path: float = 0.0

@@ -82,6 +82,4 @@ class PairSampler:
         if not torch.isfinite(embeddings).all():
             raise ValueError(f"the prior {self.models['prior']} gave embeddings that are not finite")
         draws = [make_generator(self.seed, 3, item, *again, device=self.device) for item in items]
-        decoding = self.config.decoding
-        reports = decode_drafts(self.codec, self.report_prior, embeddings.float(), logits, decoding, draws)
-        return pixels, reports
+        return pixels, decode_drafts(self.codec, embeddings.float(), logits, self.config.decoding, draws)

@@ -53,15 +53,6 @@ def check_settings(config: PriorTrainingConfig) -> None:
         raise ValueError("--tune-encoder: the latents' encoder is fixed; use --features classifier or clip")
 
 
-def check_facts(config: PriorTrainingConfig, codec: ReportCodec) -> None:
-    """ValueError for a codec with facts, where the prior would predict none."""
-    if codec.config.facts and config.size.num_attributes != NUM_ATTRIBUTES:
-        raise ValueError(
-            f"--language {config.language} writes by facts (train_bart.py --facts): the prior has to predict "
-            f"them (--num-findings {len(FINDINGS)} --num-attributes {NUM_ATTRIBUTES} --findings-weight 4)"
-        )
-
-
 def prepare_inputs(config: PriorTrainingConfig, pairs: PairsFolder, codec: ReportCodec) -> PriorTrainingData:
     """A prior on what is encoded once: latents, or features of a frozen encoder."""
     mean, std = encode_inputs(config, pairs)

@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 
 from data_module.images import FilmError, load_images
-from data_module.labeler.facts import read_facts
 from language_module.codec import ReportCodec
 from language_module.config import DecodingConfig
 from pipelines.report_writer import Generators, ReportWriter
@@ -60,8 +59,7 @@ def reconstruct(
     """The reports of the column `report`, encoded and decoded."""
     reports = rows["report"].fillna("").astype(str).tolist()
     texts = [report if report.strip() else "none" for report in reports]  # keeps the batch's shape
-    facts = torch.from_numpy(read_facts(texts)) if codec.config.facts else None
-    decoded = codec.decode(codec.encode(texts), decoding, generators, facts)
+    decoded = codec.decode(codec.encode(texts), decoding, generators)
     lengths = codec.tokenizer(texts, return_length=True, verbose=False)["length"]
     limit, results = codec.config.max_tokens, []
     for report, text, length in zip(reports, decoded, lengths, strict=True):

@@ -97,7 +97,7 @@ def _codec_and_prior(config: WriterConfig, run: RunFolder) -> ReportWriter:
     def write(images: torch.Tensor, decoding: DecodingConfig, generators: Generators) -> ReportBatch:
         features = read(images.to(device))
         embeddings, logits = prior(prior.standardize(features), return_findings=True)
-        reports = decode_drafts(codec, prior, embeddings, logits, decoding, generators)
+        reports = decode_drafts(codec, embeddings, logits, decoding, generators)
         return ReportBatch(reports, check_distances(check, features))
 
     return ReportWriter(film_size, write, (language, run.model_dir, folder))

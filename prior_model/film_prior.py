@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from data_module.findings import FINDINGS
 from data_module.images import to_images
 from prior_model.config import PriorLossConfig
 from prior_model.objective import ReportTargets, prior_losses
@@ -39,8 +38,7 @@ class FilmToReport(nn.Module):
 
     Args:
         prior: of latents, or of the features of an encoder.
-        codec: with `loss(embeddings, token_ids, facts)` and `save_pretrained`; saved where it has weights to
-            train.
+        codec: with `loss(embeddings, token_ids)` and `save_pretrained`; saved where it has weights to train.
         config: weights of the losses.
         encoder: films (B, 1, S, S) in [-1, 1] -> feature maps (B, C, h, w), with `save_pretrained`; all of
             it is trained. None: the batches hold what the prior reads.
@@ -67,33 +65,14 @@ class FilmToReport(nn.Module):
         if self.encoder is not None:
             inputs = self.prior.standardize(self.encoder(inputs))
         predicted, logits = self.prior(inputs, return_findings=True)
-        facts = (batch["labels"] == 1).float()
-
-        def decoder_loss(embeddings: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
-            return self.codec.loss(embeddings, token_ids, facts[: len(embeddings)])
-
         return prior_losses(
             predicted,
             batch["report_embeddings"],
             self.config,
-            decoder_loss,
+            self.codec.loss,
             batch["token_ids"],
             findings=(logits, batch["labels"]),
         )
-
-    @torch.no_grad()
-    def predict_findings(self, source: ReportTargets, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-        """Logits and labels of the 14 findings, (N, 14) each, of all of a source's films."""
-        found = []
-        for start in range(0, len(source), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(source)))
-            batch = source.get_batch(rows, torch.Generator())
-            inputs = batch["inputs"].to(self.prior.device)
-            if self.encoder is not None:
-                inputs = self.prior.standardize(self.encoder(inputs))
-            logits = self.prior(inputs, return_findings=True)[1]
-            found.append((logits.float().cpu().numpy(), batch["labels"].numpy()))
-        return tuple(np.concatenate(part)[:, : len(FINDINGS)] for part in zip(*found, strict=True))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """The prior's folder, with those of the encoder and the codec in it where they were trained."""

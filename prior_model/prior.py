@@ -7,8 +7,6 @@ from diffusers.models.resnet import ResnetBlock2D
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from prior_model.facts import decide_facts
-
 
 class ReportPrior(ModelMixin, ConfigMixin):
     """Latents (B, C, H, W) -> report embeddings (B, K, D), as CXR-IRGen (WACV 2024) with K = 1.
@@ -26,11 +24,8 @@ class ReportPrior(ModelMixin, ConfigMixin):
             probabilities then shift the embeddings, so that a report says what was seen; 0 = none.
         num_attributes: sides and grades of findings that features and ViT together are asked for; they join
             the findings in all of the above.
-        read_peaks: findings are also read off each feature's largest value, not off its mean over the film
-            alone, in which a small sign is lost.
         num_embeddings, embedding_dim: K and D of the codec.
         codec_fingerprint: `ReportCodec.fingerprint()` of the codec it was trained for; empty = unknown.
-        finding_limits: log-odds from which on each finding is present (`decide`); empty = 0 for all.
         features: what it reads: "latents" of the autoencoder, or the feature maps of a frozen image encoder
             ("classifier", "clip"), which `standardize` brings to unit scale first.
     """
@@ -48,14 +43,12 @@ class ReportPrior(ModelMixin, ConfigMixin):
         stem_channels: int = 64,
         num_findings: int = 0,
         num_attributes: int = 0,
-        read_peaks: bool = False,
         dropout: float = 0.0,
         drop_path: float = 0.0,
         num_embeddings: int = 1,
         embedding_dim: int = 768,
         codec_fingerprint: str = "",
         features: str = "latents",
-        finding_limits: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
         if latent_size % patch_size:
@@ -90,10 +83,9 @@ class ReportPrior(ModelMixin, ConfigMixin):
                 raise ValueError(
                     "--num-findings needs --stem-depth 1 or more: the stem's features predict them"
                 )
-            width = channels * (2 if read_peaks else 1)
-            self.findings_head = nn.Linear(width, num_findings)
+            self.findings_head = nn.Linear(channels, num_findings)
             if num_attributes:
-                self.attributes_head = nn.Linear(width + dim, num_attributes)
+                self.attributes_head = nn.Linear(channels + dim, num_attributes)
             self.findings_shift = nn.Sequential(
                 nn.Linear(num_findings + num_attributes, dim),
                 nn.GELU(),
@@ -128,8 +120,6 @@ class ReportPrior(ModelMixin, ConfigMixin):
         embeddings, logits = self.head(tokens), None
         if config.num_findings:
             pooled = features.mean(dim=(2, 3))
-            if config.read_peaks:
-                pooled = torch.cat([pooled, features.amax(dim=(2, 3))], dim=1)
             logits = self.findings_head(pooled)
             if config.num_attributes:
                 # Of the mean over places alone, left and right are hard to tell.
@@ -137,10 +127,6 @@ class ReportPrior(ModelMixin, ConfigMixin):
                 logits = torch.cat([logits, self.attributes_head(seen)], dim=1)
             embeddings = embeddings + self.findings_shift(logits.sigmoid()).view_as(embeddings)
         return (embeddings, logits) if return_findings else embeddings
-
-    def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """What a report of these films is to assert, (B, NUM_FACTS), from `forward`'s logits."""
-        return decide_facts(logits.float(), self.config.finding_limits)
 
     def check_codec(self, num_embeddings: int, embedding_dim: int, fingerprint: str = "") -> None:
         """Raise ValueError unless this prior speaks to a codec of this K, D and, where known, weights."""
