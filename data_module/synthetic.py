@@ -6,19 +6,18 @@ disk. When every item is there, the parts become metadata.csv.
 
 import io
 import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
 from data_module.contact_sheet import draw_contact_sheet
 from data_module.findings import FINDINGS
 from data_module.pairs import METADATA, PairsFolder, write_pairs
+from data_module.rejections import REJECTED, count_rejected, write_rejected
 from data_module.sampling_plan import PlannedPair
 from data_module.sections import split_sections
 from runtime.files import is_size, remove_leftovers, write_atomic
@@ -27,7 +26,6 @@ from runtime.locks import NAME as LOCK
 from runtime.locks import is_unused
 
 PARTS = ".parts"
-REJECTED = "rejected.csv"  # item, try, reasons: the draws that failed a test of --keep
 
 
 class Drawn(NamedTuple):
@@ -38,6 +36,12 @@ class Drawn(NamedTuple):
     rejected: Sequence[Sequence[str]] | None = None  # for each item why its draws failed, one after another
 
 
+class Plan(Protocol):
+    """Item -> what is to be drawn."""
+
+    def __getitem__(self, item: int, /) -> PlannedPair: ...
+
+
 class SyntheticFolder:
     """A pairs folder in the making; the caller holds it (`runtime.locks.Claim`).
 
@@ -46,6 +50,7 @@ class SyntheticFolder:
         items: range of item numbers that the folder is to hold.
         batch_size: items of a block; an item has a fixed place among them.
         shard: (i, n), the batches that this process makes.
+        defaults: of the settings (`runtime.config.list_defaults`), for folders from before one of them.
 
     Raises:
         ValueError: the folder holds something else.
@@ -58,12 +63,13 @@ class SyntheticFolder:
         items: range,
         batch_size: int,
         shard: tuple[int, int] = (0, 1),
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self.root, self.items, self.settings, self.batch_size = root, items, dict(settings), batch_size
         self.ledger = BlockLedger(root / PARTS, shard)
         if self.ledger.read_identity() is None and root.is_dir() and not is_unused(root, PARTS):
             raise ValueError(f"--out {root} is not empty and was not sampled by this script")
-        if change := self.ledger.find_change(self.settings):
+        if change := self.ledger.find_change(self.settings, defaults):
             raise ValueError(
                 f"--out {root} was sampled with {change}: use the same settings, another --out or --overwrite"
             )
@@ -119,7 +125,7 @@ class SyntheticFolder:
         """(items of a full batch, those of them that are missing), for the batches of this shard.
 
         A batch is a fixed place on the grid of all items, so an item always sits at the same place among
-        the same neighbours, whatever was finished before.
+        the same neighbors, whatever was finished before.
         """
         size, batches = self.batch_size, dict[int, list[int]]()
         for item in self.missing():
@@ -133,7 +139,7 @@ class SyntheticFolder:
 
     def fill(
         self,
-        plan: Sequence[PlannedPair],
+        plan: Plan,
         sample: Callable[[Sequence[int], Sequence[PlannedPair]], tuple],
         image_format: str = "png",
     ) -> int:
@@ -165,12 +171,12 @@ class SyntheticFolder:
         """Store items of one batch.
 
         Raises:
-            ValueError: a film of one grey.
+            ValueError: a film of one gray.
         """
         for item, film in zip(items, drawn.films, strict=True):
             if film is not None and film.min() == film.max():
                 raise ValueError(
-                    f"item {item} came out as a film of one grey ({film.min()}), which is not written: "
+                    f"item {item} came out as a film of one gray ({film.min()}), which is not written: "
                     "the vision model is damaged, or not trained yet"
                 )
         record = dict(self.ledger.read(items[0] // self.batch_size) or {})
@@ -231,8 +237,8 @@ class SyntheticFolder:
             if not rows[item]
         ]
         if rejected:
-            self._list_rejected(rejected)
-            provenance = {**provenance, "kept": _count_rejected(rejected, len(made))}
+            write_rejected(self.root / REJECTED, rejected)
+            provenance = {**provenance, "kept": count_rejected(rejected, len(made))}
         if not made:
             raise ValueError(
                 f"--keep: none of {len(rejected)} items passed its tests; {self.root / REJECTED} says why. "
@@ -242,33 +248,9 @@ class SyntheticFolder:
         draw_contact_sheet(pairs, self.root / "contact_sheet.png")
         return pairs
 
-    def _list_rejected(self, rejected: Mapping[int, Sequence[str]]) -> None:
-        draws = [
-            {"item": item, "try": number, "reasons": reasons}
-            for item, tries in rejected.items()
-            for number, reasons in enumerate(tries, start=1)
-        ]
-        table = pd.DataFrame(draws, columns=["item", "try", "reasons"])
-        write_atomic(self.root / REJECTED, table.to_csv(index=False))
-
 
 def _as_lists(drawn: Drawn) -> list[list | None]:
     return [None if part is None else list(part) for part in drawn]
-
-
-def _count_rejected(rejected: Mapping[int, Sequence[str]], num_kept: int) -> dict[str, Any]:
-    """How many draws were made, kept and rejected, and by which test; a draw may fail several."""
-    reasons = [reason for tries in rejected.values() for reason in tries]
-    by_test = Counter(test.partition(" (")[0] for reason in reasons for test in reason.split("; "))
-    return {
-        "num_draws": num_kept + len(reasons),
-        "num_kept": num_kept,
-        "num_rejected": len(reasons),
-        "rejected_by": dict(sorted(by_test.items())),
-        "num_items_lost": len(rejected) - num_kept,
-        "share_kept": num_kept / (num_kept + len(reasons)),
-        "share_first_kept": sum(not tries for tries in rejected.values()) / len(rejected),
-    }
 
 
 def _save_options(image_format: str) -> dict[str, Any]:
