@@ -82,6 +82,7 @@ def sample(config: Config) -> None:
     from data_module.labeler import label_reports
     from data_module.sampling_plan import SamplingPlan
     from data_module.synthetic import SyntheticFolder
+    from evaluation.filters.kept import warn_of_lost
     from pipelines.pair_sampler import PairSampler
     from runtime.contents import model_hash
     from runtime.provenance import provenance_record
@@ -114,6 +115,8 @@ def sample(config: Config) -> None:
         folder = SyntheticFolder(out, settings, items, batch_size, shard, list_defaults(config))
         folder.fill(plan, draw, output.image_format)
         result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
+    if result is not None and config.keep.keep:
+        warn_of_lost(out)
     if result is None:
         print(f"{out}: {len(folder.missing())} pairs are left to other shards")
     elif len(result) <= 4:

@@ -1,7 +1,7 @@
 """Draws that failed a test of `sample_pairs.py --keep`: which, why, and how many."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,18 @@ def write_rejected(path: Path, rejected: Rejected) -> None:
     write_atomic(path, pd.DataFrame(draws, columns=["item", "try", "reasons"]).to_csv(index=False))
 
 
-def count_rejected(rejected: Rejected, num_kept: int) -> dict[str, Any]:
-    """How many draws were made, kept and rejected, and by which test; a draw may fail several.
+def count_rejected(
+    rejected: Rejected, asked: Mapping[int, Sequence[str]], kept: Collection[int]
+) -> dict[str, Any]:
+    """How many draws were made, kept and rejected, by which test (they may fail several), and what was lost.
 
     Args:
         rejected: of all items, also of those without a rejected draw.
-        num_kept: items that passed.
+        asked: item -> the findings that it was asked to show.
+        kept: items that passed.
     """
+    num_kept = len(kept)
+    wanted, found = (Counter(name for item in items for name in asked[item]) for items in (rejected, kept))
     reasons = [reason for tries in rejected.values() for reason in tries]
     by_test = Counter(test.partition(" (")[0] for reason in reasons for test in reason.split("; "))
     return {
@@ -40,4 +45,5 @@ def count_rejected(rejected: Rejected, num_kept: int) -> dict[str, Any]:
         "num_items_lost": len(rejected) - num_kept,
         "share_kept": num_kept / (num_kept + len(reasons)),
         "share_first_kept": sum(not tries for tries in rejected.values()) / len(rejected),
+        "kept_by_finding": {name: [found[name], number] for name, number in sorted(wanted.items())},
     }

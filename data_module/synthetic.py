@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_module.contact_sheet import draw_contact_sheet
-from data_module.findings import FINDINGS
+from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import METADATA, PairsFolder, write_pairs
 from data_module.rejections import REJECTED, count_rejected, write_rejected
 from data_module.sampling_plan import PlannedPair
@@ -93,8 +93,8 @@ class SyntheticFolder:
     def rows(self) -> dict[int, dict[str, Any]]:
         """Finished items so far: number -> row. An item whose film is gone or cut is not finished.
 
-        Beside a row's columns stands `rejected`, if tests were asked for; an item that never passed has that
-        alone.
+        Beside a row's columns stand `rejected` and `asked`, if tests were asked for; an item that never
+        passed has these alone.
         """
         rows: dict[int, dict[str, Any]] = {}
         for batch in self._batches:
@@ -181,7 +181,10 @@ class SyntheticFolder:
                 )
         record = dict(self.ledger.read(items[0] // self.batch_size) or {})
         for place, (item, pair) in enumerate(zip(items, plan, strict=True)):
-            entry: dict[str, Any] = {} if drawn.rejected is None else {"rejected": drawn.rejected[place]}
+            entry: dict[str, Any] = {}
+            if drawn.rejected is not None:
+                asked = [name for name, code in zip(FINDINGS, pair.labels, strict=True) if code == POSITIVE]
+                entry = {"rejected": drawn.rejected[place], "asked": asked}
             record[str(item)] = entry
             film = drawn.films[place]
             if film is None:
@@ -230,6 +233,7 @@ class SyntheticFolder:
             return None
         remove_leftovers(self.root / "images", "**/.*.tmp")
         rejected = {item: rows[item].pop("rejected") for item in self.items if "rejected" in rows[item]}
+        asked = {item: rows[item].pop("asked") for item in rejected}
         made = [rows[item] for item in self.items if rows[item]]
         skipped = [
             {"item": f"synthetic-{item:08d}", "reason": f"none of {len(tries)} draws passed --keep"}
@@ -238,7 +242,8 @@ class SyntheticFolder:
         ]
         if rejected:
             write_rejected(self.root / REJECTED, rejected)
-            provenance = {**provenance, "kept": count_rejected(rejected, len(made))}
+            kept = [item for item in rejected if rows[item]]
+            provenance = {**provenance, "kept": count_rejected(rejected, asked, kept)}
         if not made:
             raise ValueError(
                 f"--keep: none of {len(rejected)} items passed its tests; {self.root / REJECTED} says why. "

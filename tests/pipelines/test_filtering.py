@@ -16,9 +16,11 @@ import sample_pairs
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
 from data_module.images import load_pixels, read_pixels, to_images
 from data_module.pairs import PairsFolder
+from data_module.rejections import count_rejected
 from data_module.sampling_plan import PlannedPair
 from evaluation.filters.config import KeepConfig
 from evaluation.filters.judge import PairFilter
+from evaluation.filters.kept import warn_of_lost
 from evaluation.filters.weak_findings import find_weak
 from evaluation.networks.classifier import FilmClassifier
 from pipelines.filtering import FilteredSampler
@@ -202,6 +204,9 @@ def test_kept_and_rejected_are_told(whole):
     assert kept["share_kept"] == pytest.approx(len(whole) / kept["num_draws"])
     assert kept["share_first_kept"] == pytest.approx((12 - len(tries)) / 12)
     assert kept["rejected_by"] == {"film-agrees": len(rejected)}
+    for name, (left, asked) in kept["kept_by_finding"].items():
+        assert left == (whole.table[name] == 1).sum() <= asked <= 12
+    assert sum(asked for _, asked in kept["kept_by_finding"].values()) > 0
     assert "passed tests" in (whole.root / "README.md").read_text()
 
 
@@ -296,6 +301,23 @@ def test_the_evaluation_says_that_it_was_filtered(chain, plain, whole, tmp_path)
     table = (tmp_path / "table.md").read_text()
     assert "| filtered (filtered) |" in table
     assert "| plain |" in table
+
+
+def test_findings_that_are_mostly_lost_are_warned_of(tmp_path, capsys):
+    counts = {"Fracture": [1, 6], "Edema": [3, 6], "Lung Lesion": [0, 4]}
+    kept = {
+        **count_rejected({0: [], 1: ["consistent (side)"]}, {0: [], 1: []}, [0]),
+        "kept_by_finding": counts,
+    }
+    (tmp_path / "provenance.json").write_text(json.dumps({"kept": kept}))
+    warn_of_lost(tmp_path)
+    warning = capsys.readouterr().err
+    assert "less than half of the items that ask for Fracture (1 of 6):" in warning
+    assert "Edema" not in warning
+    assert kept["share_kept"] == 0.5
+    (tmp_path / "provenance.json").write_text("{}")
+    warn_of_lost(tmp_path)
+    assert not capsys.readouterr().err
 
 
 def test_weak_findings_are_warned_of(chain, tmp_path, capsys):
