@@ -11,9 +11,14 @@ stopped, and shards of one run write into one folder.
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_module.config import PlanConfig, SyntheticConfig
+from evaluation.filters.config import KeepConfig
+from language_module.config import DecodingConfig
 from pipelines.config import SamplerConfig
 from runtime.cli import parse_config, run_script
 from runtime.config import flatten, list_defaults, list_passing, setting, to_dict
@@ -22,12 +27,16 @@ from runtime.processes import claim_together, is_main
 from runtime.shards import describe_share, spread_shard
 from vision_module.config import DrawingConfig
 
+if TYPE_CHECKING:
+    from data_module.sampling_plan import SamplingPlan
+
 
 @dataclass(frozen=True)
 class Config:
     models: SamplerConfig = field(default_factory=SamplerConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     output: SyntheticConfig = field(default_factory=SyntheticConfig)
+    keep: KeepConfig = field(default_factory=KeepConfig)
     seed: int = 0
     """Seed of prompt order, references and noise."""
     dry_run: bool = setting(False, identity=False)
@@ -37,7 +46,12 @@ class Config:
 
 
 PRESETS = {
-    "demo": Config(),
+    # Reports from the sentences of five drafts: none contradicts itself, half of those written once do.
+    "demo": Config(
+        models=SamplerConfig(
+            decoding=DecodingConfig(method="sample", temperature=0.7, num_candidates=4, assemble=True)
+        )
+    ),
     # CXR-IRGen (WACV 2024), sec. 4.1: PNDM, 50 steps, guidance 7.5, the first 1,000 test rows.
     "paper": Config(
         models=SamplerConfig(
@@ -71,6 +85,7 @@ def sample(config: Config) -> None:
     from data_module.labeler import label_reports
     from data_module.sampling_plan import SamplingPlan
     from data_module.synthetic import SyntheticFolder
+    from evaluation.filters.kept import warn_of_lost
     from pipelines.pace import describe_sampling_pace
     from pipelines.pair_sampler import PairSampler
     from runtime.contents import model_hash
@@ -84,6 +99,7 @@ def sample(config: Config) -> None:
     if is_main() and (words := prompts.unknown_words(plan.prompts)):
         shown = ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
         print(f"warning: words that the text encoder never learned: {shown}", file=sys.stderr)
+    draw, tests = open_filter(config, sampler.sample, plan)
     output, items = config.output, config.output.items(len(plan))
     batch_size = output.batch_size or min(32, len(items))
     hashes = {name: model_hash(folder) for name, folder in sampler.models.items()}
@@ -93,13 +109,14 @@ def sample(config: Config) -> None:
         "models.drawing.mixed_precision": sampler.films.precision,  # what "auto" came to on this machine
         "models": hashes,
         "data": plan.data_hash,
+        **tests,
     }
     out = output.folder(config.plan.prompt, settings)
     shard = spread_shard(output.shard)
     if config.estimate:
         done = SyntheticFolder.count_done(out, settings, list_defaults(config)) if not output.overwrite else 0
         pace = describe_sampling_pace(
-            sampler.sample, plan, items, batch_size, done * batch_size, shard[1], output.image_format
+            draw, plan, items, batch_size, done * batch_size, shard[1], output.image_format
         )
         if is_main():
             print(pace)
@@ -112,9 +129,11 @@ def sample(config: Config) -> None:
 
     with claim_together(Claim(out, shard), prepare) as claim:
         folder = SyntheticFolder(out, settings, items, batch_size, shard, list_defaults(config))
-        folder.fill(plan, sampler.sample, output.image_format)
+        folder.fill(plan, draw, output.image_format)
         with claim.closing():
             result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
+    if result is not None and config.keep.keep:
+        warn_of_lost(out)
     if result is None:
         if is_main():
             print(f"{out}: {len(folder.missing())} pairs are left to other shards")
@@ -125,6 +144,27 @@ def sample(config: Config) -> None:
         print(f"{out}: {len(result)} pairs, contact_sheet.png shows the first")
 
 
+def open_filter(config: Config, draw: Callable, plan: "SamplingPlan") -> tuple[Callable, dict[str, str]]:
+    """What draws the pairs, with --keep until they pass, and what of the tests decides the result."""
+    from data_module.pairs import PairsFolder
+    from evaluation.filters.judge import PairFilter
+    from evaluation.filters.weak_findings import warn_of_weak
+    from pipelines.filtering import FilteredSampler
+
+    keep = config.keep
+    if keep.results:
+        warn_of_weak(plan.labels, keep.results)
+    if not keep.keep:
+        return draw, {}
+    if config.models.films_only and keep.reads_reports:
+        raise ValueError("--keep report-agrees and consistent need reports: leave out --films-only")
+    real = PairsFolder.open(config.plan.data) if config.plan.data and config.plan.data.is_dir() else None
+    tests = PairFilter(keep, real, Path(keep.classifier).parent / "cache")
+    settings = {f"keep.{name}": value for name, value in flatten(to_dict(keep), list_passing(keep)).items()}
+    settings["keep.classifier"] = tests.identity
+    return FilteredSampler(draw, tests.judge, keep.max_tries).sample, settings
+
+
 def _settings(config: Config) -> dict:
     """The flags that decide what item i is; files count by their content, and so do models and data."""
     from runtime.contents import hash_contents
@@ -133,7 +173,7 @@ def _settings(config: Config) -> dict:
     files = {"prompts": plan.prompts, "reference": plan.reference, "init_film": drawing.init_film}
     hashes = hash_contents(files)
     return {
-        **flatten(to_dict(config), list_passing(config)),
+        **flatten(to_dict(config), (*list_passing(config), "keep")),
         "files": [hashes.get(name, "") for name in files],
     }
 

@@ -8,15 +8,16 @@ import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from data_module.contact_sheet import draw_contact_sheet
-from data_module.findings import FINDINGS
+from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import METADATA, PairsFolder, write_pairs
+from data_module.rejections import REJECTED, count_rejected, write_rejected
 from data_module.sampling_plan import PlannedPair
 from data_module.sections import split_sections
 from runtime.files import is_size, remove_leftovers, write_atomic
@@ -26,6 +27,14 @@ from runtime.locks import is_unused
 from runtime.processes import is_main
 
 PARTS = ".parts"
+
+
+class Drawn(NamedTuple):
+    """What came of a batch of B items."""
+
+    films: Sequence[np.ndarray | None] | np.ndarray  # (S, S) uint8 each; None: no draw of it passed
+    reports: Sequence[str] | None  # None: films alone
+    rejected: Sequence[Sequence[str]] | None = None  # for each item why its draws failed, one after another
 
 
 class Plan(Protocol):
@@ -89,7 +98,11 @@ class SyntheticFolder:
                 entry.unlink()
 
     def rows(self) -> dict[int, dict[str, Any]]:
-        """Finished items so far: number -> row. An item whose film is gone or cut is not finished."""
+        """Finished items so far: number -> row. An item whose film is gone or cut is not finished.
+
+        Beside a row's columns stand `rejected` and `asked`, if tests were asked for; an item that never
+        passed has these alone.
+        """
         rows: dict[int, dict[str, Any]] = {}
         for batch in self._batches:
             for item, row in self._read(batch).items():
@@ -102,7 +115,7 @@ class SyntheticFolder:
         for item, entry in (self.ledger.read(batch) or {}).items():
             row = dict(entry)
             num_bytes, path = row.pop("num_bytes", -1), self.root / str(row.get("file_name"))
-            if is_size(path, num_bytes):
+            if "file_name" not in row or is_size(path, num_bytes):
                 rows[int(item)] = row
         return rows
 
@@ -134,54 +147,61 @@ class SyntheticFolder:
     def fill(
         self,
         plan: Plan,
-        sample: Callable[[Sequence[int], Sequence[PlannedPair]], tuple[np.ndarray, Sequence[str] | None]],
+        sample: Callable[[Sequence[int], Sequence[PlannedPair]], tuple],
         image_format: str = "png",
     ) -> int:
         """Draw and store what is missing of this shard's batches; returns the number of items.
 
         Args:
             plan: `plan[item]` is what to draw.
-            sample: (items, their plans) -> pixels (B, S, S) uint8, and reports or None; always full batches.
+            sample: (items, their plans) -> the fields of `Drawn`; always full batches.
         """
         batches = self.missing_batches()
         num_missing = sum(len(missing) for _, missing in batches)
         with tqdm(total=num_missing, desc="sampling", unit="pair", disable=not is_main()) as bar:
             for items, missing in batches:
                 planned = [plan[item] for item in items]
-                pixels, reports = sample(items, planned)
-                kept = [items.index(item) for item in missing]
-                of_kept = [reports[place] for place in kept] if reports else None
-                self.add(missing, [planned[place] for place in kept], pixels[kept], of_kept, image_format)
-                bar.update(len(kept))
+                drawn = Drawn(*sample(items, planned))
+                places = [items.index(item) for item in missing]
+                some = Drawn(*(part and [part[place] for place in places] for part in _as_lists(drawn)))
+                self.add(missing, [planned[place] for place in places], some, image_format)
+                bar.update(len(places))
         return num_missing
 
     def add(
         self,
         items: Sequence[int],
         plan: Sequence[PlannedPair],
-        pixels: np.ndarray,
-        reports: Sequence[str] | None,
+        drawn: Drawn,
         image_format: str = "png",
     ) -> None:
-        """Store items of one batch: pixels (B, S, S) uint8, and reports unless only films are made.
+        """Store items of one batch.
 
         Raises:
             ValueError: a film of one gray.
         """
-        for item, film in zip(items, pixels, strict=True):
-            if film.min() == film.max():
+        for item, film in zip(items, drawn.films, strict=True):
+            if film is not None and film.min() == film.max():
                 raise ValueError(
                     f"item {item} came out as a film of one gray ({film.min()}), which is not written: "
                     "the vision model is damaged, or not trained yet"
                 )
         record = dict(self.ledger.read(items[0] // self.batch_size) or {})
         for place, (item, pair) in enumerate(zip(items, plan, strict=True)):
+            entry: dict[str, Any] = {}
+            if drawn.rejected is not None:
+                asked = [name for name, code in zip(FINDINGS, pair.labels, strict=True) if code == POSITIVE]
+                entry = {"rejected": drawn.rejected[place], "asked": asked}
+            record[str(item)] = entry
+            film = drawn.films[place]
+            if film is None:
+                continue
             name = f"images/{item // 1000:04d}/{item:08d}.{image_format}"
             buffer = io.BytesIO()
-            Image.fromarray(pixels[place]).save(buffer, **save_options(image_format))
+            Image.fromarray(film).save(buffer, **save_options(image_format))
             write_atomic(self.root / name, buffer.getvalue(), durable=False)
-            report = reports[place] if reports is not None else ""
-            record[str(item)] = {**self._describe(item, pair, name, report), "num_bytes": buffer.tell()}
+            report = drawn.reports[place] if drawn.reports is not None else ""
+            entry |= {**self._describe(item, pair, name, report), "num_bytes": buffer.tell()}
         self.ledger.write(items[0] // self.batch_size, record)
 
     def _describe(self, item: int, pair: PlannedPair, name: str, report: str) -> dict[str, Any]:
@@ -207,15 +227,42 @@ class SyntheticFolder:
         }
 
     def finish(self, provenance: Mapping[str, Any]) -> PairsFolder | None:
-        """Write card, contact sheet and metadata.csv once all items are there; None before that."""
+        """Write card, contact sheet and metadata.csv once all items are there; None before that.
+
+        Of draws that were rejected rejected.csv tells which and why, provenance.json how many; an item that
+        never passed is listed in skipped.csv.
+
+        Raises:
+            ValueError: no item passed.
+        """
         rows = self.rows()
         if any(item not in rows for item in self.items):
             return None
         remove_leftovers(self.root / "images", "**/.*.tmp")
-        made = [rows[item] for item in self.items]
-        pairs = write_pairs(self.root, made, provenance, _card(len(self.items)))
+        rejected = {item: rows[item].pop("rejected") for item in self.items if "rejected" in rows[item]}
+        asked = {item: rows[item].pop("asked") for item in rejected}
+        made = [rows[item] for item in self.items if rows[item]]
+        skipped = [
+            {"item": f"synthetic-{item:08d}", "reason": f"none of {len(tries)} draws passed --keep"}
+            for item, tries in rejected.items()
+            if not rows[item]
+        ]
+        if rejected:
+            write_rejected(self.root / REJECTED, rejected)
+            kept = [item for item in rejected if rows[item]]
+            provenance = {**provenance, "kept": count_rejected(rejected, asked, kept)}
+        if not made:
+            raise ValueError(
+                f"--keep: none of {len(rejected)} items passed its tests; {self.root / REJECTED} says why. "
+                "Ask for fewer of them, or loosen one"
+            )
+        pairs = write_pairs(self.root, made, provenance, _card(len(made), bool(rejected)), skipped)
         draw_contact_sheet(pairs, self.root / "contact_sheet.png")
         return pairs
+
+
+def _as_lists(drawn: Drawn) -> list[list | None]:
+    return [None if part is None else list(part) for part in drawn]
 
 
 def save_options(image_format: str) -> dict[str, Any]:
@@ -223,7 +270,14 @@ def save_options(image_format: str) -> dict[str, Any]:
     return {"format": "PNG"} if image_format == "png" else {"format": "JPEG", "quality": 95}
 
 
-def _card(num_pairs: int) -> str:
+def _card(num_pairs: int, filtered: bool) -> str:
+    kept = (
+        """
+They are those of more draws that passed tests: `provenance.json` says which (`keep`) and how many (`kept`).
+"""
+        if filtered
+        else ""
+    )
     return f"""---
 license: other
 tags: [chest-x-ray, synthetic]
@@ -235,7 +289,7 @@ tags: [chest-x-ray, synthetic]
 the 14 CheXpert findings that the prompt asked for (1 present, 0 absent, -1 uncertain, empty = not asked),
 and the reference film.
 `provenance.json` says with which models and settings.
-
+{kept}
     from datasets import load_dataset
     pairs = load_dataset("imagefolder", data_dir=".")
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_module.pairs import PairsFolder, hash_folder
+from evaluation.filters.kept import read_kept
 from evaluation.inputs.plain_folder import open_folder
 from evaluation.inputs.rows import ReportPairs
 from evaluation.reports.inputs import ReportLabeler
@@ -58,12 +59,14 @@ class Context:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """What every section was scored on."""
+        kept = read_kept(self.synthetic.root) if self.synthetic else None
         return {
             "real": str(self.settings.real),
             "real_hash": hash_folder(self.real),
             "synthetic": str(self.settings.synthetic) if self.synthetic else None,
             "synthetic_hash": hash_folder(self.synthetic) if self.synthetic else None,
             "split": self.settings.split,
+            **({"kept": kept} if kept else {}),
         }
 
     @cached_property

@@ -19,6 +19,7 @@ case $SCALE in
     OUT=${OUT:-runs/demo}
     DATA=${DATA:-$OUT/data}
     PAIRS=${PAIRS:-256}
+    REPORTS="--method sample --temperature 0.7 --num-candidates 4 --assemble"  # as sample_pairs.py's preset
     $PYTHON prepare_data.py demo --out "$DATA" $DRY
     $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" $DRY
     $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" $DRY
@@ -28,6 +29,7 @@ case $SCALE in
     OUT=${OUT:-runs/paper}
     DATA=${DATA:?SCALE=paper needs DATA=FOLDER, a pairs folder that prepare_data.py made of MIMIC-CXR-JPG}
     PAIRS=${PAIRS:-1000}
+    REPORTS=
     $PYTHON train_autoencoder.py --preset paper --data "$DATA" --out "$OUT/autoencoder" $DRY
     AUTOENCODER=$OUT/autoencoder CLIP=openai/clip-vit-large-patch14
     ;;
@@ -40,7 +42,7 @@ $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
 $PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/prior" $DRY
 
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
-$PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/pairs/heldout_reports.csv" --overwrite $DRY
+$PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/pairs/heldout_reports.csv" --overwrite $REPORTS $DRY
 $PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/results" $DRY
 $PYTHON -m evaluation summary "cxr_irgen=$OUT/results" "$OUT"/systems/*/ --out "$OUT/systems.md" $DRY
 

@@ -91,6 +91,9 @@ class DecodingConfig:
     num_candidates: int = 1
     """Reports drawn for a film, for method sample with a prior that predicts findings: the one that agrees
     best with them is kept, the greedy one being a candidate too."""
+    assemble: bool = False
+    """Put each report together from the sentences of its candidates (one may do), with a prior that predicts
+    findings: it asserts what the prior sees, and its sections tell the same sides and grades."""
     no_repeat_ngram_size: int = 0
     """No token sequence of this length occurs twice in a report; 0 allows all (reports do repeat words)."""
     min_new_tokens: int = 0

@@ -11,6 +11,7 @@ from data_module.labeler.attributes import NUM_ATTRIBUTES, attribute_labels
 from data_module.labeler.consistency import find_contradictions
 from language_module.codec import ReportCodec
 from language_module.config import DecodingConfig
+from pipelines.assembly import assemble_report
 
 CONTRADICTION_COST = 4.0  # log-odds that each kind of contradiction within a draft takes off its score
 
@@ -22,7 +23,8 @@ def decode_drafts(
     decoding: DecodingConfig,
     generators: Sequence[torch.Generator] | None,
 ) -> list[str]:
-    """Reports of B films from their embeddings (B, K, D): one draft each, or the best of several.
+    """Reports of B films from their embeddings (B, K, D): one draft each, the best of several, or one that is
+    put together from them.
 
     Args:
         logits: what the prior sees, see `choose_drafts`; None for a prior that predicts no findings.
@@ -30,14 +32,19 @@ def decode_drafts(
     Raises:
         ValueError: several drafts, and nothing to choose by.
     """
-    if decoding.num_candidates == 1:
+    if decoding.num_candidates == 1 and not decoding.assemble:
         return codec.decode(embeddings, decoding, generators)
     if logits is None:
-        raise ValueError("--num-candidates needs a prior that predicts findings (--num-findings 14)")
+        flag = "--assemble" if decoding.assemble else "--num-candidates"
+        raise ValueError(f"{flag} needs a prior that predicts findings (--num-findings 14)")
     # One after another, so that a report depends on its film's own generator alone.
     drafts = [codec.decode(embeddings, decoding, generators) for _ in range(decoding.num_candidates)]
-    drafts.append(codec.decode(embeddings))
-    return choose_drafts(drafts, logits.float().cpu())
+    if decoding.num_candidates > 1:
+        drafts.append(codec.decode(embeddings))
+    logits = logits.float().cpu()
+    if not decoding.assemble:
+        return choose_drafts(drafts, logits)
+    return [assemble_report(*item) for item in zip(zip(*drafts, strict=True), logits.tolist(), strict=True)]
 
 
 def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list[str]:

@@ -66,10 +66,11 @@ class PairSampler:
 
     @torch.inference_mode()
     def sample(
-        self, items: Sequence[int], plan: Sequence[PlannedPair]
+        self, items: Sequence[int], plan: Sequence[PlannedPair], number: int = 0
     ) -> tuple[np.ndarray, list[str] | None]:
-        """Films (B, S, S) uint8 and reports (None with --films-only) of these items."""
-        draws = [make_generator(self.seed, 2, item) for item in items]
+        """Films (B, S, S) uint8 and reports (None with --films-only) of these items: their draw `number`."""
+        again = (number,) if number else ()
+        draws = [make_generator(self.seed, 2, item, *again) for item in items]
         latents, images = self.films.draw([p.prompt for p in plan], [p.reference for p in plan], draws)
         pixels = to_pixels(images).cpu().numpy()
         if self.config.films_only:
@@ -80,5 +81,5 @@ class PairSampler:
             embeddings, logits = self.report_prior(latents, return_findings=True)
         if not torch.isfinite(embeddings).all():
             raise ValueError(f"the prior {self.models['prior']} gave embeddings that are not finite")
-        draws = [make_generator(self.seed, 3, item, device=self.device) for item in items]
+        draws = [make_generator(self.seed, 3, item, *again, device=self.device) for item in items]
         return pixels, decode_drafts(self.codec, embeddings.float(), logits, self.config.decoding, draws)

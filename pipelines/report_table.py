@@ -114,12 +114,23 @@ def _write_batches(
 
 
 def open_process(config: ReportTableConfig) -> tuple[Process, list[str]]:
-    """Rows -> results, through --model or, with --reconstruct, the codec alone; hashes of the weights."""
+    """Rows -> results, through --model or, with --reconstruct, the codec alone; hashes of the weights.
+
+    Raises:
+        ValueError: drafts are asked for of what writes one report for a film.
+    """
+    takes_drafts = False
     if config.reconstruct:
         codec = open_codec(config.writer.language or "runs/demo/bart")
-        return partial(reconstruct, codec, config.decoding), [codec.fingerprint()]
-    writer = open_report_writer(config.writer, config.data)
-    return partial(read_films, writer, config.decoding), writer.identity
+        process, models = partial(reconstruct, codec, config.decoding), [codec.fingerprint()]
+    else:
+        writer = open_report_writer(config.writer, config.data)
+        takes_drafts = writer.takes_drafts
+        process, models = partial(read_films, writer, config.decoding), writer.identity
+    if (config.decoding.assemble or config.decoding.num_candidates > 1) and not takes_drafts:
+        what = "--reconstruct" if config.reconstruct else f"--model {config.writer.model}"
+        raise ValueError(f"{what} writes one report for a film: leave out --assemble and --num-candidates")
+    return process, models
 
 
 def list_rows(config: ReportTableConfig) -> pd.DataFrame:

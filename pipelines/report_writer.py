@@ -45,6 +45,8 @@ class ReportWriter:
     write: Write
     folders: tuple[Path, ...] = ()
     """Model folders that decide the reports."""
+    takes_drafts: bool = False
+    """Whether a report may come of several drafts."""
 
     @property
     def identity(self) -> list[str]:
@@ -100,7 +102,7 @@ def _codec_and_prior(config: WriterConfig, run: RunFolder) -> ReportWriter:
         reports = decode_drafts(codec, embeddings, logits, decoding, generators)
         return ReportBatch(reports, check_distances(check, features))
 
-    return ReportWriter(film_size, write, (language, run.model_dir, folder))
+    return ReportWriter(film_size, write, (language, run.model_dir, folder), takes_drafts=True)
 
 
 def _own_part(run: RunFolder, name: str) -> Path | None:

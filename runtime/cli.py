@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import tyro
 
@@ -16,7 +16,10 @@ from runtime.processes import is_main
 from runtime.runs import estimates, is_finished
 from runtime.threads import settle_threads
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 def parse_config(
@@ -57,8 +60,7 @@ def parse_config(
         raise SystemExit
     if estimates(config) and getattr(config, "dry_run", False):
         print(json.dumps(to_dict(config), indent=2))
-        settings: Any = config
-        return dataclasses.replace(settings, dry_run=False)  # goes on to measure
+        return dataclasses.replace(config, dry_run=False)  # goes on to measure
     return config
 
 

@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runtime.config import to_dict
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from torch import nn
 
 
 def describe_run(
-    config: Any,
+    config: "DataclassInstance",
     models: Mapping[str, Callable[[], "nn.Module"]],
     averaged: bool = False,
     trained: tuple[str, ...] = (),

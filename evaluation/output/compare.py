@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.filters.kept import describe_kept
+from evaluation.inputs.results import read_results
 from evaluation.metric import ROOMS, Items, Metric, metrics_of
 from evaluation.output.cells import Table
 from evaluation.output.formats import check_suffix, write_tables
@@ -202,6 +204,13 @@ def _row(entry: Difference) -> list[str]:
     return [entry.label, *numbers, low_high, f"{entry.p:.4f}", f"{entry.p_holm:.4f}", entry.verdict, paired]
 
 
+def _tell_filtered(a: Path, b: Path) -> list[str]:
+    """A paragraph for each system of which only some draws were kept."""
+    paths = {name: folder / "results.json" for name, folder in (("A", a), ("B", b))}
+    told = {name: describe_kept(read_results(path)) for name, path in paths.items() if path.is_file()}
+    return [line for name, text in told.items() if text for line in ("", f"{name}: {text}")]
+
+
 def _render(table: Table, left_out: Mapping[str, str], a: Path, b: Path, num: int) -> str:
     by_reason: dict[str, list[str]] = {}
     for name, why in left_out.items():
@@ -210,6 +219,7 @@ def _render(table: Table, left_out: Mapping[str, str], a: Path, b: Path, num: in
         f"A: {a}; B: {b}. {num} resamples of patients; A - B with its 95% interval; p two-sided, and "
         f"adjusted for {len(table.rows)} figures (Holm). A distance is smaller the nearer a figure comes to "
         "that of real films.",
+        *_tell_filtered(a, b),
         "",
         markdown_table(table.header, table.rows),
     ]

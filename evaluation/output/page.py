@@ -14,6 +14,7 @@ from PIL import Image
 from data_module.findings import POSITIVE
 from data_module.images import FilmError, fit_crop, read_pixels
 from data_module.pairs import PairsFolder, film_paths
+from evaluation.filters.kept import describe_kept
 from evaluation.inputs.rows import prompts, texts
 from evaluation.output.plots import plot_auroc, plot_curves, plot_distances, plot_guidance, to_svg
 from evaluation.output.table import build_chapters
@@ -46,6 +47,7 @@ def write_page(
             cards = _neighbors(copies, "held_out_film", synthetic, real)
             sheets["privacy"].append(("Near-copies of held-out films", cards))
     caption = f"{synthetic.root if synthetic else 'reports'} against {real.root}, split {split}"
+    caption = " ".join([caption + ".", describe_kept(results)]).strip()
     page = pages.get_template("page.html").render(
         caption=caption,
         chapters=build_chapters(results),

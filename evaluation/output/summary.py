@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from evaluation.filters.kept import find_kept
 from evaluation.inputs.results import read_results
 from evaluation.metric import Metric, all_metrics, look_up
 from evaluation.output.cells import Table, format_value
@@ -71,12 +72,14 @@ def _read_groups(results: Sequence[str | Path]) -> dict[str, dict[str, Mapping]]
         name, underscore, seed = full.rpartition("_")
         if not (underscore and seed.isdecimal()):
             name, seed = full, ""
+        found = read_results(path)
+        name += " (filtered)" if find_kept(found) else ""
         runs = groups.setdefault(name, {})
         if (seed or "") in runs:
             raise ValueError(
                 f"{folder}: another of the results is called {folder.name} too; write NAME={folder}"
             )
-        runs[seed or ""] = read_results(path)
+        runs[seed or ""] = found
     return groups
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.filters.kept import describe_kept
 from evaluation.metric import Metric, look_up, metrics_of
 from evaluation.output.cells import Table, format_interval, format_value
 from evaluation.output.formats import to_csv, to_latex
@@ -63,7 +64,8 @@ def _row(section: Mapping[str, Any], metric: Metric) -> list[str]:
 
 def render_markdown(results: Mapping[str, Any], with_conventions: bool = True) -> str:
     """The results as Markdown, each section followed by how its figures are counted."""
-    parts = ["# Evaluation", ""]
+    filtered = describe_kept(results)
+    parts = ["# Evaluation", "", *([filtered, ""] if filtered else [])]
     for chapter in build_chapters(results):
         parts += [f"## {chapter.title}", "", *([chapter.note, ""] if chapter.note else [])]
         for table in chapter.tables:

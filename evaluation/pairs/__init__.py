@@ -1,3 +1,3 @@
 """Metrics of pairs: do prompt, film and report agree?"""
 
-METRIC_FILES = ("agreement", "clip_scores", "retrieval")
+METRIC_FILES = ("agreement", "contradictions", "clip_scores", "retrieval")

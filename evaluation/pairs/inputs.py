@@ -1,6 +1,6 @@
 """What the metrics of pairs read: findings of prompt, report and film, and perhaps their embeddings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,8 @@ class PairInputs(MetricInputs):
     real: Triple | None = None
     synthetic_embeddings: Embeddings | None = None
     real_embeddings: Embeddings | None = None
+    synthetic_reports: Sequence[str] = ()
+    real_reports: Sequence[str] = ()
 
     def both_sides(self) -> list[tuple[str, Embeddings]]:
         """The embeddings of the synthetic pairs, end "", and of the real ones, end "_real"."""

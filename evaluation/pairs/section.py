@@ -27,6 +27,7 @@ def evaluate_pairs(
     seed: int = 0,
     metrics: Sequence[Metric] | None = None,
     embeddings: tuple[Embeddings, Embeddings] | None = None,
+    reports: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The section `pairs` of results.json, and its items.
 
@@ -34,9 +35,10 @@ def evaluate_pairs(
         synthetic, real: (prompt findings, report labels, film decisions), each (N, 14).
         metrics: those to compute; all of the section by default.
         embeddings: of the synthetic and of the real pairs; without them CLIP scores are left out.
+        reports: of the synthetic and of the real pairs; without them contradictions are left out.
     """
     metrics = metrics_of("pairs") if metrics is None else metrics
-    inputs = PairInputs(seed, synthetic, real, *(embeddings or (None, None)))
+    inputs = PairInputs(seed, synthetic, real, *(embeddings or (None, None)), *reports)
     return score_metrics(metrics, inputs, (*AVAILABLE, *(["embeddings"] if embeddings else [])))
 
 
@@ -56,7 +58,8 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
     if settings.clip:
         used["clip"] = settings.clip
         embeddings, counts["num_texts_cut"] = _embed(context, settings.clip, folders)
-    result, items = evaluate_pairs(made, real, settings.seed, metrics, embeddings)
+    reports = (texts(folders[0]), texts(folders[1]))
+    result, items = evaluate_pairs(made, real, settings.seed, metrics, embeddings, reports)
     items |= {
         "name": np.array([name for folder in folders for name in row_names(folder)]),
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),

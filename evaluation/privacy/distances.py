@@ -33,13 +33,19 @@ def load_standardized(paths: Sequence[Path | None]) -> np.ndarray:
     films = np.full((len(paths), SIDE, SIDE), np.nan, np.float32)
     for row, path in enumerate(paths):
         try:
-            film = fit_crop(read_pixels(path), SIDE).astype(np.float32) if path else None
+            film = read_pixels(path) if path else None
         except FilmError:
             continue
         if film is not None:
-            film -= film.mean()
-            films[row] = film / max(float(np.linalg.norm(film)), 1e-6)
+            films[row] = standardize([film])[0]
     return films
+
+
+def standardize(films: Sequence[np.ndarray]) -> np.ndarray:
+    """Films (H, W) uint8 -> (N, SIDE, SIDE) float32 of mean 0 and norm 1."""
+    small = np.stack([fit_crop(film, SIDE) for film in films]).astype(np.float32)
+    small -= small.mean(axis=(1, 2), keepdims=True)
+    return small / np.maximum(np.linalg.norm(small, axis=(1, 2), keepdims=True), 1e-6)
 
 
 def nearest(queries: np.ndarray, targets: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from data_module.demo.source import write_demo
 from data_module.demo.study import get_study
 from data_module.findings import FINDINGS
 from data_module.labeler.attributes import NUM_ATTRIBUTES
+from data_module.labeler.consistency import find_contradictions
 from data_module.pairs import PairsFolder
 from language_module.codec import ReportCodec
 from language_module.image_encoder import ImageEncoder
@@ -179,6 +180,28 @@ def test_the_draft_that_says_what_is_seen_is_chosen():
     logits[:, 14 + 5 * place], logits[:, 14 + 5 * place + 1] = -4.0, 4.0
     assert choose_drafts(drafts, logits) == [drafts[2][0], drafts[0][1]]
     assert choose_drafts(drafts[1:2] + drafts[3:], logits)[0] == drafts[3][0]
+
+
+def test_drafts_are_assembled(root, tmp_path):
+    """Through the command: the reports assert only what the prior sees, and depend on no neighbor."""
+    decoding = ["--method", "sample", "--num-candidates", "2", "--assemble"]
+    for name, more in (("all", []), ("some", ["--max-films", "3", "--batch-size", "2"])):
+        generate_reports.main(flags(root, "tuned", *decoding, "--out", f"{tmp_path}/{name}.csv", *more))
+    every, some = (
+        pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False)["report"] for name in ("all", "some")
+    )
+    assert every[: len(some)].tolist() == some.tolist()
+    assert not find_contradictions(every.tolist()).any()
+
+
+@pytest.mark.parametrize("model", ["report_gpt", "retrieval", "most-frequent"])
+@pytest.mark.parametrize("decoding", [["--assemble"], ["--method", "sample", "--num-candidates", "3"]])
+def test_drafts_are_refused_where_there_are_none(root, tmp_path, model, decoding):
+    with pytest.raises(ValueError, match="writes one report for a film: leave out --assemble"):
+        generate_reports.main(flags(root, model, *decoding, "--out", f"{tmp_path}/x.csv"))
+    reconstruct = ["--reconstruct", "--language", f"{root}/bart", "--out", f"{tmp_path}/x.csv"]
+    with pytest.raises(ValueError, match="--reconstruct writes one report"):
+        generate_reports.main([*flags(root, "prior", *decoding), *reconstruct])
 
 
 @pytest.mark.parametrize("model", ["prior", "tuned", "report_gpt", "retrieval"])

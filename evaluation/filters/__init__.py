@@ -1,0 +1,1 @@
+"""Tests of single pairs: which draws of a generator are worth keeping."""

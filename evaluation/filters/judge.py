@@ -1,0 +1,97 @@
+"""PairFilter: which tests a drawn pair fails."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data_module.findings import FINDINGS, POSITIVE, UNCERTAIN
+from data_module.images import to_images
+from data_module.labeler import label_reports
+from data_module.labeler.consistency import CONTRADICTIONS, find_contradictions
+from data_module.pairs import PairsFolder
+from evaluation.filters.config import KeepConfig
+from evaluation.filters.training_films import TrainingFilms
+from evaluation.networks.classifier import FilmClassifier
+from runtime.devices import pick_device
+
+
+class PairFilter:
+    """The tests of `KeepConfig.keep`, on single pairs.
+
+    Args:
+        real: folder whose train rows the films were learned from, for in-distribution and not-a-copy.
+        cache_dir: where features of its films are kept.
+
+    Raises:
+        ValueError: no classifier, or no training films, where a test needs them.
+    """
+
+    def __init__(
+        self, config: KeepConfig, real: PairsFolder | None = None, cache_dir: Path | None = None
+    ) -> None:
+        self.config = config
+        self.classifier: FilmClassifier | None = None
+        self.training: TrainingFilms | None = None
+        if config.reads_films:
+            self.classifier = FilmClassifier.open(config.classifier, pick_device())
+        if {"in-distribution", "not-a-copy"} & set(config.keep):
+            if real is None:
+                raise ValueError("--keep in-distribution and not-a-copy need --data, the training films")
+            self.training = TrainingFilms.read(real, self.classifier, cache_dir)
+
+    @property
+    def identity(self) -> str:
+        """What decides beside the settings: the classifier's hash, or ""."""
+        return self.classifier.identity if self.classifier else ""
+
+    def judge(self, films: np.ndarray, reports: Sequence[str] | None, labels: np.ndarray) -> list[list[str]]:
+        """For each of B pairs the tests that it fails, with what is wrong: "film-agrees (Fracture)".
+
+        Args:
+            films: (B, S, S) uint8.
+            labels: (B, 14) that were asked for; not mentioned counts as absent, uncertain is not tested, and
+                neither are pairs for which nothing is known.
+
+        Raises:
+            ValueError: a test of reports, and no reports.
+        """
+        if reports is None and self.config.reads_reports:
+            raise ValueError("--keep report-agrees and consistent need reports: leave out --films-only")
+        failed: list[list[str]] = [[] for _ in films]
+        scores = self._score(films) if self.classifier else None
+        for name in self.config.keep:
+            if name == "film-agrees":
+                seen = self.classifier.decide(scores[0])
+                wrong = _name_errors(labels, seen, self.config.max_film_errors)
+            elif name == "report-agrees":
+                told = np.nan_to_num(label_reports(list(reports)))  # what it does not mention is absent
+                wrong = _name_errors(labels, told, self.config.max_report_errors)
+            elif name == "consistent":
+                kinds = tuple(CONTRADICTIONS)
+                wrong = [
+                    [kinds[kind] for kind in np.flatnonzero(row)] for row in find_contradictions(reports)
+                ]
+            elif name == "in-distribution":
+                far = self.training.check.distances(scores[1]) > self.config.max_film_distance
+                wrong = [["unlike the training films"] if one else [] for one in far]
+            else:
+                near = self.training.closeness(films, scores[1]) < self.config.min_copy_distance
+                wrong = [["near a training film"] if one else [] for one in near]
+            for tests, details in zip(failed, wrong, strict=True):
+                if details:
+                    tests.append(f"{name} ({', '.join(details)})")
+        return failed
+
+    def _score(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (B, 14) and features (B, D)."""
+        probabilities, features = self.classifier.score(to_images(films))
+        return probabilities.cpu().numpy(), features.cpu().numpy()
+
+
+def _name_errors(asked: np.ndarray, found: np.ndarray, limit: int) -> list[list[str]]:
+    """For each row the findings that differ, where more than `limit` do; NaN is not known, and no error."""
+    tested = (asked != UNCERTAIN) & ~np.isnan(asked).all(axis=1, keepdims=True) & ~np.isnan(found)
+    wrong = tested & ((asked == POSITIVE) != (found == POSITIVE))
+    wrong[wrong.sum(axis=1) <= limit] = False
+    return [[FINDINGS[column] for column in np.flatnonzero(row)] for row in wrong]
