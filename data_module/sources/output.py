@@ -16,6 +16,7 @@ from runtime.locks import is_unused
 from runtime.provenance import provenance_record
 
 PARTS = ".parts"  # outcomes of the finished blocks of films
+SCRATCH = f"{PARTS}/films"  # films that lay in no files, until they are converted
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
 
@@ -107,17 +108,22 @@ def remove_rests(out: Path) -> None:
     remove_leftovers(out, f".{SETTINGS}.*.tmp")
 
 
-def content_settings(config: Any) -> dict[str, Any]:
+def content_settings(config: Any, later: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The settings that decide a folder's content, and of a path the name only, so that a folder is the same
-    on every machine."""
+    on every machine.
+
+    Args:
+        later: settings that folders of older versions do not have, and what these did.
+    """
     passing = set(list_passing(config))
     settings = {
         name: value.name if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(config).items()
         if name not in passing
     }
-    if settings.get("split_shares") == SHARES:  # folders from before this setting have these
-        del settings["split_shares"]
+    for name, default in {"split_shares": SHARES, **(later or {})}.items():
+        if settings.get(name) == default:
+            del settings[name]
     return settings
 
 
