@@ -1,7 +1,5 @@
 """Training sets of real and synthetic films in any proportion: what are synthetic films good for?"""
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pandas as pd
 
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import PairsFolder, hash_folder, write_pairs
-from runtime.files import read_json
+from runtime.files import link_or_copy, read_json
 from runtime.provenance import provenance_record
 
 ALL = -1
@@ -67,7 +65,7 @@ def mix_folders(
         # One patient of each side must not become one of both.
         part = part.assign(patient_id=name + "-" + part["patient_id"].astype(str))
         for old in part["file_name"]:
-            _link(root / old, out / "images" / name / old)
+            link_or_copy(root / old, out / "images" / name / old)
         rows.append(part.assign(file_name=f"images/{name}/" + part["file_name"]))
     record = provenance_record(asked_for)
     card = (
@@ -82,12 +80,3 @@ def _draw(table: pd.DataFrame, num: int, rng: np.random.Generator, flag: str) ->
     if not 0 <= num <= len(table):
         raise ValueError(f"{flag}: {num} asked for, {len(table)} there")
     return table.iloc[np.sort(rng.permutation(len(table))[:num])]
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)

@@ -32,6 +32,7 @@ DRY_RUNS = (
     "evaluation utility a=b --real c --out d",
     "training folds a --out b",
     "data_module describe a",
+    "data_module export --data a --layout dicom --out b",
 )
 COMMANDS = [f"{name} --help" for name in (*SCRIPTS, *PACKAGES)] + [f"{run} --dry-run" for run in DRY_RUNS]
 # Runs the commands one after another in one process, and tells what each brought in.

@@ -18,13 +18,10 @@ _HELPERS = (FILM, "each film", "__key__", "__url__")
 def read_dataset(config: TableConfig) -> LayoutTable:
     """Every split's rows. The flags name the columns; images keep their bytes and are decoded as files."""
     splits = _open(config.table)
-    column = config.image_column
-    if column not in next(iter(splits.values())).column_names:
-        names = ", ".join(next(iter(splits.values())).column_names)
-        raise ValueError(f"--image-column {column!r}: {config.table} has no such column; it has {names}")
+    column = _find_images(config, next(iter(splits.values())))
     parts = []
     for name, split in splits.items():
-        part = split.remove_columns([column]).to_pandas()
+        part = _spread(split.remove_columns([column]).to_pandas())
         others = [key for key in part if part[key].map(lambda cell: isinstance(cell, dict | bytes)).any()]
         for key, kind in split.features.items():
             words = getattr(kind, "names", None) or getattr(getattr(kind, "feature", None), "names", None)
@@ -81,6 +78,30 @@ def _load_configurations(path: Path) -> dict[str, Any]:
                 raise ValueError(f"--table {path}: two configurations have a split {split!r}")
             found[split] = rows
     return found
+
+
+def _find_images(config: TableConfig, split: Any) -> str:
+    """--image-column, or by default the one column of images."""
+    import datasets
+
+    images = [name for name, kind in split.features.items() if isinstance(kind, datasets.Image)]
+    if config.image_column in split.column_names:
+        return config.image_column
+    if config.image_column != TableConfig.image_column or len(images) != 1:
+        names = ", ".join(split.column_names)
+        raise ValueError(
+            f"--image-column {config.image_column!r}: {config.table} has no such column; it has {names}"
+        )
+    return images[0]
+
+
+def _spread(table: pd.DataFrame) -> pd.DataFrame:
+    """A WebDataset's `json` as columns of their own; `txt` then is the report again."""
+    if "json" not in table:
+        return table
+    columns = pd.DataFrame(table["json"].tolist(), index=table.index)
+    texts = [] if "report" not in columns else ["txt"]
+    return pd.concat([table.drop(columns=["json", *texts], errors="ignore"), columns], axis="columns")
 
 
 def _name_classes(words: Sequence[str], cell: Any) -> Any:

@@ -12,6 +12,8 @@ from data_module.sources.table_layouts import FILM, FilmFinder, LayoutTable, fin
 from data_module.splits import SPLIT_WORDS
 from data_module.tables import read_text
 
+_HELPERS = (FILM, "id", "image", "patient", "study", "subject_id")
+
 
 def read_coco(config: TableConfig) -> LayoutTable:
     """COCO captions: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.
@@ -62,6 +64,7 @@ def read_r2gen(config: TableConfig) -> LayoutTable:
                 raise ValueError(f"--table {path}: an entry lacks id, report or image_path")
             names = entry["image_path"]
             cells = {**_as_text(entry), "split": SPLIT_WORDS[split]}
+            cells["report"] = cells.pop("whole_report", cells["report"])  # of our own export
             cells["patient"] = cells.get("patient_id") or cells.get("subject_id") or cells["id"]
             cells["study"] = cells.get("study_id") or cells["id"]
             rows += [{**cells, "image": str(name)} for name in ([names] if isinstance(names, str) else names)]
@@ -77,7 +80,7 @@ def read_r2gen(config: TableConfig) -> LayoutTable:
         "report_column": "report",
         "split_column": "split",
     }
-    return LayoutTable(table, columns, {}, helpers=(FILM, "id", "image", "patient", "study"))
+    return LayoutTable(table, columns, {}, helpers=_HELPERS)
 
 
 def _read_json(path: Path, config: TableConfig) -> Mapping[str, Any]:

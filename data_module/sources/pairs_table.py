@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from data_module.config import SHARES
-from data_module.pairs import COLUMNS, METADATA, REQUIRED, PairsFolder, write_pairs
+from data_module.exact_table import open_exact
+from data_module.pairs import METADATA, REQUIRED, PairsFolder, write_pairs
 from data_module.quoting import normalise_name
-from data_module.sources.config import LATER_SETTINGS, TableConfig
+from data_module.sources.config import TableConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
 from data_module.sources.films import FilmFormat, name_films
@@ -64,22 +65,12 @@ def find_pairs(config: TableConfig) -> PairsFolder | None:
         root = config.table.parent
     else:
         return None
-    return _with_texts(PairsFolder.open(root))
+    return open_exact(root)
 
 
 def _header(path: Path) -> set[str]:
     names = pq.read_schema(path).names if path.suffix == ".parquet" else read_table(path, f"--table {path}")
     return {normalise_name(str(name)).replace(" ", "_") for name in names}
-
-
-def _with_texts(pairs: PairsFolder) -> PairsFolder:
-    """The folder with columns that are not the contract's as the text that stands in the table: 007 stays."""
-    path = pairs.root / METADATA[0]
-    if path.is_file():
-        raw = read_table(path, str(path))
-        for name in set(raw.columns) & set(pairs.table.columns) - set(COLUMNS):
-            pairs.table[name] = raw[name].to_numpy()
-    return pairs
 
 
 def convert_pairs(

@@ -56,6 +56,9 @@ def open_table(config: TableConfig) -> OpenTable:
         table = read_table(config.table, f"--table {config.table}")
         label_map = LabelMap(config.label_map)
         config = dataclasses.replace(config, images=images_of(config))
+        if set(COLUMNS) <= set(table.columns) and config.image_column in table:
+            own = () if config.image_column in COLUMNS else (config.image_column,)
+            return OpenTable(config, table, label_map, {}, helpers=own)
         return OpenTable(config, table, label_map, _find_labels(config, table, label_map))
     layout = read_layout(config)
     label_map = LabelMap(config.label_map, layout.vocabulary)
