@@ -108,7 +108,7 @@ def _show(
 
 
 def _is_ready(dataset: Dataset) -> bool:
-    """Whether the first window shows all values of 8 bits as they are: a film that is ready for the screen."""
+    """Whether the first window shows all values of 8 bits as they are: a film ready for the screen."""
     window = read_number(dataset, "WindowCenter"), read_number(dataset, "WindowWidth")
     plain = not {"ModalityLUTSequence", "RescaleSlope", "VOILUTSequence"} & set(dataset.dir())
     return (

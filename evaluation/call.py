@@ -47,10 +47,12 @@ def _make_settings(
     values: dict[str, Any] = dict(settings)
     if isinstance(values.get("features"), str | Path):
         values["features"] = (str(values["features"]),)
-    for name in ("captions", "bert_score", "reports"):
+    for name in ("captions", "bert_score", "reports", "distilroberta", "chexbert"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
-    for name in ("classifier", "clip", "radgraph"):
+    if values.get("radgraph_json"):
+        values["radgraph_json"] = tuple(map(Path, values["radgraph_json"]))
+    for name in ("classifier", "clip", "radgraph", "radcliq"):
         if values.get(name) is not None:
             values[name] = str(values[name])
     for metric in chosen or ():

@@ -70,6 +70,22 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Rexrank:
+    """Generated reports as ReXrank takes them: its JSON file with each study's model_prediction."""
+
+    real: Path
+    """Pairs folder of real films and reports."""
+    reports: Path
+    """CSV of generated reports: file_name (or study_id), report."""
+    out: Path
+    """JSON file to write."""
+    split: str = "test"
+    """Rows of the real folder."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
 class Summary:
     """Results of several runs in one table; folders NAME_0, NAME_1, ... are seeds of one system."""
 
@@ -175,6 +191,7 @@ Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Summary, tyro.conf.subcommand("summary")]
     | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[Rexrank, tyro.conf.subcommand("rexrank")]
     | Annotated[Negation, tyro.conf.subcommand("negation")]
     | Annotated[Mix, tyro.conf.subcommand("mix")]
     | Annotated[Utility, tyro.conf.subcommand("utility")]

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Layout = Literal["imagefolder", "webdataset", "parquet", "annotation-json", "chexgenbench", "dicom"]
+Layout = Literal[
+    "imagefolder", "webdataset", "parquet", "annotation-json", "chexgenbench", "rexrank", "dicom"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +18,7 @@ class ExportConfig:
     layout: Layout
     """imagefolder (a folder a split, for `datasets`), webdataset (tar shards), parquet (films inside, as the
     hub holds data sets), annotation-json (R2Gen's annotation.json), chexgenbench (what CheXGenBench's scripts
-    read), dicom (Secondary Capture films and Basic Text SR reports)."""
+    read), rexrank (its test files' form), dicom (Secondary Capture films and Basic Text SR reports)."""
     out: Path
     """Folder to write; it must be absent or empty."""
     shard_size: int = 1000

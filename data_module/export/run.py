@@ -34,13 +34,15 @@ def export_folder(config: ExportConfig) -> int:
 
 
 def _write(pairs: PairsFolder, config: ExportConfig) -> None:
-    from data_module.export import dicom, folders, shards
+    from data_module.export import dicom, folders, rexrank, shards
 
     match config.layout:
         case "imagefolder":
             folders.write_imagefolder(pairs, config.out)
         case "annotation-json":
             folders.write_annotation_json(pairs, config.out)
+        case "rexrank":
+            rexrank.write_rexrank(pairs, config.out)
         case "chexgenbench":
             folders.write_chexgenbench(pairs, config.out)
         case "webdataset":

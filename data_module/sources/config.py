@@ -15,7 +15,7 @@ from runtime.threads import usable_cores
 COLLECTION = "https://openi.nlm.nih.gov/imgs/collections"
 PAPER_VALIDATION = 0.01  # of the patients of p10 to p18
 Layout = Literal[
-    "columns", "nih", "chexpert", "chexpert-plus", "vindr", "padchest", "coco", "r2gen", "datasets"
+    "columns", "nih", "chexpert", "chexpert-plus", "vindr", "padchest", "coco", "r2gen", "rexrank", "datasets"
 ]
 _VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
 # Settings of tables that folders of older versions do not have.
@@ -109,7 +109,8 @@ class TableConfig(OutputConfig):
     """columns: the flags below say which column is what. Else a data set's own tables, or the folder that
     holds them: nih (Data_Entry_2017.csv), chexpert (train.csv, valid.csv), chexpert-plus
     (df_chexpert_plus_240401.csv), vindr (image_labels_train.csv, annotations_train.csv, Kaggle's train.csv),
-    padchest, coco (captions as json), r2gen (annotation.json), datasets (a saved or hub-style data set)."""
+    padchest, coco (captions as json), r2gen (annotation.json), rexrank (its test files), datasets (a saved
+    or hub-style data set)."""
     image_column: str = "image"
     """Path of the film under --images."""
     patient_column: str = "patient_id"

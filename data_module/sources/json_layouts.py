@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from data_module.sections import join_sections
 from data_module.sources.config import TableConfig
 from data_module.sources.table_layouts import FILM, FilmFinder, LayoutTable, find_tables, images_of
 from data_module.splits import SPLIT_WORDS
@@ -81,6 +82,38 @@ def read_r2gen(config: TableConfig) -> LayoutTable:
         "split_column": "split",
     }
     return LayoutTable(table, columns, {}, helpers=_HELPERS)
+
+
+def read_rexrank(config: TableConfig) -> LayoutTable:
+    """ReXrank's test files: {study: {"image_path": [...], "section_findings", "section_impression", ...}}.
+
+    A row for each film of a study; `frontal_lateral` gives its view: L, or "" for a frontal one.
+    """
+    (path, *_) = find_tables(config, ("*.json",))
+    rows = []
+    for study, entry in _read_json(path, config).items():
+        if not (isinstance(entry, dict) and isinstance(entry.get("image_path"), list)):
+            raise ValueError(f"--table {path}: not a test file of ReXrank: a study has no image_path")
+        cells = _as_text(entry)
+        sections = cells.get("section_findings", ""), cells.get("section_impression", "")
+        views = entry.get("frontal_lateral") or [""] * len(entry["image_path"])
+        for name, view in zip(entry["image_path"], views, strict=False):
+            about = {"study": study, "patient": cells.get("subject_id") or study, "image": str(name)}
+            lateral = str(view).lower().startswith("lateral")
+            text = join_sections(*(section if section != "None" else "" for section in sections))
+            row = {**about, "text": text, "view": "L" if lateral else "", "split": cells.get("split", "")}
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    table[FILM] = table["image"].map(FilmFinder(images_of(config), depth=2).find)
+    columns = {
+        "image_column": FILM,
+        "patient_column": "patient",
+        "study_column": "study",
+        "report_column": "text",
+        "view_column": "view",
+        "split_column": "split",
+    }
+    return LayoutTable(table, columns, {})
 
 
 def _read_json(path: Path, config: TableConfig) -> Mapping[str, Any]:

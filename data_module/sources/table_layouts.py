@@ -57,6 +57,7 @@ def read_layout(config: TableConfig) -> LayoutTable:
         "padchest": _read_padchest,
         "coco": json_layouts.read_coco,
         "r2gen": json_layouts.read_r2gen,
+        "rexrank": json_layouts.read_rexrank,
         "datasets": dataset_layout.read_dataset,
     }
     return readers[config.layout](config)

@@ -1,3 +1,6 @@
 """Metrics of reports: clinical F1, word overlap, learned scores."""
 
-METRIC_FILES = ("clinical", "overlap", "meteor", "bert_score", "radgraph", "terms", "variety")
+METRIC_FILES = (
+    *("clinical", "overlap", "meteor", "bert_score", "radgraph", "terms", "variety"),
+    *("sentence_bleu", "rexrank_bert_score", "semb_score", "radgraph_json", "radcliq", "temporal"),
+)

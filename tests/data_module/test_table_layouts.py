@@ -288,9 +288,11 @@ def test_films_are_found_by_the_end_of_their_path(tmp_path):
     assert FilmFinder(tmp_path, 2).find("deep/b/x.jpg") == "b/x.png"
 
 
-@pytest.mark.parametrize("layout", ["nih", "chexpert", "chexpert-plus", "vindr", "padchest", "coco", "r2gen"])
+@pytest.mark.parametrize(
+    "layout", ["nih", "chexpert", "chexpert-plus", "vindr", "padchest", "coco", "r2gen", "rexrank"]
+)
 def test_another_table_is_refused_by_name(tmp_path, layout):
-    path = tmp_path / ("other.json" if layout in ("coco", "r2gen") else "other.csv")
+    path = tmp_path / ("other.json" if layout in ("coco", "r2gen", "rexrank") else "other.csv")
     path.write_text('{"a": 1}' if path.suffix == ".json" else "a,b\n1,2\n")
     with pytest.raises(ValueError, match=r"--table .*other"):
         prepare(tmp_path, layout, path)
