@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from data_module.decoding import read_pixels
 from data_module.exact_table import plain_rows
-from data_module.export.dicom_objects import Context, make_film, make_report
+from data_module.export.dicom_objects import DicomContext, make_film, make_report
 from data_module.pairs import PairsFolder, hash_folder, write_pairs
 from runtime.files import replacing
 from runtime.provenance import provenance_record
@@ -29,7 +29,7 @@ def write_dicom(pairs: PairsFolder, out: Path, synthetic: str) -> None:
         synthetic: yes, no, or auto: films of rows that have a seed are marked as synthetic.
     """
     now = datetime.now(UTC)
-    context = Context(hash_folder(pairs), now.strftime("%Y%m%d"), now.strftime("%H%M%S"))
+    context = DicomContext(hash_folder(pairs), now.strftime("%Y%m%d"), now.strftime("%H%M%S"))
     names, marked = [], 0
     for number, row in enumerate(plain_rows(pairs.table), start=1):
         source = PurePosixPath(row["file_name"])

@@ -24,7 +24,7 @@ REAL_NOTE = "Converted to 8 bits and resized by PairCXR from another film. Not f
 
 
 @dataclass(frozen=True)
-class Context:
+class DicomContext:
     """What the objects of one export share.
 
     Attributes:
@@ -46,7 +46,7 @@ def make_film(
     pixels: np.ndarray,
     row: Mapping[str, Any],
     number: int,
-    context: Context,
+    context: DicomContext,
     synthetic: bool,
     lossy_bytes: int = 0,
 ) -> FileDataset:
@@ -83,7 +83,9 @@ def make_film(
     return made
 
 
-def make_report(row: Mapping[str, Any], number: int, context: Context, film: Dataset | None) -> FileDataset:
+def make_report(
+    row: Mapping[str, Any], number: int, context: DicomContext, film: Dataset | None
+) -> FileDataset:
     """A Basic Text SR document: Findings and Impressions, or the report where it has no sections."""
     made = _begin(BasicTextSRStorage, row, number, context)
     made.Modality = "SR"
@@ -118,7 +120,7 @@ def make_report(row: Mapping[str, Any], number: int, context: Context, film: Dat
     return made
 
 
-def _begin(kind: UID, row: Mapping[str, Any], number: int, context: Context) -> FileDataset:
+def _begin(kind: UID, row: Mapping[str, Any], number: int, context: DicomContext) -> FileDataset:
     """What both objects have: file meta, patient, study, equipment, SOP common."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = kind

@@ -87,10 +87,10 @@ def _compute(reports: ReportInputs) -> Figure:
         )
     coefficients = read_coefficients(settings.radcliq)
     parts = [
-        radgraph_json.score_all(reports, radgraph_json.score_combined),
-        rexrank_bert_score.score_all(reports),
-        semb_score.score_all(reports),
-        sentence_bleu.score_all(reports),
+        radgraph_json.radgraph_scores(reports, radgraph_json.score_combined),
+        rexrank_bert_score.rexrank_bert_scores(reports),
+        semb_score.semb_scores(reports),
+        sentence_bleu.sentence_bleus(reports),
     ]
     each = coefficients.combine(np.stack(parts, axis=1))
     mean = float(each.mean())

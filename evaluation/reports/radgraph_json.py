@@ -92,7 +92,7 @@ def find_complete(entities: Entities) -> Items:
     return frozenset(items)
 
 
-def f1(real: Items, made: Items) -> float:
+def set_f1(real: Items, made: Items) -> float:
     """F1 of two sets; 0 where one is empty."""
     shared = len(real & made)
     return 2.0 * shared / (len(real) + len(made)) if shared else 0.0
@@ -100,10 +100,10 @@ def f1(real: Items, made: Items) -> float:
 
 def score_combined(real: Entities, made: Entities) -> float:
     """RadGraph F1 as ReXrank counts it: the mean of the F1 of entities and that of relations."""
-    return sum(f1(find(real), find(made)) for find in (find_entities, find_relations)) / 2.0
+    return sum(set_f1(find(real), find(made)) for find in (find_entities, find_relations)) / 2.0
 
 
-def score_all(reports: ReportInputs, score: Callable[[Entities, Entities], float]) -> np.ndarray:
+def radgraph_scores(reports: ReportInputs, score: Callable[[Entities, Entities], float]) -> np.ndarray:
     """(N,) scores of the section's reports."""
 
     def work() -> list[list[Entities]]:
@@ -117,12 +117,12 @@ def score_all(reports: ReportInputs, score: Callable[[Entities, Entities], float
 
 
 def _compute(reports: ReportInputs, score: Callable[[Entities, Entities], float]) -> Figure:
-    each = score_all(reports, score)
+    each = radgraph_scores(reports, score)
     return Figure(float(each.mean()), each=each)
 
 
 def _score_by(find: Callable[[Entities], Items], real: Entities, made: Entities) -> float:
-    return f1(find(real), find(made))
+    return set_f1(find(real), find(made))
 
 
 _KINDS: tuple[tuple[str, str, str, Callable[[Entities, Entities], float]], ...] = (

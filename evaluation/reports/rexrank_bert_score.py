@@ -41,7 +41,7 @@ def score_rexrank_bert(
     return (raw - baseline) / (1.0 - baseline)
 
 
-def score_all(reports: ReportInputs) -> np.ndarray:
+def rexrank_bert_scores(reports: ReportInputs) -> np.ndarray:
     """(N,) scores of the section's reports; worked out once."""
     from runtime.devices import resolve_device
 
@@ -52,7 +52,7 @@ def score_all(reports: ReportInputs) -> np.ndarray:
 
 
 def _compute(reports: ReportInputs) -> Figure:
-    each = score_all(reports)
+    each = rexrank_bert_scores(reports)
     return Figure(float(each.mean()), each=each)
 
 
@@ -64,7 +64,7 @@ METRICS = (
         direction="higher",
         range=(float("-inf"), 1.0),
         convention="mean F1, distilroberta-base, layer 5, no idf, rescaled by the package's baseline; the "
-        "real report as Findings: ... Impression: ...",
+        "real report with the headings Findings: and Impression:",
         source="Zhang et al., ICLR 2020, by the package bert_score; settings of Yu et al., Patterns 2023",
         needs=("texts",),
         compute=_compute,

@@ -24,7 +24,7 @@ def score_semb(references: Sequence[str], hypotheses: Sequence[str], path: Path,
     return score_embeddings(model.embed(references), model.embed(hypotheses))
 
 
-def score_all(reports: ReportInputs) -> np.ndarray:
+def semb_scores(reports: ReportInputs) -> np.ndarray:
     """(N,) SembScore of the section's reports; worked out once."""
     settings = reports.settings
     texts = reports.rexrank_references, reports.generated_reports
@@ -32,7 +32,7 @@ def score_all(reports: ReportInputs) -> np.ndarray:
 
 
 def _compute(reports: ReportInputs) -> Figure:
-    each = score_all(reports)
+    each = semb_scores(reports)
     return Figure(float(each.mean()), each=each)
 
 
@@ -43,8 +43,8 @@ METRICS = (
         section="reports",
         direction="higher",
         range=(-1.0, 1.0),
-        convention="mean cosine of CheXbert's embeddings of the first token; the real report as Findings: "
-        "... Impression: ...; cut at 512 word pieces",
+        convention="mean cosine of CheXbert's embeddings of the first token; the real report with the "
+        "headings Findings: and Impression:; cut at 512 word pieces",
         source="Smit et al., EMNLP 2020; Yu et al., Patterns 2023 (s_emb)",
         needs=("texts",),
         compute=_compute,

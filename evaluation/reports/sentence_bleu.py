@@ -37,7 +37,7 @@ def _count(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(words[start:] for start in range(order)), strict=False))
 
 
-def score_all(reports: ReportInputs) -> np.ndarray:
+def sentence_bleus(reports: ReportInputs) -> np.ndarray:
     """(N,) BLEU-2 of each pair of the section; worked out once."""
 
     def work() -> np.ndarray:
@@ -48,7 +48,7 @@ def score_all(reports: ReportInputs) -> np.ndarray:
 
 
 def _compute(reports: ReportInputs) -> Figure:
-    each = score_all(reports)
+    each = sentence_bleus(reports)
     return Figure(float(each.mean()), each=each)
 
 
@@ -59,7 +59,8 @@ METRICS = (
         section="reports",
         direction="higher",
         convention="mean of each report's own BLEU-2, pairs of words that are not shared smoothed by 0.1; "
-        "lower case, cut at spaces, a full stop is a word; the real report as Findings: ... Impression: ...",
+        "lower case, cut at spaces, a full stop is a word; the real report with the headings Findings: and "
+        "Impression:",
         source="Papineni et al., ACL 2002; Yu et al., Patterns 2023 (CXR-Report-Metric)",
         needs=("texts",),
         compute=_compute,

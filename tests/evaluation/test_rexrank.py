@@ -24,13 +24,13 @@ from evaluation.__main__ import main as evaluation
 from evaluation.networks.chexbert import CheXbert
 from evaluation.reports.radcliq import PARTS, V1, read_coefficients
 from evaluation.reports.radgraph_json import (
-    f1,
     find_complete,
     find_entities,
     find_partial,
     find_relations,
     read_graphs,
     score_combined,
+    set_f1,
 )
 from evaluation.reports.rexrank_bert_score import read_baseline, score_rexrank_bert
 from evaluation.reports.rexrank_text import reference_text
@@ -130,19 +130,19 @@ def test_bleu_2_of_ten_reports_equals_fast_bleus():
 def test_radgraph_by_hand():
     """EFFUSION against LARGE: 2 of 3 entities are shared, 1 of 2 relations."""
     a, b = EFFUSION["entities"], LARGE["entities"]
-    assert f1(find_entities(a), find_entities(b)) == pytest.approx(2 / 3)
-    assert f1(find_relations(a), find_relations(b)) == pytest.approx(1 / 2)
+    assert set_f1(find_entities(a), find_entities(b)) == pytest.approx(2 / 3)
+    assert set_f1(find_relations(a), find_relations(b)) == pytest.approx(1 / 2)
     assert score_combined(a, b) == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert score_combined(a, a) == 1.0
     assert score_combined(a, ABSENT["entities"]) == 0.0  # OBS-DA is another label
     assert score_combined(ABSENT["entities"], ABSENT["entities"]) == 0.5  # no relation counts as none shared
-    assert f1(find_partial(a), find_partial(b)) == pytest.approx(2 / 3)
+    assert set_f1(find_partial(a), find_partial(b)) == pytest.approx(2 / 3)
     assert find_complete(a) == {
         ("small", "OBS-DP", "modify", "effusion"),
         ("left", "ANAT-DP"),
         ("effusion", "OBS-DP", "located_at", "left"),
     }
-    assert f1(find_complete(a), find_complete(b)) == pytest.approx(2 / 3)
+    assert set_f1(find_complete(a), find_complete(b)) == pytest.approx(2 / 3)
 
 
 def test_radgraph_files_name_reports_or_number_them(tmp_path):
