@@ -346,6 +346,14 @@ def test_its_files_are_written_and_read(tmp_path):
         evaluate(made.root, None, ["bleu_1"], reports=tmp_path / "other.json")
 
 
+def test_a_sections_name_asks_for_what_no_flag_asks_for():
+    """metrics=["reports"] asked for BERTScore, too, and failed for want of a model."""
+    found = evaluate(REAL, MADE, ["reports"], num_bootstrap=0)["reports"]
+    assert "bleu_4" in found
+    assert "rexrank_bleu_2" not in found
+    assert "rexrank_bleu_2" in evaluate(REAL, MADE, "reports", num_bootstrap=0, rexrank=True)["reports"]
+
+
 def test_radcliq_says_what_it_lacks():
     with pytest.raises(ValueError, match="needs --radgraph-json, --distilroberta, --chexbert"):
         evaluate(REAL, MADE, ["radcliq"], radcliq="v1")
