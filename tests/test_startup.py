@@ -28,6 +28,7 @@ DRY_RUNS = (
     "evaluation metrics",
     "evaluation label --reports a --out b",
     "evaluation negation --out b",
+    "evaluation protocol --real a --synthetic b --raddino c --out d",
     "evaluation rexrank --real a --reports b --out c",
     "evaluation mix --real a --synthetic b --out c",
     "evaluation utility a=b --real c --out d",
