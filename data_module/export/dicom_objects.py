@@ -50,7 +50,7 @@ def make_film(
     synthetic: bool,
     lossy_bytes: int = 0,
 ) -> FileDataset:
-    """A Secondary Capture image of (H, W) uint8 grey pixels.
+    """A Secondary Capture image of (H, W) uint8 gray pixels.
 
     Args:
         row: of the pairs folder, as `plain_rows` gives it.

@@ -12,7 +12,7 @@ import pandas as pd
 from data_module.findings import Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
 from data_module.sections import join_sections
-from data_module.sources.config import LATER_SETTINGS, TableConfig
+from data_module.sources.config import TableConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
@@ -30,6 +30,7 @@ from data_module.sources.pairs_table import convert_pairs, find_pairs
 from data_module.sources.table_opening import OpenTable, open_table
 from data_module.sources.table_rows import Row, RowParser
 from data_module.splits import settle_splits
+from runtime.config import list_defaults
 
 
 def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsFolder | None:
@@ -51,7 +52,7 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
     stored = opened.as_pairs()
     if stored:
         return convert_pairs(config, *stored, opened.films)
-    if begin_folder(config.out, _settings(config, opened.table), config.overwrite):
+    if begin_folder(config.out, _settings(config, opened.table), config.overwrite, list_defaults(config)):
         print(f"{config.out}: already done")
         return PairsFolder.open(config.out)
     parser = RowParser(opened.table, opened.config, opened.label_map, opened.label_columns)
@@ -164,7 +165,7 @@ def _as_record(row: Row) -> dict[str, Any]:
 
 def _settings(config: TableConfig, table: pd.DataFrame) -> dict[str, Any]:
     """What decides the content of the folder."""
-    settings = content_settings(config, LATER_SETTINGS)
+    settings = content_settings(config)
     settings["table_hash"] = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
     if config.label_map:
         settings["label_map_hash"] = hash_file(config.label_map, "--label-map")
@@ -179,9 +180,9 @@ Made by `prepare_data.py csv`; provenance.json tells how, skipped.csv what was l
 
 {sources}
 
-Films: 8-bit grey, {config.size} x {config.size}, {config.resize}. {counts["num_patients"]} patients, split by
+Films: 8-bit gray, {config.size} x {config.size}, {config.resize}. {counts["num_patients"]} patients, split by
 patient. "(text from labels)" marks reports that were built from a film's labels, age, sex and view: no
 person wrote them. `labels_from` says whether a row's findings come from the table, from the rule labeler that
-reads its text, or from both, the table's first. The films' and notes' own licences hold for this copy.
+reads its text, or from both, the table's first. The films' and notes' own licenses hold for this copy.
 Not for clinical use.
 """

@@ -20,7 +20,7 @@ from evaluation.images.coverage import NUM_NEIGHBORS, score_coverage
 from evaluation.images.fid import frechet_distance
 from evaluation.output.cells import format_value
 from evaluation.protocol.networks import RadDino, Reidentifier, extract_all
-from evaluation.protocol.sets import PromptedFilms, read_bytes, read_colour, read_set
+from evaluation.protocol.sets import PromptedFilms, read_bytes, read_color, read_set
 from runtime.devices import resolve_device
 from runtime.files import write_atomic
 from runtime.markdown import markdown_table
@@ -137,8 +137,8 @@ def _score_inception(
     network = open_extractor(f"inception:{path}", device)
 
     def extract(films: torch.Tensor) -> np.ndarray:
-        grey = films[:, :1].float() / 127.5 - 1.0  # films are grey, so that its channels are one
-        return network.features(grey).cpu().numpy()
+        gray = films[:, :1].float() / 127.5 - 1.0  # films are gray, so that its channels are one
+        return network.features(gray).cpu().numpy()
 
     sides = [extract_all(side.paths, partial(read_bytes, size=SIZE), extract, batch) for side in (real, made)]
     figures = {"FID": frechet_distance(sides[1], sides[0]), "KID": subset_kid(*sides)}
@@ -172,8 +172,8 @@ def _score_privacy(settings: Any, network: RadDino, device: torch.device) -> lis
     siamese = Reidentifier(settings.reidentify, device) if settings.reidentify else None
     rows = [
         compare_draws(
-            read_colour(real.paths[known[prompt]], PRIVACY_SIZE),
-            [read_colour(drawn.paths[row], PRIVACY_SIZE) for row in of_prompt[prompt]],
+            read_color(real.paths[known[prompt]], PRIVACY_SIZE),
+            [read_color(drawn.paths[row], PRIVACY_SIZE) for row in of_prompt[prompt]],
             network,
             siamese,
         )

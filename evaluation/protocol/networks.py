@@ -66,7 +66,7 @@ class Reidentifier:
 
     @torch.no_grad()
     def embed(self, films: Sequence[np.ndarray]) -> torch.Tensor:
-        """(N, 128) of colour films (H, W, 3) uint8, brought to 224 x 224."""
+        """(N, 128) of color films (H, W, 3) uint8, brought to 224 x 224."""
         from torchvision.transforms.functional import resize, to_tensor
 
         batch = [to_tensor(resize(Image.fromarray(film), [REID_SIZE, REID_SIZE])) for film in films]

@@ -87,14 +87,14 @@ def _read_labels(cell: str, where: str) -> list[bool]:
 
 
 def read_bytes(path: Path, size: int) -> torch.Tensor:
-    """(3, size, size) uint8: colour, squashed by bilinear resizing; to 0..1 and back, which may cost a grey."""
+    """(3, size, size) uint8: color, squashed bilinearly; to 0..1 and back, which may cost a gray level."""
     with Image.open(path) as film:
         resized = film.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
     scaled = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255.0
     return (scaled * 255.0).to(torch.uint8)
 
 
-def read_colour(path: Path, size: int) -> np.ndarray:
+def read_color(path: Path, size: int) -> np.ndarray:
     """(size, size, 3) uint8, squashed by bicubic resizing, as the protocol's privacy figures read films."""
     with Image.open(path) as film:
         return np.array(film.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
