@@ -50,7 +50,9 @@ def read_dataset(config: TableConfig) -> LayoutTable:
 def _open(path: Path) -> Mapping[str, Any]:
     """Split -> its `datasets.Dataset`."""
     import datasets
+    from datasets.exceptions import DatasetsError
 
+    opened: Any
     if not path.is_dir():
         raise ValueError(f"--table {path}: --layout datasets takes a folder: a saved or hub-style data set")
     saved = (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
@@ -60,7 +62,7 @@ def _open(path: Path) -> Mapping[str, Any]:
             opened = opened if isinstance(opened, datasets.DatasetDict) else {"": opened}
         else:
             opened = _load_configurations(path)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, DatasetsError) as error:
         raise ValueError(f"--table {path}: `datasets` cannot read it ({type(error).__name__})") from None
     if not opened:
         raise ValueError(f"--table {path}: no split in it")
@@ -76,7 +78,7 @@ def _load_configurations(path: Path) -> dict[str, Any]:
         for split, rows in datasets.load_dataset(str(path), name).items():
             if split in found:
                 raise ValueError(f"--table {path}: two configurations have a split {split!r}")
-            found[split] = rows
+            found[str(split)] = rows
     return found
 
 
@@ -113,9 +115,9 @@ def _name_classes(words: Sequence[str], cell: Any) -> Any:
 
 def _as_text(cell: Any) -> str:
     """A cell as a CSV table would have it; lists are joined as labels are."""
-    if isinstance(cell, list | tuple) or hasattr(cell, "tolist"):
-        values = cell.tolist() if hasattr(cell, "tolist") else cell
-        return "|".join(map(str, values)) if isinstance(values, list | tuple) else str(values)
+    cell = cell.tolist() if hasattr(cell, "tolist") else cell
+    if isinstance(cell, list | tuple):
+        return "|".join(map(str, cell))
     missing = cell is None or cell != cell
     return "" if missing else str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from data_module.config import SHARES
 from data_module.exact_table import open_exact
 from data_module.pairs import METADATA, REQUIRED, PairsFolder, write_pairs
-from data_module.quoting import normalise_name
+from data_module.quoting import normalize_name
 from data_module.sources.config import TableConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
@@ -70,7 +70,7 @@ def find_pairs(config: TableConfig) -> PairsFolder | None:
 
 def _header(path: Path) -> set[str]:
     names = pq.read_schema(path).names if path.suffix == ".parquet" else read_table(path, f"--table {path}")
-    return {normalise_name(str(name)).replace(" ", "_") for name in names}
+    return {normalize_name(str(name)).replace(" ", "_") for name in names}
 
 
 def convert_pairs(

@@ -190,8 +190,9 @@ _STUDIES = {
 def _name_studies(table: pd.DataFrame, paths: pd.Series, config: TableConfig) -> None:
     """Adds split, patient and study as CheXpert's paths say them: .../train/patient00001/study1/view1.jpg."""
     parts = paths.str.extract(r"(?:^|/)(\w+)/(patient\d+)/(study\d+)/")
-    if parts.isna().any(axis=None):
-        row = int(parts.isna().any(axis=1).idxmax()) + 2
+    unread = parts.isna().any(axis=1).to_numpy()
+    if unread.any():
+        row = int(unread.argmax()) + 2
         raise ValueError(
             f"--table {config.table}: row {row} has no path as CheXpert's are (train/patient00001/study1/...)"
         )

@@ -116,7 +116,7 @@ class RowParser:
         said = self.label_map.code_certainties(labels)
         codes = settle_no_finding(said)
         sex, age = get(columns.sex_column), get(columns.age_column)
-        values = {
+        values: dict[str, Any] = {
             "patient_id": get(columns.patient_column),
             "study_id": get(columns.study_column) or Path(name).stem,
             "view": view,

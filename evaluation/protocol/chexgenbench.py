@@ -109,7 +109,7 @@ def subset_kid(real: np.ndarray, made: np.ndarray) -> float:
     values = []
     for _ in range(1 if len(real) == len(made) else NUM_SUBSETS):
         picked = [side[rng.permutation(len(side))[:size]] for side in sides]
-        values.append(float(poly_mmd(*picked)))
+        values.append(float(poly_mmd(picked[0], picked[1])))
     return float(np.mean(values))
 
 
@@ -119,7 +119,7 @@ def score_findings(
     """The figures of each finding's films: real ones positive for it, and those drawn from their prompts."""
     scored = {}
     for column, finding in enumerate(FINDINGS):
-        rows = np.flatnonzero(real.positive[:, column])
+        rows = np.flatnonzero(real.positive[:, column]).tolist()
         asked = {real.prompts[row] for row in rows}
         others = [row for row, prompt in enumerate(made.prompts) if prompt in asked]
         counts: dict[str, float | int | None] = {"num_real": len(rows), "num_synthetic": len(others)}

@@ -22,7 +22,7 @@ class RadDino:
 
         try:
             self.processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-            model = load_pretrained(AutoModel, folder, local_files_only=True, use_safetensors=True)
+            model: Any = load_pretrained(AutoModel, folder, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise ValueError(f"--raddino {folder} cannot be loaded: {str(error)[:300]}") from error
         self.model, self.device = model.requires_grad_(False).eval().to(device), device
@@ -67,9 +67,10 @@ class Reidentifier:
     @torch.no_grad()
     def embed(self, films: Sequence[np.ndarray]) -> torch.Tensor:
         """(N, 128) of color films (H, W, 3) uint8, brought to 224 x 224."""
-        from torchvision.transforms.functional import resize, to_tensor
+        from torchvision import transforms
 
-        batch = [to_tensor(resize(Image.fromarray(film), [REID_SIZE, REID_SIZE])) for film in films]
+        prepare: Any = transforms.Compose([transforms.Resize((REID_SIZE, REID_SIZE)), transforms.ToTensor()])
+        batch = [prepare(Image.fromarray(film)) for film in films]
         return self.model(torch.stack(batch).to(self.device)).sigmoid()
 
     @torch.no_grad()

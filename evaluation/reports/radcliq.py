@@ -62,7 +62,7 @@ def read_coefficients(source: str) -> Coefficients:
     content = read_json(path)
     try:
         lists = [[float(value) for value in content[name]] for name in ("mean", "scale", "weights")]
-        found = Coefficients(*lists, float(content["intercept"]))
+        found = Coefficients(lists[0], lists[1], lists[2], float(content["intercept"]))
     except (KeyError, TypeError, ValueError):
         raise ValueError(
             f"--radcliq {path}: needs mean, scale and weights, four numbers each, intercept"

@@ -39,7 +39,7 @@ def read_graphs(path: Path, names: Sequence[str]) -> list[Entities]:
 
 
 def _check(report: Any, path: Path) -> Entities:
-    entities = report.get("entities") if isinstance(report, Mapping) else None
+    entities: Any = report.get("entities") if isinstance(report, Mapping) else None
     if not isinstance(entities, Mapping) or not all(map(_is_entity, entities.values())):
         raise ValueError(
             f"--radgraph-json {path}: a report has no entities of RadGraph's form (tokens, label, relations)"

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def read_baseline(folder: Path) -> float:
 
 
 def score_rexrank_bert(
-    references: Sequence[str], hypotheses: Sequence[str], folder: Path, device: object = "cpu"
+    references: Sequence[str], hypotheses: Sequence[str], folder: Path, device: Any = "cpu"
 ) -> np.ndarray:
     """Rescaled F1 of N pairs, (N,): 1 for the same text, about 0 for unrelated texts, less for no text."""
     from evaluation.reports.bert_score import BertScore
