@@ -54,7 +54,7 @@ class OutputConfig:
     """png (exact) or jpeg (quality 95)."""
     window: str = "voi"
     """Window of DICOM films: voi (the file's own), percentile (0.5 to 99.5) or minmax (MIMIC-CXR-JPG's)."""
-    color: Annotated[str, tyro.conf.arg(aliases=("--color",))] = "convert"
+    color: Annotated[str, tyro.conf.arg(aliases=("--colour",))] = "convert"
     """Films stored in color: convert to luminance, or refuse."""
     equalize: bool = False
     """Equalize histograms, as MIMIC-CXR-JPG was made (its JPEG films are equalized already)."""

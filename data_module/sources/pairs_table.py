@@ -28,6 +28,7 @@ from data_module.sources.output import (
     source_record,
 )
 from data_module.tables import read_table
+from runtime.config import list_defaults
 from runtime.files import read_json
 
 # Flags that name columns -> what a pairs folder calls these.
@@ -101,7 +102,7 @@ def convert_pairs(
         **content_settings(config),
         "table_hash": _digest(config, pairs, sources, films),
     }
-    if begin_folder(config.out, settings, config.overwrite):
+    if begin_folder(config.out, settings, config.overwrite, list_defaults(config)):
         print(f"{config.out}: already done")
         return PairsFolder.open(config.out)
     before = pairs.table["file_name"].tolist()
