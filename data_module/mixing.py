@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data_module.exact_table import open_exact
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import PairsFolder, hash_folder, write_pairs
 from runtime.files import link_or_copy, read_json
@@ -48,6 +49,7 @@ def mix_folders(
         if path.is_file() and read_json(path).get("config") == asked_for:
             return PairsFolder.open(out)
         raise ValueError(f"--out {out} is a pairs folder of something else: name another")
+    opened, made = open_exact(real), open_exact(synthetic)  # a stranger's column 007 stays 007
     rng = np.random.default_rng(seed)
     asked = np.ones(len(made), bool)
     if only:

@@ -9,6 +9,7 @@ from helpers.scored_folders import write_random_pairs
 from PIL import Image
 
 import prepare_data
+from data_module.mixing import mix_folders
 from data_module.pairs import PairsFolder
 from data_module.sources.films import FilmFormat
 from data_module.sources.pairs_table import name_again
@@ -141,3 +142,10 @@ def test_names_are_kept_where_they_can_be():
     assert all(name.startswith("images/") for name in again)
     assert "test" not in again[2]
     assert len({name.lower() for name in again}) == 4
+
+
+def test_a_mix_keeps_strangers_columns_as_text(synthetic, tmp_path):
+    real = write_random_pairs(tmp_path / "real", 6, 0, note="0042")
+    mixed = mix_folders(real.root, synthetic.root, tmp_path / "mixed")
+    text = (mixed.root / "metadata.csv").read_text()
+    assert (text.count(",0042"), text.count(",007")) == (6, 12)
