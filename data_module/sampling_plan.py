@@ -8,7 +8,7 @@ import numpy as np
 
 from data_module.config import PlanConfig
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
-from data_module.pairs import PairsFolder
+from data_module.pairs import METADATA, REQUIRED, PairsFolder
 from data_module.quoting import quote_columns
 from data_module.references import ReferenceIndex
 from data_module.tables import find_column, read_table, read_text
@@ -57,7 +57,10 @@ class SamplingPlan:
         self.data_hash = pairs.manifest_hash() if pairs else ""
         if self.prompts:
             self.labels = np.full((len(self.prompts), len(FINDINGS)), np.nan, dtype=np.float32)
-            if labeler:
+            given = read_prompt_labels(config.prompts, len(self.prompts))
+            if given is not None:
+                self.labels = given
+            elif labeler:
                 self.labels = labeler(self.prompts)
             self.patients: list[str | None] = [None] * len(self.prompts)
             self.order = np.arange(len(self.prompts))
@@ -129,6 +132,21 @@ def read_prompts(prompt: str, path: Path | None) -> tuple[list[str], list[str]]:
         print(f"note: {where}: {len(found) - len(given)} row(s) hold no prompt", file=sys.stderr)
     names = [name for _, name in given]
     return check_prompts([line for line, _ in given], names), names
+
+
+def read_prompt_labels(path: Path | None, num_prompts: int) -> np.ndarray | None:
+    """The findings of each prompt where --prompts is the table of a pairs folder, (N, 14); else None.
+
+    Such a folder is drawn anew, larger say, with the findings that it was asked for and not those that a
+    labeler reads off its prompts.
+    """
+    if path is None or path.name != METADATA[0]:
+        return None
+    columns = read_table(path, f"--prompts {path}").columns
+    if not {*REQUIRED, *FINDINGS} <= set(columns):
+        return None
+    labels = PairsFolder.open(path.parent).labels
+    return labels if len(labels) == num_prompts else None
 
 
 def check_prompts(prompts: list[str], names: list[str]) -> list[str]:

@@ -28,10 +28,13 @@ DRY_RUNS = (
     "evaluation metrics",
     "evaluation label --reports a --out b",
     "evaluation negation --out b",
+    "evaluation protocol --real a --synthetic b --raddino c --out d",
+    "evaluation rexrank --real a --reports b --out c",
     "evaluation mix --real a --synthetic b --out c",
     "evaluation utility a=b --real c --out d",
     "training folds a --out b",
     "data_module describe a",
+    "data_module export --data a --layout dicom --out b",
 )
 COMMANDS = [f"{name} --help" for name in (*SCRIPTS, *PACKAGES)] + [f"{run} --dry-run" for run in DRY_RUNS]
 # Runs the commands one after another in one process, and tells what each brought in.
