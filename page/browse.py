@@ -9,7 +9,7 @@ from data_module.findings import FINDINGS
 from data_module.images import read_pixels
 from data_module.pairs import SPLITS
 from page import pieces
-from page.events import CLICK_ROW, LIGHT, MODELS, Updates, answering, heading
+from page.events import CLICK_ROW, LIGHT, MODELS, Updates, answering, heading, html_place
 from page.folders import AGREEMENTS, ANY, SIDES, Filter, Folders, OpenFolder
 from page.models import Models
 
@@ -28,10 +28,16 @@ class BrowseTab:
         self.models, self.folders = models, folders
         self.names = list(folders.open)
         with gr.Tab("Browse", id="browse") as self.tab:
+            self.rows, self.start = gr.State([]), gr.State(0)
             heading("Choose a folder, filter its rows, and click a film to open its pair.")
             with gr.Row():
                 self.name = gr.Dropdown(
-                    self.names, value=self.names[-1], label="Folder", min_width=200, elem_id="browse-folder"
+                    self.names,
+                    value=self.names[-1],
+                    label="Folder",
+                    scale=2,
+                    min_width=240,
+                    elem_id="browse-folder",
                 )
                 self.filters = [
                     gr.Dropdown([ANY, *choices], value=ANY, label=label, min_width=140)
@@ -42,19 +48,18 @@ class BrowseTab:
                         ("Film and report", AGREEMENTS),
                     )
                 ]
-            self.note = gr.HTML(elem_id="browse-note")
+            self.note = html_place("browse-note")
             with gr.Row():
                 with gr.Column(scale=3, min_width=300):
-                    self.grid = gr.HTML(js_on_load=CLICK_ROW, elem_id="browse-grid")
+                    self.grid = html_place("browse-grid", js_on_load=CLICK_ROW)
                     with gr.Row():
                         self.turns = {
                             by: gr.Button(text, size="sm", min_width=80)
                             for text, by in (("Back", -1), ("More", 1))
                         }
                 with gr.Column(scale=3, min_width=320):
-                    self.opened = gr.HTML(elem_id="browse-opened")
-                    self.neighbors = gr.HTML(elem_id="browse-neighbors")
-        self.rows, self.start = gr.State([]), gr.State(0)
+                    self.opened = html_place("browse-opened")
+                    self.neighbors = html_place("browse-neighbors")
         self._connect(mine)
 
     def _connect(self, mine: gr.State) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from data_module.findings import POSITIVE
 from data_module.images import FilmError, fit_crop, read_pixels
 from page import pieces
-from page.events import LIGHT, Updates, answering, heading
+from page.events import LIGHT, Updates, answering, heading, html_place
 from page.folders import Folders, OpenFolder
 
 SIDES = ("left", "right")
@@ -59,6 +59,7 @@ class CompareTab:
         self.folders, self.votes = folders, votes
         names = list(folders.open)
         with gr.Tab("Compare", id="compare") as tab:
+            self.study = gr.State(None)
             heading(
                 "One film of each folder, of like findings: which one is real? Votes go to --out/votes.csv."
             )
@@ -66,11 +67,10 @@ class CompareTab:
                 real = gr.Dropdown(names, value=names[0], label="Folder of real films", min_width=200)
                 made = gr.Dropdown(names, value=names[-1], label="Folder of made films", min_width=200)
                 begin = gr.Button("Begin", variant="primary", min_width=120, elem_id="compare-begin")
-            self.note = gr.HTML(elem_id="compare-note")
-            self.films = gr.HTML(elem_id="compare-films")
+            self.note = html_place("compare-note")
+            self.films = html_place("compare-films")
             with gr.Row():
                 self.buttons = [gr.Button(f"The {side} one is real", interactive=False) for side in SIDES]
-        self.study = gr.State(None)
         outputs = {self.note, self.films, self.study, *self.buttons}
         begin.click(answering(self.note, self.begin), [real, made], outputs, **LIGHT)
         for side, button in zip(SIDES, self.buttons, strict=True):

@@ -10,7 +10,18 @@ import numpy as np
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.images import read_pixels
 from page import pieces
-from page.events import CLICK_ROW, LIGHT, MODELS, Updates, Work, answering, given_film, heading, whole
+from page.events import (
+    CLICK_ROW,
+    LIGHT,
+    MODELS,
+    Updates,
+    Work,
+    answering,
+    given_film,
+    heading,
+    html_place,
+    whole,
+)
 from page.folders import Folders
 from page.models import MAX_FILMS, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, Drawing, Models, Wish
 
@@ -40,16 +51,16 @@ class DrawTab:
         self.models, self.folders, self.mine = models, folders, mine
         self.data = folders.get(str(models.data.root))
         with gr.Tab("Draw", id="draw"):
+            self.picked, self.drawn = gr.State(None), gr.State(None)
             heading("Write what the film should show, in the words of a report.")
             with gr.Row():
                 with gr.Column(scale=2, min_width=300):
                     self._lay_out_wish()
                 with gr.Column(scale=3, min_width=320):
-                    self.note = gr.HTML(elem_id="draw-note")
-                    self.films = gr.HTML(elem_id="drawn")
-                    self.command = gr.HTML()
+                    self.note = html_place("draw-note")
+                    self.films = html_place("drawn")
+                    self.command = html_place()
                     self.save = gr.Button("Save as a pairs folder", visible=False, elem_id="save-button")
-        self.picked, self.drawn = gr.State(None), gr.State(None)
         self._connect()
 
     def _lay_out_wish(self) -> None:
@@ -59,10 +70,10 @@ class DrawTab:
         self.kind = gr.Radio(REFERENCES, value="same", label="Reference film")
         with gr.Group(visible=False) as self.picking:
             self.finding = gr.Dropdown(list(FINDINGS), label="Finding of the reference film", value=None)
-            self.candidates = gr.HTML(js_on_load=CLICK_ROW, elem_id="candidates")
+            self.candidates = html_place("candidates", js_on_load=CLICK_ROW)
         with gr.Group(visible=False) as self.dropping:
             self.own = gr.File(label="Reference film (PNG, JPEG, TIFF, DICOM ...)", height=120)
-            self.own_film = gr.HTML()
+            self.own_film = html_place()
         self.guidance = gr.Slider(1.0, 15.0, settings.guidance_scale, step=0.5, label="Guidance")
         self.steps = gr.Slider(1, min(MAX_STEPS, 50), settings.num_inference_steps, step=1, label="Steps")
         with gr.Row():

@@ -9,7 +9,7 @@ import numpy as np
 from data_module.images import load_pixels
 from page import pieces
 from page.draw import list_cards
-from page.events import MODELS, Work, answering, given_film, heading, whole
+from page.events import MODELS, Work, answering, given_film, heading, html_place, whole
 from page.models import MAX_GUIDANCE, MAX_SEED, Drawing, Models, Wish
 
 
@@ -30,9 +30,9 @@ def build(models: Models) -> None:
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
                 button = gr.Button("Edit", variant="primary", elem_id="edit-button")
             with gr.Column(scale=3, min_width=320):
-                note = gr.HTML(elem_id="edit-note")
-                slider = gr.HTML(elem_id="edited")
-                films = gr.HTML()
+                note = html_place("edit-note")
+                slider = html_place("edited")
+                films = html_place()
 
     def edit(
         upload: str | None, text: str, strength: float, guidance: float, seed: float

@@ -1,7 +1,6 @@
 """How the page answers: bad input as a message, long work as a stream of previews."""
 
 import functools
-import html
 import inspect
 import queue
 import re
@@ -107,6 +106,11 @@ CLICK_ROW = """element.addEventListener('click', event => {
 });"""
 
 
+def html_place(name: str = "", **options: Any) -> gr.HTML:
+    """Where HTML of `pieces` is shown, in the page's own style."""
+    return gr.HTML(elem_id=name or None, apply_default_css=False, **options)
+
+
 def heading(text: str) -> gr.HTML:
     """A line of explanation above a tab's fields."""
-    return gr.HTML(f'<p class="note">{html.escape(text)}</p>')
+    return html_place(value=message(text))

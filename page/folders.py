@@ -71,12 +71,14 @@ class Folders:
     """
 
     def __init__(
-        self, data: PairsFolder, others: Sequence[Path], classifier: FilmClassifier, lock: threading.RLock
+        self,
+        data: PairsFolder,
+        others: Sequence[PairsFolder],
+        classifier: FilmClassifier,
+        lock: threading.RLock,
     ) -> None:
         self.data, self.classifier, self.lock = data, classifier, lock
-        self.open: dict[str, OpenFolder] = {str(data.root): OpenFolder(data)}
-        for path in others:
-            self.add(path)
+        self.open = {str(pairs.root): OpenFolder(pairs) for pairs in (data, *others)}
         self._training: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def add(self, path: Path) -> str:

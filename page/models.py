@@ -115,6 +115,7 @@ class Models:
 
     def __init__(self, config: PageConfig) -> None:
         self.config, self.lock = config, threading.RLock()
+        self.data = PairsFolder.open(config.data)
         self.sampler = PairSampler(config.models, 0)
         self.classifier = FilmClassifier.open(config.classifier, self.sampler.device)
         self.writer = None
@@ -123,7 +124,6 @@ class Models:
             language = "" if config.reader else config.models.language
             writing = WriterConfig(reader, language, config.autoencoder, config.classifier)
             self.writer = open_report_writer(writing, config.data)
-        self.data = PairsFolder.open(config.data)
         self.references = ReferenceFilms(self.data)
         self.hashes = {name: model_hash(folder) for name, folder in self.sampler.models.items()}
 
@@ -131,6 +131,10 @@ class Models:
     def image_size(self) -> int:
         """Side S of the films that are drawn."""
         return self.sampler.films.vision.image_size
+
+    def warm_up(self) -> None:
+        """Draw and read once, so that the first visitor need not wait for what is set up at first use."""
+        self.draw(Wish("A chest X ray image", num_inference_steps=2), lambda pixels: None)
 
     def draw(self, wish: Wish, show: Callable[[np.ndarray], None] | None = None) -> Drawing:
         """Draw what is wished for.

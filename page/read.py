@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from page import pieces
-from page.events import LIGHT, MODELS, answering, given_film, heading, whole
+from page.events import LIGHT, MODELS, answering, given_film, heading, html_place, whole
 from page.models import Models
 
 
@@ -23,8 +23,8 @@ def build(models: Models) -> None:
                 number = gr.Slider(0, 6, 3, step=1, label="Other drafts")
                 button = gr.Button("Read again")
             with gr.Column(scale=3, min_width=320):
-                note = gr.HTML(elem_id="read-note")
-                film = gr.HTML(elem_id="reading")
+                note = html_place("read-note")
+                film = html_place("reading")
 
     def read(path: str | None, number: float) -> Iterator[dict[Any, Any]]:
         yield {film: ""}  # no report of an earlier film stands beside an error

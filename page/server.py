@@ -64,14 +64,18 @@ def make_app(config: PageConfig, password: str = "") -> "ASGIApp":
         from fastapi import FastAPI
     except ImportError:
         raise ValueError("the page needs gradio: make app installs it") from None
+    from data_module.pairs import PairsFolder
     from page.blocks import STYLE, build_page, make_theme
     from page.guard import Guard
     from page.models import Models
 
+    others = [PairsFolder.open(folder) for folder in config.pairs]  # a wrong one is told before models load
+    models = Models(config)
+    models.warm_up()
     max_upload = config.max_file_mb * 2**20
     app = gradio.mount_gradio_app(
         FastAPI(openapi_url=None),
-        build_page(Models(config)),
+        build_page(models, others),
         path="/",
         footer_links=[],
         run_history=False,

@@ -1,13 +1,12 @@
 """The page over the tiny chain, served in a thread, and a real browser where there is one."""
 
 import shutil
-import threading
-import time
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from helpers.served_page import Served
 from PIL import Image
 
 from page.config import PageConfig
@@ -45,31 +44,6 @@ def models(config):
     from page.models import Models
 
     return Models(config)
-
-
-class Served:
-    """A page in a thread: its address, and the end of it."""
-
-    def __init__(self, config, password=""):
-        import uvicorn
-
-        from page.server import listen, make_app
-
-        listening = listen("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        settings = uvicorn.Config(make_app(config, password), log_level="error", access_log=False)
-        self.server = uvicorn.Server(settings)
-        self.thread = threading.Thread(target=self.server.run, args=([listening],), daemon=True)
-        self.thread.start()
-        for _ in range(200):
-            if self.server.started:
-                return
-            time.sleep(0.05)
-        raise RuntimeError("the page did not start")
-
-    def stop(self):
-        self.server.should_exit = True
-        self.thread.join(timeout=20)
 
 
 @pytest.fixture(scope="session")
