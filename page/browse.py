@@ -30,15 +30,8 @@ class BrowseTab:
         with gr.Tab("Browse", id="browse") as self.tab:
             self.rows, self.start = gr.State([]), gr.State(0)
             heading("Choose a folder, filter its rows, and click a film to open its pair.")
+            self.name = gr.Dropdown(self.names, value=self.names[-1], label="Folder", elem_id="browse-folder")
             with gr.Row():
-                self.name = gr.Dropdown(
-                    self.names,
-                    value=self.names[-1],
-                    label="Folder",
-                    scale=2,
-                    min_width=240,
-                    elem_id="browse-folder",
-                )
                 self.filters = [
                     gr.Dropdown([ANY, *choices], value=ANY, label=label, min_width=140)
                     for label, choices in (

@@ -6,6 +6,7 @@ closed, so that no path or address in a request leads anywhere.
 
 import asyncio
 import base64
+import json
 import re
 import secrets
 from collections.abc import Iterable
@@ -76,6 +77,13 @@ class Guard:
                 raise TooLarge
             return message
 
+        async def whole() -> bytes:
+            body, more = b"", True
+            while more:
+                message = await counted()
+                body, more = body + message.get("body", b""), message.get("more_body", False)
+            return body
+
         async def with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
@@ -86,7 +94,12 @@ class Guard:
             await send(message)
 
         try:
-            await self.app(scope, counted, with_headers)
+            if scope["method"] != "POST" or scope["path"] == _UPLOAD:
+                await self.app(scope, counted, with_headers)
+            elif is_json(body := await whole()):
+                await self.app(scope, _replay(body, receive), with_headers)
+            else:
+                await PlainTextResponse("no JSON", 400)(scope, receive, send)
         except TooLarge:
             if not started:
                 await _too_large(limit)(scope, receive, send)
@@ -117,6 +130,25 @@ class Guard:
         if not length.isdecimal() or int(length) > self._limit(scope["path"]):
             return _too_large(self._limit(scope["path"]))
         return None
+
+
+def is_json(body: bytes) -> bool:
+    """Whether a message can be read; gradio's framework fails at some that cannot."""
+    try:
+        json.loads(body or b"null")
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Gives a message that has been read once more, then whatever comes."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replayed
 
 
 def _too_large(limit: int) -> PlainTextResponse:

@@ -86,7 +86,7 @@ def make_app(config: PageConfig, password: str = "") -> "ASGIApp":
         pwa=False,
         mcp_server=False,
         theme=make_theme(),
-        css_paths=STYLE,
+        head=f"<style>{STYLE.read_text()}</style>",  # gradio's own way drops container queries
     )
     hosts = None if config.public else (*_LOCAL_NAMES, config.host)
     return Guard(app, hosts, password, max_upload)

@@ -228,6 +228,8 @@ def test_nothing_is_wider_than_the_window(visit, width, scheme):
     page = visit(width, color_scheme=scheme)
     for name in ("Draw", "Edit", "Read", "Browse", "Compare"):
         tab(page, name)
-        page.wait_for_timeout(100)
+        if name == "Browse":
+            page.locator("#browse-grid button").first.click()
+            page.locator("#browse-neighbors img").first.wait_for()
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{name} is {wide} pixels wide"
