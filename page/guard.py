@@ -10,7 +10,6 @@ import json
 import re
 import secrets
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
@@ -109,10 +108,9 @@ class Guard:
 
     async def _refuse(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname if re.fullmatch(r"[\w.\-\[\]:]{1,255}", host) else None
-        if self.hosts is not None and name not in self.hosts:
+        if self.hosts is not None and read_host(host) not in self.hosts:
             return PlainTextResponse("this page is not served under that name", 421)
-        if headers.get("origin") and urlsplit(headers["origin"]).netloc != host:
+        if headers.get("origin", f"http://{host}").partition("://")[2] != host:
             return PlainTextResponse("other pages may not use this one", 403)
         if self.login and not secrets.compare_digest(
             headers.get("authorization", "").removeprefix("Basic ").encode(), self.login.encode()
@@ -130,6 +128,12 @@ class Guard:
         if not length.isdecimal() or int(length) > self._limit(scope["path"]):
             return _too_large(self._limit(scope["path"]))
         return None
+
+
+def read_host(text: str) -> str | None:
+    """The name in a Host header, without its port; None for what is none."""
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([\w.\-]+))(?::\d{1,5})?", text)
+    return (found[1] or found[2]).lower() if found else None
 
 
 def is_json(body: bytes) -> bool:
