@@ -134,7 +134,8 @@ class Models:
 
     def warm_up(self) -> None:
         """Draw and read once, so that the first visitor need not wait for what is set up at first use."""
-        self.draw(Wish("A chest X ray image", num_inference_steps=2), lambda pixels: None)
+        wish = Wish("A chest X ray image", num_inference_steps=2, num_films=2)  # as many as the page draws
+        self.draw(wish, lambda pixels: None)
 
     def draw(self, wish: Wish, show: Callable[[np.ndarray], None] | None = None) -> Drawing:
         """Draw what is wished for.
