@@ -16,6 +16,7 @@ TITLES: dict[Judgement, str] = {
 }
 NEAR, FAR = 0.9, 0.5  # shares of the way from the floor to what real films reach
 TIMES_GOOD, TIMES_WEAK = 1.25, 2.0  # a distance by that of other real films, which is its floor
+MIN_POSITIVE = 20  # films with a finding, for a word on that finding
 CHANCE = {"films.auroc_mean": 0.5}  # the floor of figures that name none
 
 
@@ -40,6 +41,7 @@ def judge_results(results: Mapping[str, Any]) -> dict[str, list[Verdict]]:
         for metric in sorted(all_metrics(), key=lambda metric: metric.headline)
         if metric.headline and (verdict := _judge(metric, results.get(metric.section) or {}))
     ]
+    found += _judge_findings(results.get("films") or {})
     groups = {title: [one for one in found if one.judgement == key] for key, title in TITLES.items()}
     return {title: verdicts for title, verdicts in groups.items() if verdicts}
 
@@ -68,6 +70,22 @@ def _judge(metric: Metric, section: Mapping[str, Any]) -> Verdict | None:
     shown = format_interval(section, metric.key, metric.scale)
     text = f"{format_value(value, metric.scale)}{f' ({shown})' if shown else ''}: {beside}"
     return Verdict(judgement, metric.label, text)
+
+
+def _judge_findings(films: Mapping[str, Any]) -> list[Verdict]:
+    """Which findings the films show as real ones do, by the AUROC of each; those of few films are unsaid."""
+    groups: dict[Judgement, list[str]] = {}
+    counts = films.get("auroc_num_positive") or {}
+    reached = films.get("auroc_per_finding_real") or {}
+    for name, value in (films.get("auroc_per_finding") or {}).items():
+        floor, real = CHANCE["films.auroc_mean"], reached.get(name)
+        if value is None or real is None or real <= floor:
+            continue
+        share = (value - floor) / (real - floor)
+        known = [-share] if counts.get(name, 0) >= MIN_POSITIVE else []
+        groups.setdefault(settle(-share, known, -NEAR, -FAR), []).append(f"{name} {share:.0%}")
+    title = "each finding, share of the way to real films' AUROC:"
+    return [Verdict(judgement, title, ", ".join(names)) for judgement, names in groups.items()]
 
 
 def settle(value: float, interval: Sequence[float], good: float, weak: float) -> Judgement:

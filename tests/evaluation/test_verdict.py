@@ -50,6 +50,19 @@ def test_reports_are_held_against_the_most_frequent_one():
         assert [judgement for judgement, _ in found.values()] == [expected]
 
 
+def test_findings_are_named_in_their_groups():
+    values = {"Edema": 0.97, "Fracture": 0.8, "Pneumonia": 0.55, "Cardiomegaly": 0.99}
+    films = {"auroc_per_finding": values, "auroc_per_finding_real": dict.fromkeys(values, 1.0)}
+    films["auroc_num_positive"] = {"Edema": 30, "Fracture": 20, "Pneumonia": 50, "Cardiomegaly": 5}
+    found = {one.judgement: one.text for group in judge_results({"films": films}).values() for one in group}
+    assert found == {
+        "good": "Edema 94%",
+        "between": "Fracture 60%",
+        "weak": "Pneumonia 10%",
+        "unsaid": "Cardiomegaly 98%",
+    }
+
+
 def test_nothing_is_said_of_what_was_not_scored():
     assert judge_results({}) == {}
     assert judge_results({"films": {"auroc_mean": 0.9}}) == {}, "nothing to hold it against"

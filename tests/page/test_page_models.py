@@ -76,7 +76,7 @@ def test_two_reference_films_of_ones_own_are_two_folders(models, tmp_path):
     ],
 )
 def test_a_wish_out_of_range_is_refused(wrong):
-    with pytest.raises(ValueError, match="write a prompt|must be"):
+    with pytest.raises(ValueError, match=r"write a prompt|must be"):
         Wish(**{"prompt": PROMPT, **wrong})
 
 
