@@ -92,6 +92,7 @@ def plot_curves(items: Items, scored: Sequence[str]) -> Figure:
             axes.set_ylabel(upwards, fontsize=8, labelpad=-4)
             axes.tick_params(labelsize=7)
         above.set_title(name, fontsize=9)
+        below.set_title("calibration", fontsize=8)
         if name in scored:
             _draw_curves(above, below, items, FINDINGS.index(name))
         else:
