@@ -68,7 +68,8 @@ def compare(config: Config) -> None:
     from evaluation.reports.r2gen import find_r2gen_words, score_r2gen
     from evaluation.reports.variety import share_normal
 
-    tables = dict(entry.partition("=")[::2] for entry in config.reports)
+    parts = [entry.partition("=") for entry in config.reports]
+    tables = {name: file for name, _, file in parts}
     if not tables or not all(tables.values()):
         raise ValueError("--reports: give NAME=FILE for each table")
     if config.against and config.against not in tables:
@@ -76,7 +77,7 @@ def compare(config: Config) -> None:
     real = PairsFolder.open(config.real)
     rows = real.split(config.split).table
     known_words = find_r2gen_words(real.split("train").table["report"].tolist()) if config.r2gen else None
-    truth, counts, scores = None, {}, {}
+    truth, counts, scores = np.empty((0, 14)), {}, {}
     for name, path in tables.items():
         pairs = match_reports(Path(path), real, config.split)
         if len(pairs.references) != len(rows):
@@ -84,7 +85,7 @@ def compare(config: Config) -> None:
                 f"--reports {name}={path}: {len(pairs.references)} of the {len(rows)} rows of split "
                 f"{config.split}; tables are compared on the same rows"
             )
-        truth = label_reports(pairs.references) if truth is None else truth
+        truth = truth if len(truth) else label_reports(pairs.references)
         guess = label_reports(pairs.hypotheses)
         counts[name] = count_by_patient(truth, guess, rows["patient_id"].to_numpy())
         scores[name] = score_table(pairs.references, pairs.hypotheses, truth, guess)

@@ -11,12 +11,12 @@ Every tensor is accounted for; a file that does not fit is refused with what was
 
 import dataclasses
 import json
-import shutil
 
 import tyro
 
 from runtime.cli import run_script
-from runtime.files import naming, publish_folder
+from runtime.files import making_folder
+from runtime.locks import Claim
 from vision_module.weights.config import ConversionConfig
 
 
@@ -25,23 +25,16 @@ def main(argv: list[str] | None = None) -> None:
     if config.dry_run:
         print(json.dumps(dataclasses.asdict(config), indent=2, default=str))
         return
-    if config.out.exists():
-        raise ValueError(f"--out {config.out} is there already: name another folder")
     if not config.file.exists():
         raise ValueError(f"{config.file}: no such file or folder")
     from vision_module.weights.conversion import convert
 
-    model, lines = convert(config)
-    # The folder appears whole or not at all.
-    temporary = config.out.with_name(f".{config.out.name}.tmp")
-    with naming(config.out):
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            model.save_pretrained(temporary)
-            publish_folder(temporary, config.out)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with Claim(config.out, of_file=True):
+        if config.out.exists():
+            raise ValueError(f"--out {config.out} is there already: name another folder")
+        model, lines = convert(config)
+        with making_folder(config.out) as folder:
+            model.save_pretrained(folder)
     print("\n".join([*lines, f"{config.out}: {type(model).__name__}"]))
 
 

@@ -129,13 +129,13 @@ def train(config: Config) -> None:
     from data_module.pairs import PairsFolder
     from runtime.runs import RunFolder
     from training.loop import fit
-    from vision_module.autoencoder import build_autoencoder, standardise_latents
+    from vision_module.autoencoder import build_autoencoder, standardize_latents
     from vision_module.autoencoder_data import ShiftedFilms
     from vision_module.autoencoder_loss import AutoencoderLoss
 
     pairs = PairsFolder.open(config.data)
     torch.manual_seed(config.train.seed)
-    # The loss counts forwards, of which an optimiser step takes several where gradients are accumulated.
+    # The loss counts forwards, of which an optimizer step takes several where gradients are accumulated.
     adversarial_from = config.loss.adversarial_from * config.train.gradient_accumulation_steps
     model = AutoencoderLoss(build_autoencoder(config.model, config.image_size), config.loss, adversarial_from)
     run = RunFolder.create(config.out, "autoencoder", config, config.overwrite)
@@ -147,7 +147,7 @@ def train(config: Config) -> None:
         if not config.model.init_from:
             sample = np.arange(0, len(train_films), max(1, len(train_films) // 512))
             images = to_images(train_films.store[sample]).to(autoencoder.device)
-            standardise_latents(autoencoder, images)
+            standardize_latents(autoencoder, images)
         autoencoder.save_pretrained(folder)
 
     fit(model, objective, train_films, validation_films, config.train, run, save, model.groups)

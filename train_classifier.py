@@ -80,6 +80,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def train(config: Config) -> None:
     import torch
+    from transformers import PreTrainedModel
     from transformers.utils import logging
 
     from data_module.film_store import FilmStore
@@ -106,7 +107,7 @@ def train(config: Config) -> None:
     train_films = FilmStore(train_rows.image_paths, config.image_size)
     torch.manual_seed(config.train.seed)
 
-    def save(model: torch.nn.Module, folder: Path) -> None:
+    def save(model: PreTrainedModel, folder: Path) -> None:
         from evaluation.statistics.findings import score_auroc, tune_thresholds  # late: scikit-learn
 
         probabilities = predict_store(model, films)

@@ -69,7 +69,7 @@ def train(config: Config) -> None:
         build_clip,
         load_tokenizer,
         make_processor,
-        train_tokenizer,
+        train_clip_tokenizer,
     )
     from vision_module.clip_data import FilmTexts
 
@@ -80,7 +80,7 @@ def train(config: Config) -> None:
         tokenizer = load_tokenizer(config.model.init_from)
     else:
         corpus = [text for name in config.texts for text in train_rows.table[name].fillna("")]
-        tokenizer = train_tokenizer(corpus, config.model.vocab_size)
+        tokenizer = train_clip_tokenizer(corpus, config.model.vocab_size)
     torch.manual_seed(config.train.seed)
     clip = build_clip(config.model, tokenizer, config.image_size)
     processor = make_processor(clip, config.model.init_from)

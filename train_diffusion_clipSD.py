@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.cli import parse_config, run_script
+from runtime.config import setting
 from training.config import TrainConfig
 from vision_module.config import DiffusionConfig, LoraConfig, UNetConfig, check_lora
 from vision_module.denoiser_config import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig
 
 if TYPE_CHECKING:
-    from torch import nn
-from runtime.config import setting
+    from diffusers import UNet2DConditionModel
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def train(config: Config) -> None:
     if source:
         source = model_source(source, "clipSD", "--init-from")
 
-    def build(channels: int, side: int, width: int, num_tokens: int) -> "nn.Module":
+    def build(channels: int, side: int, width: int, num_tokens: int) -> "UNet2DConditionModel":
         # Cross-attention takes any number of tokens.
         return (
             load_unet(source, channels, side, width)
@@ -183,7 +183,7 @@ def _describe(config: Config) -> None:
     from vision_module.denoiser_run import describe_denoiser
     from vision_module.unet import SD1_UNET, build_unet
 
-    def sketch(channels: int, side: int, width: int, num_tokens: int) -> "nn.Module":
+    def sketch(channels: int, side: int, width: int, num_tokens: int) -> UNet2DConditionModel:
         if config.model.init_from:  # without its weights, Stable Diffusion 1.x stands for it
             return UNet2DConditionModel(sample_size=side, **SD1_UNET)
         return build_unet(config.model, channels, side, width)

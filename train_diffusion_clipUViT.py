@@ -96,7 +96,7 @@ def train(config: Config) -> None:
             print(load_published(model, config.model.init_from))
         return model
 
-    train_denoiser(config, "clipUViT", start, judge=make_validation_metrics(config.scores.score_classifier))
+    train_denoiser(config, "clipUViT", start, metrics=make_validation_metrics(config.scores.score_classifier))
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def build_model(config: Config, reports: list[str]) -> "ReportGPT":
     from evaluation.networks.xrv import read_xrv_weights
     from language_module.image_encoder import ImageEncoder, build_densenet, build_vit
     from language_module.report_gpt import ReportGPT, build_gpt, load_decoder
-    from language_module.tokenizer import train_tokenizer
+    from language_module.tokenizer import special_id, train_tokenizer
     from runtime.runs import model_source
 
     if config.init_from:
@@ -184,7 +184,7 @@ def build_model(config: Config, reports: list[str]) -> "ReportGPT":
     else:
         tokenizer = train_tokenizer(reports, config.size.vocab_size, config.max_tokens)
         positions = config.max_tokens + max(config.mapping.num_prefix, encoder.num_places)
-        decoder = build_gpt(config.size, len(tokenizer), positions, tokenizer.eos_token_id)
+        decoder = build_gpt(config.size, len(tokenizer), positions, special_id(tokenizer, "eos_token_id"))
     model = ReportGPT(encoder, decoder, tokenizer, config.mapping, config.max_tokens)
     model.freeze_encoder()
     return model

@@ -128,16 +128,19 @@ def train(config: Config) -> None:
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)["latents_mean"]
     encoded = encode_prompts(pairs, prompts, clip_dir, config.texts, cache)
+    texts, text_index = encoded.texts, encoded.text_index
+    if texts is None or text_index is None:
+        raise ValueError("--texts: name a column of text")
 
     def source_of(split: str) -> TextLatentSource:
         rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
         if not len(rows):
             raise ValueError(f"{config.data} has no row of split {split!r}")
-        return TextLatentSource(latents, encoded.texts[:, 0], encoded.text_index, rows)
+        return TextLatentSource(latents, texts[:, 0], text_index, rows)
 
     train_data, validation_data = source_of("train"), source_of("validation")
     torch.manual_seed(config.train.seed)
-    model = build(config.size, encoded.texts.shape[-1], *latents.shape[1:3])
+    model = build(config.size, texts.shape[-1], *latents.shape[1:3])
     model.fit_texts(train_data.all_texts())
     mean = train_data.mean_latents()
 

@@ -2,7 +2,7 @@
 
     python benchmarks/film_decoding.py [--num-films 12]
 
-The films are the demo's phantoms at 2,544 x 3,056 with film grain, saved as grey JPEG at quality 95 with the
+The films are the demo's phantoms at 2,544 x 3,056 with film grain, saved as gray JPEG at quality 95 with the
 grain that gives MIMIC-CXR-JPG's mean file size (1.5 MB), and without grain. "Plain" is
 Image.open(...).convert("L").resize(..., LANCZOS) of the central square. Both run in turns, film by film; the
 ratio is of the sums of processor time, which other work on the machine disturbs less than wall time. Writes
@@ -29,7 +29,7 @@ GRAINS = {"no grain": 0.0, "grain": 1.6}
 
 
 def make_film(path: Path, number: int, grain: float) -> None:
-    """One phantom, enlarged, with grain of this deviation in grey levels."""
+    """One phantom, enlarged, with grain of this deviation in gray levels."""
     (film,) = generate_studies(1, 256, start=number)
     large = Image.fromarray(film.pixels).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     noise = np.random.default_rng(number).normal(0, grain, (HEIGHT, WIDTH)) if grain else 0.0

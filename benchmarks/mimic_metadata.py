@@ -1,4 +1,4 @@
-"""MIMIC-CXR's metadata at full size, no pixels: 227,835 studies joined, labelled, split, their reports read.
+"""MIMIC-CXR's metadata at full size, no pixels: 227,835 studies joined, labeled, split, their reports read.
 
     python benchmarks/mimic_metadata.py [--download FOLDER, to keep the made-up tables for another run]
 

@@ -1,4 +1,4 @@
-"""Do the published sizes fit? Two optimiser steps and one film of U-ViT-L and of Stable Diffusion with LoRA.
+"""Do the published sizes fit? Two optimizer steps and one film of U-ViT-L and of Stable Diffusion with LoRA.
 
     python benchmarks/real_sizes.py
     python benchmarks/real_sizes.py --only sd_lora_train sd_lora_film
@@ -24,7 +24,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from vision_module.clip import make_processor, train_tokenizer
+from vision_module.clip import make_processor, train_clip_tokenizer
 from vision_module.unet import SD1_UNET
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,9 @@ COMMANDS = {
 def write_models(root: Path) -> None:
     """Random weights: Stable Diffusion 1.4's U-Net, text encoder and autoencoder, and CLIP ViT-B/32."""
     torch.manual_seed(0)
-    tokenizer = train_tokenizer(["A chest X ray image with pleural effusion, without fracture"] * 50, 1000)
+    tokenizer = train_clip_tokenizer(
+        ["A chest X ray image with pleural effusion, without fracture"] * 50, 1000
+    )
     text = CLIPTextConfig(
         hidden_size=768,
         intermediate_size=3072,

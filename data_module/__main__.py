@@ -89,7 +89,7 @@ def as_html(description: "Description", sheet: bytes) -> str:
 
 
 def _leak_line(leak: "Leak") -> str:
-    state = ("none" if not leak.count else f"{leak.count:,}") + ("" if leak.grave else " (for information)")
+    state = ("none" if not leak.count else f"{leak.count:,}") + ("" if leak.severe else " (for information)")
     return f"{leak.what}: {state}" + (f", such as {'; '.join(leak.examples)}" if leak.examples else "")
 
 

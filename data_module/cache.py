@@ -140,7 +140,7 @@ class CacheWriter:
         mine = ledger.mine(num_chunks)
         chunks = {c: np.arange(c * chunk_size, min((c + 1) * chunk_size, num_items)) for c in mine}
         missing = [chunk for chunk, items in chunks.items() if not self._is_done(ledger, chunk, items)]
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.memmap] = {}
         with tqdm(total=len(mine), initial=len(mine) - len(missing), desc=f"encode {name}") as bar:
             for chunk in missing:
                 items = chunks[chunk]
@@ -195,7 +195,7 @@ class CacheWriter:
         while not ready():
             time.sleep(_POLL_S)
 
-    def _open_arrays(self, chunk: Mapping[str, np.ndarray], num_items: int) -> dict[str, np.ndarray]:
+    def _open_arrays(self, chunk: Mapping[str, np.ndarray], num_items: int) -> dict[str, np.memmap]:
         """Memory maps of the arrays; the first shard that comes here makes their files."""
         paths = {name: self.partial / f"{name}.npy" for name in chunk}
         self.partial.mkdir(parents=True, exist_ok=True)

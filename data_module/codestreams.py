@@ -70,7 +70,7 @@ def decode(frame: bytes, header: FrameHeader) -> np.ndarray:
         CodestreamError: it is damaged or cut short, or the package imagecodecs is missing.
     """
     codecs = _import_codecs(header.kind)
-    # The decoders fill what is missing with grey, or search for it for seconds.
+    # The decoders fill what is missing with gray, or search for it for seconds.
     if _END not in frame[-4096:]:  # it may be padded; compressed data never hold this marker
         raise CodestreamError("the compressed image is cut short")
     codec = {JPEG_LS: codecs.jpegls_decode, JPEG_2000: codecs.jpeg2k_decode}

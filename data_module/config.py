@@ -77,7 +77,7 @@ class SyntheticConfig:
     """Items at once; 0 takes 32, or --num-pairs where that is less. Batches are always full; another size
     changes at most rounding."""
     image_format: Literal["png", "jpg"] = "png"
-    """Format of the films, 8-bit grey."""
+    """Format of the films, 8-bit gray."""
     overwrite: bool = setting(False, identity=False)
     """Delete a folder that this script made in --out and start anew."""
 

@@ -35,14 +35,20 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
         prompt = "" if row.isna()["prompt"] else textwrap.fill(row["prompt"], 46, max_lines=5)
         report = textwrap.fill(str(row["report"]), 58, max_lines=NUM_LINES - prompt.count("\n"))
         # The report begins where the prompt's lines end.
-        for text, lines_above, style in (
-            (prompt, 0.0, {"fontsize": 7, "fontweight": "bold"}),
-            (report, prompt.count("\n") + 1.6 if prompt else 0.0, {"fontsize": 6.5}),
+        for text, lines_above, fontsize, fontweight in (
+            (prompt, 0.0, 7.0, "bold"),
+            (report, prompt.count("\n") + 1.6 if prompt else 0.0, 6.5, "normal"),
         ):
             x, y = left + side + 2 * MARGIN, top - 0.118 * lines_above
-            place_of_text = (x / width, y / height)
             # A dollar sign in a report is no formula.
-            figure.text(*place_of_text, text, va="top", linespacing=1.25, parse_math=False, **style)
+            figure.text(
+                *(x / width, y / height, text),
+                va="top",
+                linespacing=1.25,
+                parse_math=False,
+                fontsize=fontsize,
+                fontweight=fontweight,
+            )
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     write_atomic(path, stream.getvalue())

@@ -1,4 +1,4 @@
-"""One film file -> 8-bit grey pixels of the size asked for. No torch here: worker processes import this.
+"""One film file -> 8-bit gray pixels of the size asked for. No torch here: worker processes import this.
 
 JPEG films are decoded at 1/2, 1/4 or 1/8 of their scale where the target allows it: the codec then leaves out
 the finer coefficients of its cosine transform, which a film brought to 256 pixels would not show anyway.
@@ -21,40 +21,40 @@ from data_module.film_types import (
     check_file,
     check_num_pixels,
 )
-from data_module.grey import equalize, orient, scale_depth
+from data_module.gray import equalize, orient, scale_depth
 from data_module.resizing import RESIZERS
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 # Of Pillow's formats those that films come in; others run programs (EPS) or are not pictures.
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # of Pillow
+_GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # of Pillow
 _ORIENTATION = 0x0112  # EXIF tag
 
 
 def read_resized(path: str | Path, size: int, resize: str, decoding: Decoding = PLAIN) -> np.ndarray:
-    """One film as (size, size) uint8 grey, by one of RESIZERS; a JPEG is decoded at reduced scale.
+    """One film as (size, size) uint8 gray, by one of RESIZERS; a JPEG is decoded at reduced scale.
 
     Raises:
         FilmError: see `read_pixels`.
     """
-    # The histogram is the whole film's, so that equalised films are decoded whole.
+    # The histogram is the whole film's, so that equalized films are decoded whole.
     pixels, shape = _decode(path, decoding, None if decoding.equalize else size)
     return RESIZERS[resize](pixels, size, shape)
 
 
 def read_pixels(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
-    """One film as (H, W) uint8 grey, upright, of square pixels, decoded whole.
+    """One film as (H, W) uint8 gray, upright, of square pixels, decoded whole.
 
-    Colour is averaged to luminance, transparent parts lie on black, EXIF orientation is applied, and of an
+    Color is averaged to luminance, transparent parts lie on black, EXIF orientation is applied, and of an
     animation or a TIFF of many pages the first counts. Depths over 8 bits are scaled by the film's own bit
-    depth, see `grey.full_scale`. DICOM is read with its rescale, window, MONOCHROME1 and pixel aspect; of
+    depth, see `gray.full_scale`. DICOM is read with its rescale, window, MONOCHROME1 and pixel aspect; of
     other formats gamma and resolution tags are ignored, as they are seldom meant.
 
     A flaw of the file that leaves its film whole, such as a window that shows nothing of it, is a
     FilmWarning.
 
     Raises:
-        FilmError: a missing, truncated, oversized or non-image file, or colour that is refused.
+        FilmError: a missing, truncated, oversized or non-image file, or color that is refused.
     """
     return _decode(path, decoding, None)[0]
 
@@ -66,7 +66,7 @@ def _decode(path: str | Path, decoding: Decoding, least: int | None) -> tuple[np
         from data_module.dicom import read_dicom  # pydicom takes half a second to import
 
         pixels = read_dicom(path, decoding)
-        shape = pixels.shape
+        shape = _shape(pixels)
     else:
         pixels, shape = _decode_image(path, decoding, least)
     return equalize(pixels) if decoding.equalize else pixels, shape
@@ -79,15 +79,9 @@ def _decode_image(path: str | Path, decoding: Decoding, least: int | None) -> tu
             check_num_pixels(path, *image.size)
             if not is_deep(image):
                 return _read_image(image, path, decoding, least)
-        pixels = read_deep(path, decoding.colour)
-        return pixels, pixels.shape
+        return _read_deep(path, decoding)
     except UnidentifiedImageError:
-        pixels = read_deep(path, decoding.colour)
-        if pixels is None:
-            empty = Path(path).stat().st_size == 0
-            reason = "is empty (0 bytes)" if empty else "not an image file, or of a kind that is not read"
-            raise FilmError(f"{path}: {reason}") from None
-        return pixels, pixels.shape
+        return _read_deep(path, decoding)
     except FilmError:
         raise
     except Image.DecompressionBombError:
@@ -99,20 +93,35 @@ def _decode_image(path: str | Path, decoding: Decoding, least: int | None) -> tu
         raise FilmError(f"{path}: cannot be decoded ({reason})") from None
 
 
+def _read_deep(path: str | Path, decoding: Decoding) -> tuple[np.ndarray, Shape]:
+    pixels = read_deep(path, decoding.color)
+    if pixels is None:
+        empty = Path(path).stat().st_size == 0
+        reason = "is empty (0 bytes)" if empty else "not an image file, or of a kind that is not read"
+        raise FilmError(f"{path}: {reason}") from None
+    return pixels, _shape(pixels)
+
+
+def _shape(pixels: np.ndarray) -> Shape:
+    height, width = pixels.shape
+    return height, width
+
+
 def _read_image(
     image: Image.Image, path: str | Path, decoding: Decoding, least: int | None
 ) -> tuple[np.ndarray, Shape]:
-    if decoding.colour == "refuse" and image.mode not in _GREY_MODES:
-        raise FilmError(f"{path}: stores colour ({image.mode}), which --colour refuse leaves out")
-    shape = image.size[::-1]
+    if decoding.color == "refuse" and image.mode not in _GRAY_MODES:
+        raise FilmError(f"{path}: stores color ({image.mode}), which --color refuse leaves out")
+    shape = image.height, image.width
     if least:
         image.draft("L", (least, least))
     image.load()
-    pixels = _to_grey(image, path)
+    pixels = _to_gray(image, path)
     orientation = _read_orientation(image)
     if image.format == "TIFF":  # Pillow has turned it
-        return pixels, pixels.shape
-    return orient(pixels, orientation), shape[::-1] if orientation >= 5 else shape
+        return pixels, _shape(pixels)
+    height, width = shape
+    return orient(pixels, orientation), (width, height) if orientation >= 5 else shape
 
 
 def _read_orientation(image: Image.Image) -> int:
@@ -124,7 +133,7 @@ def _read_orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _to_grey(image: Image.Image, path: str | Path) -> np.ndarray:
+def _to_gray(image: Image.Image, path: str | Path) -> np.ndarray:
     if image.mode.startswith("I") or image.mode == "F":
         return scale_depth(np.asarray(image), path)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:

@@ -19,13 +19,13 @@ class Leak:
     """One way in which a split may know of another.
 
     Attributes:
-        grave: whether it must not be; else it is worth knowing, such as a common sentence in two reports.
+        severe: whether it must not be; else it is worth knowing, such as a common sentence in two reports.
         examples: up to five values that show it.
     """
 
     what: str
     count: int
-    grave: bool
+    severe: bool
     examples: tuple[str, ...] = ()
 
 
@@ -101,7 +101,7 @@ def _count_findings(table: pd.DataFrame) -> pd.DataFrame:
 def _measure_reports(table: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for name in ("report", "findings_section", "impression_section"):
-        words = table[name].dropna().str.split().str.len()
+        words = np.array([len(text.split()) for text in table[name].dropna()])
         words = words[words > 0]
         shares = np.percentile(words, _PERCENTILES).round().astype(int) if len(words) else [0] * 4
         rows[name] = [len(words), *shares]

@@ -1,10 +1,11 @@
-"""One DICOM film -> 8-bit grey pixels: the file, its layout and its pixel data."""
+"""One DICOM film -> 8-bit gray pixels: the file, its layout and its pixel data."""
 
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pydicom
+import pydicom.config
 from PIL import Image
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import apply_color_lut
@@ -12,16 +13,16 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from data_module.codestreams import CodestreamError
 from data_module.dicom_pixels import OVERLAY_BITS, Layout, decode_pixels
-from data_module.dicom_values import read_number, read_pair, read_text, to_grey
+from data_module.dicom_values import read_number, read_pair, read_string, to_gray
 from data_module.film_types import PLAIN, Decoding, FilmError, FilmWarning, check_num_pixels
-from data_module.grey import luminance
+from data_module.gray import luminance
 
 MAX_BYTES = 2**28  # of a file; 80 million pixels of 16 bits take 160 MB
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 _MAX_ASPECT = 8.0
 _PALETTES = [
-    f"{colour}PaletteColorLookupTable{part}"
-    for colour in ("Red", "Green", "Blue")
+    f"{color}PaletteColorLookupTable{part}"
+    for color in ("Red", "Green", "Blue")
     for part in ("Descriptor", "Data")
 ]
 # Only these elements are read: no patient's name or note can reach an error message or a warning.
@@ -32,13 +33,13 @@ _TAGS = [
     *("ModalityLUTSequence", "RescaleIntercept", "RescaleSlope", "RescaleType"),
     *("VOILUTFunction", "VOILUTSequence", "WindowCenter", "WindowWidth"),
 ]
-_GREY, _COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_GRAY, _COLOR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 warnings.filterwarnings("ignore", module="pydicom")  # it quotes what elements hold
 
 
 def read_dicom(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
-    """A DICOM film as (H, W) uint8 grey of square pixels, air dark.
+    """A DICOM film as (H, W) uint8 gray of square pixels, air dark.
 
     The modality rescale is applied, then the window that `decoding` names: "voi" is the first VOI LUT or
     window (DICOM PS3.3, C.11.1 and C.11.2) that shows the film. Lowest..highest value is stretched to 0..255
@@ -46,7 +47,7 @@ def read_dicom(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
     become black. An optional element that makes no sense is left out with a FilmWarning.
 
     Raises:
-        FilmError: not a DICOM image, several frames, refused colour, or data that cannot be decoded. No value
+        FilmError: not a DICOM image, several frames, refused color, or data that cannot be decoded. No value
             of an element is in the message, but for sizes.
     """
     try:
@@ -73,16 +74,16 @@ def _read(path: str | Path, decoding: Decoding) -> np.ndarray:
     if "PixelData" not in dataset:
         raise FilmError(f"{path}: DICOM without an image")
     layout = _read_layout(dataset, path)
-    if decoding.colour == "refuse" and len(layout.shape) == 3:
-        raise FilmError(f"{path}: DICOM in colour, which --colour refuse leaves out")
+    if decoding.color == "refuse" and len(layout.shape) == 3:
+        raise FilmError(f"{path}: DICOM in color, which --color refuse leaves out")
     stored = decode_pixels(dataset, layout, path)
     if len(layout.shape) == 3:
-        grey = luminance(stored, 2.0**layout.stored - 1.0)
+        gray = luminance(stored, 2.0**layout.stored - 1.0)
     elif layout.kind == "PALETTE COLOR":
-        grey = _apply_palette(dataset, stored, path, decoding)
+        gray = _apply_palette(dataset, stored, path, decoding)
     else:
-        grey = to_grey(dataset, stored, decoding.window, layout.kind == "MONOCHROME1")
-    return _square_pixels(dataset, grey, path)
+        gray = to_gray(dataset, stored, decoding.window, layout.kind == "MONOCHROME1")
+    return _square_pixels(dataset, gray, path)
 
 
 def _refuse_deflated(path: str | Path) -> None:
@@ -101,17 +102,19 @@ def _read_layout(dataset: pydicom.Dataset, path: str | Path) -> Layout:
 
     def whole(keyword: str, default: int | None = None) -> int:
         number = read_number(dataset, keyword)
-        if number is None and default is None:
+        if number is not None:
+            return int(number)
+        if default is None:
             raise FilmError(f"{path}: DICOM cannot be decoded ({keyword} is missing or no number)")
-        return default if number is None else int(number)
+        return default
 
     num_frames = whole("NumberOfFrames", 1)
     if num_frames > 1:
         raise FilmError(f"{path}: DICOM of {num_frames} frames; a film has one")
     rows, columns = whole("Rows"), whole("Columns")
     check_num_pixels(path, columns, rows)
-    num_samples, kind = whole("SamplesPerPixel", 1), read_text(dataset, "PhotometricInterpretation")
-    if not (kind in (*_GREY, "PALETTE COLOR") if num_samples == 1 else kind in _COLOUR and num_samples == 3):
+    num_samples, kind = whole("SamplesPerPixel", 1), read_string(dataset, "PhotometricInterpretation")
+    if not (kind in (*_GRAY, "PALETTE COLOR") if num_samples == 1 else kind in _COLOR and num_samples == 3):
         raise FilmError(
             f"{path}: DICOM whose PhotometricInterpretation is missing or unknown, or does not go with its "
             "SamplesPerPixel; films are MONOCHROME1 or MONOCHROME2, PALETTE COLOR or RGB"
@@ -130,19 +133,19 @@ def _read_layout(dataset: pydicom.Dataset, path: str | Path) -> Layout:
 def _apply_palette(
     dataset: pydicom.Dataset, stored: np.ndarray, path: str | Path, decoding: Decoding
 ) -> np.ndarray:
-    """Places in a palette (H, W) -> uint8 grey; one palette entry for each value that pixels hold."""
+    """Places in a palette (H, W) -> uint8 gray; one palette entry for each value that pixels hold."""
     if stored.dtype.itemsize > 2:
         raise FilmError(f"{path}: DICOM with a palette of more than 16 bits, which is not read")
     first = int(stored.min())
     places = np.arange(first, int(stored.max()) + 1, dtype=np.int32).astype(stored.dtype)
-    colours = apply_color_lut(places[None], dataset)[0]
-    if decoding.colour == "refuse" and np.ptp(colours.astype(np.int64), axis=-1).any():
-        raise FilmError(f"{path}: DICOM in colour, which --colour refuse leaves out")
-    full = float(np.iinfo(colours.dtype).max)
-    return luminance(colours, full)[stored.astype(np.int32) - first]
+    colors = apply_color_lut(places[None], dataset)[0]
+    if decoding.color == "refuse" and np.ptp(colors.astype(np.int64), axis=-1).any():
+        raise FilmError(f"{path}: DICOM in color, which --color refuse leaves out")
+    full = float(np.iinfo(colors.dtype).max)
+    return luminance(colors, full)[stored.astype(np.int32) - first]
 
 
-def _square_pixels(dataset: pydicom.Dataset, grey: np.ndarray, path: str | Path) -> np.ndarray:
+def _square_pixels(dataset: pydicom.Dataset, gray: np.ndarray, path: str | Path) -> np.ndarray:
     """Stretch the shorter side of pixels that are not square: (vertical, horizontal) size by any element."""
     for keyword in _SPACINGS:
         pair = read_pair(dataset, keyword)
@@ -152,10 +155,10 @@ def _square_pixels(dataset: pydicom.Dataset, grey: np.ndarray, path: str | Path)
         if not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
             warnings.warn(f"a {keyword} beyond 1 to {_MAX_ASPECT:.0f}: left out", FilmWarning, stacklevel=2)
             continue
-        rows, columns = grey.shape
+        rows, columns = gray.shape
         height, width = round(rows * max(aspect, 1.0)), round(columns * max(1.0 / aspect, 1.0))
         if abs(aspect - 1.0) < 0.01 or (height, width) == (rows, columns):
-            return grey
+            return gray
         check_num_pixels(path, width, height)
-        return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS))
-    return grey
+        return np.asarray(Image.fromarray(gray).resize((width, height), Image.Resampling.LANCZOS))
+    return gray

@@ -10,6 +10,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
+    UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -41,7 +42,7 @@ class Layout:
 
 
 def decode_pixels(dataset: pydicom.Dataset, layout: Layout, path: str | Path) -> np.ndarray:
-    """Stored values (H, W) or, of colour, RGB (H, W, 3), of YBR its luminance Y in the place of each.
+    """Stored values (H, W) or, of color, RGB (H, W, 3), of YBR its luminance Y in the place of each.
 
     `dataset` is put right for pydicom on the way.
     """
@@ -72,7 +73,7 @@ def _decode_plain(dataset: pydicom.Dataset, data: bytes, layout: Layout, path: s
     return _decode_with_pydicom(dataset, layout, _plain_syntax(dataset))
 
 
-def _plain_syntax(dataset: pydicom.Dataset) -> pydicom.uid.UID:
+def _plain_syntax(dataset: pydicom.Dataset) -> UID:
     """The transfer syntax that the file is written in, which its header may not name."""
     is_implicit, is_little_endian = dataset.original_encoding
     if not is_little_endian:
@@ -96,7 +97,7 @@ def _decode_frame(dataset: pydicom.Dataset, frame: bytes, layout: Layout, path: 
         if header.kind == codestreams.JPEG and header.bits == 8:
             return _decode_with_pydicom(dataset, layout, JPEGBaseline8Bit)
         cells = codestreams.decode(frame, header)
-    # JPEG 2000 undoes its own colour transforms; lossless JPEG, JPEG-LS and RLE have none.
+    # JPEG 2000 undoes its own color transforms; lossless JPEG, JPEG-LS and RLE have none.
     return cells
 
 
@@ -109,8 +110,8 @@ def _check_header(header: FrameHeader, layout: Layout, path: str | Path) -> None
         )
 
 
-def _decode_with_pydicom(dataset: pydicom.Dataset, layout: Layout, syntax: pydicom.uid.UID) -> np.ndarray:
-    """Uncompressed cells as unsigned, or a frame of 8-bit JPEG by Pillow; colours as they are stored."""
+def _decode_with_pydicom(dataset: pydicom.Dataset, layout: Layout, syntax: UID) -> np.ndarray:
+    """Uncompressed cells as unsigned, or a frame of 8-bit JPEG by Pillow; colors as they are stored."""
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax

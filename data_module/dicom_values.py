@@ -1,4 +1,4 @@
-"""Stored values of a DICOM film -> 8-bit grey: padding, modality LUT or rescale, VOI LUT or window.
+"""Stored values of a DICOM film -> 8-bit gray: padding, modality LUT or rescale, VOI LUT or window.
 
 All of it is worked out on the levels that a film can hold, of which there are 65,536 at most, and then looked
 up for its pixels. An optional tag that makes no sense is left out with a FilmWarning: the film is good.
@@ -14,7 +14,7 @@ import numpy as np
 from pydicom import Dataset
 
 from data_module.film_types import FilmWarning
-from data_module.grey import FLAT, HOT_SHARE, mend_hot
+from data_module.gray import FLAT, HOT_SHARE, mend_hot
 
 _PERCENTILES = (0.5, 99.5)
 _STANDS_APART = 4.0  # hot pixels do, where they make the range of values this many times as large
@@ -34,8 +34,8 @@ class Levels:
         return [float(value) for value in found]
 
 
-def to_grey(dataset: Dataset, stored: np.ndarray, window: str, inverted: bool) -> np.ndarray:
-    """Stored values (H, W) of any integer type -> uint8 grey (H, W), air dark, padding black.
+def to_gray(dataset: Dataset, stored: np.ndarray, window: str, inverted: bool) -> np.ndarray:
+    """Stored values (H, W) of any integer type -> uint8 gray (H, W), air dark, padding black.
 
     Args:
         window: one of WINDOWS.
@@ -50,8 +50,8 @@ def to_grey(dataset: Dataset, stored: np.ndarray, window: str, inverted: bool) -
     film = ~_find_padding(dataset, levels, shift) & (counts > 0)
     table, hot = np.zeros(len(levels), np.uint8), np.zeros(len(levels), bool)
     if film.any():
-        grey, hot[film] = _show(dataset, levels[film], counts[film], window)
-        table[film] = 255 - grey if inverted else grey
+        gray, hot[film] = _show(dataset, levels[film], counts[film], window)
+        table[film] = 255 - gray if inverted else gray
     return mend_hot(table[places], hot[places]) if hot.any() else table[places]
 
 
@@ -89,7 +89,7 @@ def _fit_sign(value: int, dataset: Dataset) -> int:
 def _show(
     dataset: Dataset, stored: np.ndarray, counts: np.ndarray, window: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of the stored levels (L,): grey (L,) uint8, low values dark, and which are of hot or dead pixels."""
+    """Of the stored levels (L,): gray (L,) uint8, low values dark, and which are of hot or dead pixels."""
     values = _apply_modality(dataset, stored.astype(np.float64))
     shown = _apply_voi(dataset, values, counts) if window == "voi" else None
     levels = Levels(values if shown is None else shown, counts)
@@ -100,9 +100,9 @@ def _show(
     elif window == "voi" and shown is None:
         low, high = _leave_out_hot(levels, low, high)
         hot = (values < low) | (values > high)
-    grey = (levels.values.clip(low, high) - low) * (255.0 / max(high - low, 1e-9))
+    gray = (levels.values.clip(low, high) - low) * (255.0 / max(high - low, 1e-9))
     # MIMIC-CXR-JPG truncates, where rounding would be closer.
-    return (grey if window == "minmax" else np.round(grey)).astype(np.uint8), hot
+    return (gray if window == "minmax" else np.round(gray)).astype(np.uint8), hot
 
 
 def _leave_out_hot(levels: Levels, low: float, high: float) -> tuple[float, float]:
@@ -148,7 +148,7 @@ def _views(dataset: Dataset, values: np.ndarray) -> Iterator[tuple[np.ndarray | 
         lut = _read_lut(item, dataset, float(values.max()))
         yield (None, 0.0) if lut is None else (lut.look_up(values), float(np.ptp(lut.entries)))
     centers, widths = _read_numbers(dataset, "WindowCenter"), _read_numbers(dataset, "WindowWidth")
-    function = read_text(dataset, "VOILUTFunction")
+    function = read_string(dataset, "VOILUTFunction")
     for center, width in zip(centers, widths, strict=False):
         yield _apply_window(values, center, width, function), 1.0
     if len(centers) != len(widths):
@@ -184,8 +184,9 @@ class _Lut:
 def _read_lut(item: Dataset, dataset: Dataset, highest: float) -> _Lut | None:
     """A LUT of a sequence, None where it cannot be read. `highest` tells a first value below 0 that was
     written as unsigned."""
-    descriptor = _read_numbers(item, "LUTDescriptor")
-    if len(descriptor) != 3 or None in descriptor:
+    found = _read_numbers(item, "LUTDescriptor")
+    descriptor = [number for number in found if number is not None]
+    if len(found) != 3 or len(descriptor) != 3:
         return None
     num, first = int(descriptor[0]) or 2**16, float(descriptor[1])
     data = _read_raw(item, "LUTData")
@@ -218,7 +219,7 @@ def _read_raw(dataset: Dataset, keyword: str) -> Any:
         return None
 
 
-def read_text(dataset: Dataset, keyword: str) -> str:
+def read_string(dataset: Dataset, keyword: str) -> str:
     return str(_read_raw(dataset, keyword) or "").strip().upper()
 
 
@@ -246,10 +247,9 @@ def read_number(dataset: Dataset, keyword: str) -> float | None:
 
 def read_pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
     """The two values of an element, where it has two that are above 0."""
-    values = _read_numbers(dataset, keyword)
-    if len(values) != 2 or not all(value and value > 0 for value in values):
-        return None
-    return values[0], values[1]
+    found = _read_numbers(dataset, keyword)
+    values = [value for value in found if value and value > 0]
+    return (values[0], values[1]) if len(found) == len(values) == 2 else None
 
 
 def _warn(what: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -9,6 +10,14 @@ from tqdm import tqdm
 from data_module.images import load_pixels
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of films kept in memory
+
+
+class Films(Protocol):
+    """N films; `films[indices]` gives (B, size, size) uint8, as a `FilmStore` does."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
 
 
 class FilmStore:

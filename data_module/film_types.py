@@ -8,7 +8,7 @@ from pathlib import Path
 # The largest films are about 20 million pixels; a file that claims more than this is a decompression bomb.
 MAX_PIXELS = 80_000_000
 WINDOWS = ("voi", "percentile", "minmax")
-COLOURS = ("convert", "refuse")
+COLORS = ("convert", "refuse")
 Shape = tuple[int, int]  # height, width
 
 _KINDS = {
@@ -31,17 +31,17 @@ class FilmWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a file becomes grey pixels.
+    """How a file becomes gray pixels.
 
     Attributes:
         window: of DICOM values. "voi": the file's own window or LUT; "percentile": its 0.5th to 99.5th
             percentile; "minmax": lowest to highest value, as MIMIC-CXR-JPG was made.
-        colour: "convert" colour to luminance, or "refuse" it.
-        equalize: equalise the histogram of the whole film, as MIMIC-CXR-JPG was made.
+        color: "convert" color to luminance, or "refuse" it.
+        equalize: equalize the histogram of the whole film, as MIMIC-CXR-JPG was made.
     """
 
     window: str = "voi"
-    colour: str = "convert"
+    color: str = "convert"
     equalize: bool = False
 
 

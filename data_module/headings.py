@@ -70,7 +70,7 @@ _KNOWN = frozenset().union(
 )
 _PLURALS = {"studies": "study", "diagnoses": "diagnosis", "copies": "copy", "summaries": "summary"}
 _SENTENCE = _words("no is are was were there has have without seen not")  # words that no heading has
-_OFTEN_MISSPELT = (
+_OFTEN_MISSPELLED = (
     "findings",
     "impression",
     "impressions",
@@ -135,7 +135,7 @@ def _classify(phrase: str, sign: str, at_line: bool) -> Kind | None:
         return kind if sign == ":" and phrase[:1].isupper() else None
     if kind or sign != ":":
         return kind
-    kind = _misspelt_kind(phrase) if at_line and phrase[:1].isupper() else None
+    kind = _misspelled_kind(phrase) if at_line and phrase[:1].isupper() else None
     if not kind and capitals and not set(_read_words(phrase)) & _SENTENCE:
         return _kind_of(set(_read_words(phrase))) or "unknown"
     return kind
@@ -182,19 +182,19 @@ def known_kind(phrase: str) -> Kind | None:
     return _kind_of(set(words))
 
 
-def _misspelt_kind(phrase: str) -> Kind | None:
+def _misspelled_kind(phrase: str) -> Kind | None:
     words = _read_words(phrase)
     wrong = [word for word in words if word not in _KNOWN and len(word) > 5]
     if len(words) > 3 or len(wrong) != 1:
         return None
-    close = difflib.get_close_matches(wrong[0], _OFTEN_MISSPELT, n=1, cutoff=0.82)
+    close = difflib.get_close_matches(wrong[0], _OFTEN_MISSPELLED, n=1, cutoff=0.82)
     if not close or close[0][0] != wrong[0][0]:
         return None
     return known_kind(phrase.lower().replace(wrong[0], close[0]))
 
 
 def _kind_of(words: Set[str]) -> Kind | None:
-    """The kind of a heading by the most telling of its words."""
+    """The kind of a heading by the word that says most."""
     if "addendum" in words:
         return "addendum"
     if words & _SIGNATURE:

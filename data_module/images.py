@@ -37,15 +37,17 @@ def to_images(pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(pixels).to(torch.float32).unsqueeze(1) / 127.5 - 1.0
 
 
-def normalize_images(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+def normalize_images(
+    images: torch.Tensor, mean: torch.Tensor | float, std: torch.Tensor | float
+) -> torch.Tensor:
     """Images in [-1, 1] -> the pixel_values of a model that takes films of [0, 1] less `mean`, over `std`."""
     return ((images + 1.0) / 2.0 - mean) / std
 
 
 def to_pixels(images: torch.Tensor) -> torch.Tensor:
     """float (N, C, H, W) in [-1, 1] -> uint8 (N, H, W); channels averaged, values clamped and rounded."""
-    grey = images.float().mean(dim=1).clamp(-1.0, 1.0)
-    return ((grey + 1.0) * 127.5).round().to(torch.uint8)
+    gray = images.float().mean(dim=1).clamp(-1.0, 1.0)
+    return ((gray + 1.0) * 127.5).round().to(torch.uint8)
 
 
 def load_pixels(paths: Sequence[str | Path], size: int, num_threads: int = 2) -> np.ndarray:

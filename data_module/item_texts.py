@@ -23,7 +23,7 @@ class ItemTexts:
         self,
         fields: np.ndarray,
         num_sentences: int = 0,
-        count_tokens: Callable[[str], int] | None = None,
+        count_tokens: Callable[[str], int] = len,
         max_tokens: int = 0,
     ) -> None:
         self.num_sentences, self.count_tokens, self.max_tokens = num_sentences, count_tokens, max_tokens

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from data_module.card import card_head
 from data_module.findings import CERTAINTIES, FINDINGS, label_array
-from data_module.quoting import normalise_name, quote_cell, quote_columns, quote_name
+from data_module.quoting import normalize_name, quote_cell, quote_columns, quote_name
 from data_module.tables import check_rows, read_text
 from runtime.files import file_hash, replacing, write_atomic
 
@@ -209,8 +209,8 @@ def check_table(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
 
 def _spell_columns(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     """The table with its columns spelled as the contract has them: "Pleural effusion" is no other column."""
-    proper = {normalise_name(name): name for name in COLUMNS}
-    spelled = [proper.get(normalise_name(str(name)), name) for name in table.columns]
+    proper = {normalize_name(name): name for name in COLUMNS}
+    spelled = [proper.get(normalize_name(str(name)), name) for name in table.columns]
     twice = next((name for name in spelled if name in COLUMNS and spelled.count(name) > 1), None)
     if twice:
         raise ValueError(f"{path}: two columns are a {twice!r}; rename or remove one")
@@ -277,10 +277,10 @@ def write_pairs_in_pieces(
     with replacing(path) as temporary:
         written = (_write_csv if csv else _write_parquet)(check(), temporary)
         assert written == num_rows, f"{written} rows came, {num_rows} were announced"
-        skipped = pd.DataFrame(list(skipped), columns=["item", "reason"])
-        record = {**provenance, "num_rows": num_rows, "num_skipped": len(skipped)}
+        lost = pd.DataFrame(list(skipped), columns=["item", "reason"])
+        record = {**provenance, "num_rows": num_rows, "num_skipped": len(lost)}
         record["table_hash"] = file_hash(temporary)[:16]
-        write_atomic(root / "skipped.csv", skipped.to_csv(index=False))
+        write_atomic(root / "skipped.csv", lost.to_csv(index=False))
         write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
         head = card_head(path.name, [name for name in SPLITS if name in filmed])
         write_atomic(root / "README.md", head + card)

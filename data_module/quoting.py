@@ -21,14 +21,14 @@ _DATA_CELL = re.compile(
 )  # and no name
 
 
-def normalise_name(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Names of columns and labels are compared without case, underscores, hyphens and doubled spaces."""
     return " ".join(re.split(r"[\s_-]+", name.strip().lower())).strip()
 
 
 def has_usual_name(names: Iterable[str]) -> bool:
     """Whether one of the names is one that columns often have: the line is a header then."""
-    return any(normalise_name(str(name)) in _USUAL_NAMES for name in names)
+    return any(normalize_name(str(name)) in _USUAL_NAMES for name in names)
 
 
 def quote_cell(value: object) -> str:

@@ -22,7 +22,7 @@ def fit_crop(pixels: np.ndarray, size: int, shape: Shape | None = None) -> np.nd
 
 
 def pad(pixels: np.ndarray, size: int, shape: Shape | None = None) -> np.ndarray:
-    """(H, W) uint8 -> (size, size): longer side to `size`, centred on black; nothing is cut off."""
+    """(H, W) uint8 -> (size, size): longer side to `size`, centered on black; nothing is cut off."""
     height, width = shape or pixels.shape
     scale = size / max(height, width)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))

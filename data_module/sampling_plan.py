@@ -69,8 +69,6 @@ class SamplingPlan:
         pairs = None
         if config.data and (not self.prompts or config.data.is_dir()):
             pairs = PairsFolder.open(config.data)
-        if pairs is None and not self.prompts:
-            raise ValueError("nothing to draw: pass --data FOLDER, --prompt TEXT or --prompts FILE")
         self.data_hash = pairs.manifest_hash() if pairs else ""
         if self.prompts:
             self.labels = np.full((len(self.prompts), len(FINDINGS)), np.nan, dtype=np.float32)
@@ -78,6 +76,8 @@ class SamplingPlan:
                 self.labels = labeler(self.prompts)
             self.patients: list[str | None] = [None] * len(self.prompts)
             self.order = np.arange(len(self.prompts))
+        elif pairs is None:
+            raise ValueError("nothing to draw: pass --data FOLDER, --prompt TEXT or --prompts FILE")
         else:
             rows = pairs.split(config.split)
             self.labels = rows.labels

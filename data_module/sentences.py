@@ -152,7 +152,8 @@ def _says_something_new(text: str, start: int, place: int, next_start: int) -> b
         return False
     if before[-1] == ";" or _ANSWER.search(before) or _LIST_MARK.match(following):
         return True
-    if _LAST_WORD.search(before)[0].lower() in _GOES_ON:
+    last = _LAST_WORD.search(before)
+    if last and last[0].lower() in _GOES_ON:
         return False
     if following[0].isupper() and following[1:2].islower():
         return True

@@ -8,7 +8,7 @@ import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -27,6 +27,12 @@ from runtime.locks import is_unused
 PARTS = ".parts"
 
 
+class Plan(Protocol):
+    """Item -> what is to be drawn."""
+
+    def __getitem__(self, item: int, /) -> PlannedPair: ...
+
+
 class SyntheticFolder:
     """A pairs folder in the making; the caller holds it (`runtime.locks.Claim`).
 
@@ -35,6 +41,7 @@ class SyntheticFolder:
         items: range of item numbers that the folder is to hold.
         batch_size: items of a block; an item has a fixed place among them.
         shard: (i, n), the batches that this process makes.
+        defaults: of the settings (`runtime.config.list_defaults`), for folders from before one of them.
 
     Raises:
         ValueError: the folder holds something else.
@@ -47,12 +54,13 @@ class SyntheticFolder:
         items: range,
         batch_size: int,
         shard: tuple[int, int] = (0, 1),
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self.root, self.items, self.settings, self.batch_size = root, items, dict(settings), batch_size
         self.ledger = BlockLedger(root / PARTS, shard)
         if self.ledger.read_identity() is None and root.is_dir() and not is_unused(root, PARTS):
             raise ValueError(f"--out {root} is not empty and was not sampled by this script")
-        if change := self.ledger.find_change(self.settings):
+        if change := self.ledger.find_change(self.settings, defaults):
             raise ValueError(
                 f"--out {root} was sampled with {change}: use the same settings, another --out or --overwrite"
             )
@@ -104,7 +112,7 @@ class SyntheticFolder:
         """(items of a full batch, those of them that are missing), for the batches of this shard.
 
         A batch is a fixed place on the grid of all items, so an item always sits at the same place among
-        the same neighbours, whatever was finished before.
+        the same neighbors, whatever was finished before.
         """
         size, batches = self.batch_size, dict[int, list[int]]()
         for item in self.missing():
@@ -118,7 +126,7 @@ class SyntheticFolder:
 
     def fill(
         self,
-        plan: Sequence[PlannedPair],
+        plan: Plan,
         sample: Callable[[Sequence[int], Sequence[PlannedPair]], tuple[np.ndarray, Sequence[str] | None]],
         image_format: str = "png",
     ) -> int:
@@ -151,12 +159,12 @@ class SyntheticFolder:
         """Store items of one batch: pixels (B, S, S) uint8, and reports unless only films are made.
 
         Raises:
-            ValueError: a film of one grey.
+            ValueError: a film of one gray.
         """
         for item, film in zip(items, pixels, strict=True):
             if film.min() == film.max():
                 raise ValueError(
-                    f"item {item} came out as a film of one grey ({film.min()}), which is not written: "
+                    f"item {item} came out as a film of one gray ({film.min()}), which is not written: "
                     "the vision model is damaged, or not trained yet"
                 )
         record = dict(self.ledger.read(items[0] // self.batch_size) or {})

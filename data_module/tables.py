@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_module.quoting import may_show, normalise_name
+from data_module.quoting import may_show, normalize_name
 
 MAX_TABLE_BYTES = 2**29  # of a packed one; the largest table of MIMIC has about 80 MB
 csv.field_size_limit(2**27)  # characters of a cell; csv's own limit is less than a long report
@@ -137,7 +137,7 @@ def _guess_utf16(start: bytes) -> str:
 def _decode_windows(content: bytes, where: str) -> str:
     loose = content.decode("utf-8", "surrogateescape")
     broken = re.search("[\udc80-\udcff]", loose)
-    if re.search("[^\x00-\x7f\udc80-\udcff]", loose):  # other letters are UTF-8
+    if broken and re.search("[^\x00-\x7f\udc80-\udcff]", loose):  # other letters are UTF-8
         line = loose.count("\n", 0, broken.start()) + 1
         raise ValueError(f"{where}: damaged UTF-8 text in line {line}; get the file again")
     try:
@@ -261,9 +261,9 @@ def find_column(table: pd.DataFrame, wanted: Iterable[str], where: str) -> str |
     """
     spelled: dict[str, list[str]] = {}
     for name in table.columns:
-        spelled.setdefault(normalise_name(name), []).append(name)
+        spelled.setdefault(normalize_name(name), []).append(name)
     for name in wanted:
-        found = spelled.get(normalise_name(name), [])
+        found = spelled.get(normalize_name(name), [])
         if name in found:
             return name
         if len(found) > 1:

@@ -65,9 +65,11 @@ def _score(command: Any) -> None:
     from transformers.utils import logging
 
     from evaluation.run import run_sections
+    from runtime.locks import Claim
 
     logging.disable_progress_bar()  # transformers' own, for one small file
-    run_sections(command, command.sections)
+    with Claim(command.out):  # results of other sections are read, and written again with these
+        run_sections(command, command.sections)
 
 
 if __name__ == "__main__":

@@ -86,11 +86,12 @@ def _open(real: Any, synthetic: Any, settings: ScoreSettings, scratch: Path) -> 
         remarks = find_decoder_tokens(synthetic, "evaluate")
         generated = ReportPairs(list(real), list(synthetic), names, names, counts, remarks)
         return Context(dataclasses.replace(settings, synthetic=None), folder, None, generated)
-    folders = [
+    folders = (
         None if data is None or isinstance(data, str | Path) else as_folder(data, name, split, scratch / name)
         for name, data in (("real", real), ("synthetic", synthetic))
-    ]
-    return Context(settings, *folders)
+    )
+    real_folder, synthetic_folder = folders
+    return Context(settings, real_folder, synthetic_folder)
 
 
 def _group(context: Context, chosen: Sequence[Metric] | None) -> dict[str, list[Metric]]:

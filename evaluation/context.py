@@ -1,6 +1,6 @@
 """What a scoring command works with: folders, networks and labelers, opened once."""
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,21 +26,29 @@ class Context:
     """Opened inputs of a command. Networks are opened when they are first asked for."""
 
     settings: ScoreSettings
-    real: PairsFolder | None = None  # at hand already; else --real is opened
+    real_at_hand: InitVar[PairsFolder | None] = None  # else --real is opened
     synthetic: PairsFolder | None = None
     generated: ReportPairs | None = None  # generated reports at hand; else --reports names their table
 
-    def __post_init__(self) -> None:
+    real: PairsFolder = field(init=False)
+
+    def __post_init__(self, real_at_hand: PairsFolder | None) -> None:
         settings = self.settings
         for name, least in (("batch_size", 1), ("num_bootstrap", 0)):
             value = getattr(settings, name)
             if value < least:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
-        if self.real is None:
-            self.real = open_folder(settings.real, "--real", settings.split)
+        self.real = real_at_hand or open_folder(settings.real, "--real", settings.split)
         self.real.split(settings.split)  # say at once that the split is empty
         if self.synthetic is None and settings.synthetic:
             self.synthetic = open_folder(settings.synthetic, "--synthetic", settings.split, settings.captions)
+
+    @property
+    def films(self) -> PairsFolder:
+        """The synthetic folder. ValueError where none was named."""
+        if self.synthetic is None:
+            raise ValueError("--synthetic is missing: the pairs folder of the generator")
+        return self.synthetic
 
     @property
     def cache_dir(self) -> Path:

@@ -149,6 +149,12 @@ class MetricInputs:
         return np.random.default_rng([self.seed, int.from_bytes(digest[:4], "big")])
 
 
+def needed(value: Result | None) -> Result:
+    """What a metric `needs`: it is there wherever the metric is computed."""
+    assert value is not None
+    return value
+
+
 _registered: dict[str, Metric] = {}
 _opened: set[str] = set()
 

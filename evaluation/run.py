@@ -19,7 +19,7 @@ from evaluation.sections import SECTION_NAMES, open_section
 from evaluation.settings import ScoreSettings
 from evaluation.statistics.items import intervals, save_items
 from evaluation.too_good import warn_of_floors
-from runtime.files import write_atomic
+from runtime.files import remove_leftovers, write_atomic
 
 LIBRARIES = ("torch", "transformers", "torchmetrics", "scikit-learn", "pycocoevalcap", "numpy")
 SCHEMA_VERSION = 4
@@ -42,6 +42,7 @@ def run_sections(settings: ScoreSettings, sections: Sequence[str]) -> dict[str, 
         name: [m for m in metrics_of(name) if not m.flag or getattr(settings, m.flag)] for name in sections
     }
     scored, items = score_sections(context, asked, optional=len(sections) > 1)
+    remove_leftovers(settings.out / "items")
     for name in sections:
         path = settings.out / "items" / f"{name}.npz"
         if name in items:
@@ -143,7 +144,7 @@ def _write_results(context: Context, results: dict[str, Any]) -> None:
 def conventions_of(section: str) -> dict[str, str]:
     """Figure -> how it is counted: the section's metrics, and what else stands in it."""
     metrics = {metric.name: metric.convention for metric in metrics_of(section)}
-    return metrics | open_section(section).conventions
+    return {**metrics, **open_section(section).conventions}
 
 
 def _plain(value: Any) -> Any:

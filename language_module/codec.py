@@ -24,7 +24,7 @@ from language_module.config import NO_DENOISING, CodecConfig, DecodingConfig, De
 from language_module.decoding import generate_options
 from language_module.denoising import add_noise, mask_tokens
 from language_module.pooling import StatePooler, segment_places
-from language_module.tokenizer import normalize_report
+from language_module.tokenizer import normalize_report, special_id
 from runtime.files import read_json, reading
 from runtime.weights import load_part, load_pretrained
 
@@ -45,22 +45,26 @@ class ReportCodec(nn.Module):
         if not 3 <= config.max_tokens <= limit:
             raise ValueError(f"--max-tokens {config.max_tokens}: must be 3 to {limit}, this BART's positions")
         self.bart, self.tokenizer, self.config = bart, tokenizer, config
+        self.pad_token_id = special_id(tokenizer, "pad_token_id")
+        words = bart.get_input_embeddings()
+        assert isinstance(words, nn.Embedding)
+        self.embedding_dim = words.embedding_dim  # D, the width of BART
         self.pooler = StatePooler(
             config.pooling,
             config.num_embeddings,
-            bart.config.d_model,
+            self.embedding_dim,
             config.pooler_depth,
             config.pooler_heads,
-            bart.config.dropout,
+            float(bart.config.dropout or 0.0),
             config.normalize,
             config.segments,
         )
-        # A published BART folder brings summarisation settings (4 beams, no repeated trigram, forced
+        # A published BART folder brings summarization settings (4 beams, no repeated trigram, forced
         # tokens) that would silently shape every report; a codec decodes plainly unless asked otherwise.
         self.bart.generation_config = GenerationConfig(
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            pad_token_id=self.pad_token_id,
             decoder_start_token_id=bart.config.decoder_start_token_id,
             max_new_tokens=config.max_tokens,
         )
@@ -69,11 +73,6 @@ class ReportCodec(nn.Module):
     def num_embeddings(self) -> int:
         """K."""
         return self.config.num_embeddings
-
-    @property
-    def embedding_dim(self) -> int:
-        """D, the width of BART."""
-        return self.bart.config.d_model
 
     @property
     def device(self) -> torch.device:
@@ -153,15 +152,16 @@ class ReportCodec(nn.Module):
     ) -> torch.Tensor:
         """As `loss`; `decoder_mask_rate` of the previous tokens are hidden from the decoder."""
         self.check_embeddings(report_embeddings)
-        config = self.bart.config
-        previous = shift_tokens_right(input_ids, config.pad_token_id, config.decoder_start_token_id)
+        start = self.bart.config.decoder_start_token_id
+        assert start is not None, "every BART has one"
+        previous = shift_tokens_right(input_ids, self.pad_token_id, start)
         output = self.bart.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=report_embeddings),
             decoder_input_ids=mask_tokens(previous, decoder_mask_rate, self.tokenizer, generator),
             use_cache=False,
         )
         # Padding is left out before the vocabulary's projection, the costliest matrix of a small BART.
-        real = input_ids != self.tokenizer.pad_token_id
+        real = input_ids != self.pad_token_id
         logits = self.bart.lm_head(output.last_hidden_state[real]) + self.bart.final_logits_bias
         return functional.cross_entropy(logits.float(), input_ids[real])
 
@@ -175,7 +175,7 @@ class ReportCodec(nn.Module):
         mixture = self.bart.lm_head(report_embeddings).float().log_softmax(-1).logsumexp(dim=1)
         mixture = mixture - math.log(self.num_embeddings)
         scores = mixture.gather(1, input_ids)
-        return -scores[input_ids != self.tokenizer.pad_token_id].mean()
+        return -scores[input_ids != self.pad_token_id].mean()
 
     def segment_words_loss(self, report_embeddings: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
         """As `bag_of_words_loss`, but each token is asked of the embedding of its own part of the report.
@@ -183,7 +183,7 @@ class ReportCodec(nn.Module):
         Which embedding to read is then plain to the decoder within a few hundred steps; with the mixture
         alone it learns the language first and how to copy thousands of steps later.
         """
-        real = input_ids != self.tokenizer.pad_token_id
+        real = input_ids != self.pad_token_id
         segments = segment_places(real, self.num_embeddings).long().clamp(max=self.num_embeddings - 1)
         scores = self.bart.lm_head(report_embeddings).float().log_softmax(-1)
         rows = torch.arange(len(input_ids), device=input_ids.device).unsqueeze(1)
@@ -204,7 +204,7 @@ class ReportCodec(nn.Module):
         """
         self.check_embeddings(report_embeddings)
         decoding = decoding or DecodingConfig()
-        output = self.bart.generate(
+        output = self.bart.generate(  # pyright: ignore[reportAttributeAccessIssue]  # lost by decorators
             encoder_outputs=BaseModelOutput(last_hidden_state=report_embeddings.to(self.device)),
             **generate_options(decoding, generators, len(report_embeddings), self.config.max_tokens),
         )

@@ -83,7 +83,7 @@ class DecodingConfig:
     num_beams: int = 4
     """Beams, for method beam."""
     length_penalty: float = 1.0
-    """Above 1 favours longer reports, for method beam."""
+    """Above 1 favors longer reports, for method beam."""
     temperature: float = 1.0
     """Softmax temperature, for method sample."""
     top_p: float = 0.9

@@ -1,23 +1,23 @@
 """Reports as training batches."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from data_module.film_check import describe_maps
+from data_module.film_store import Films
 from data_module.images import shift_films, to_images
 from language_module.codec import ReportCodec
 from language_module.report_gpt import ReportGPT
 
 # Few distinct widths, so that the kernels' primitives are found again.
 WIDTH_STEP = 16
-LENGTH_SPREAD = 0.1  # of the lengths' order, relative: a report's company changes from batch to batch
+LENGTH_SPREAD = 0.1  # of the lengths' order, relative: a report meets others in each epoch
 
 
 class ReportSource:
-    """Tokenised reports, batch by batch: input_ids and attention_mask, (B, T) int64.
+    """Tokenized reports, batch by batch: input_ids and attention_mask, (B, T) int64.
 
     Args:
         bucket_lengths: a batch holds the reports that are about as long as the first one asked for. Real
@@ -51,16 +51,8 @@ class ReportSource:
         return order[start : start + size].numpy()
 
 
-class Films(Protocol):
-    """N films; `films[indices]` gives (B, size, size) uint8, as data_module.film_store.FilmStore does."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
-
-
 class ReportFilmSource:
-    """Films and their tokenised reports: images (B, 1, S, S) in [-1, 1], input_ids and attention_mask (B, T).
+    """Films and their tokenized reports: images (B, 1, S, S) in [-1, 1], input_ids and attention_mask (B, T).
 
     Args:
         max_shift: films are moved by up to this many pixels each way, with the edge repeated.

@@ -23,7 +23,7 @@ class GumbelSampler(LogitsProcessor):
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
         self.generators = generators
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.Tensor:
         noise = [
             torch.empty(scores.shape[-1], device=generator.device).exponential_(generator=generator)
             for generator in self.generators

@@ -3,6 +3,8 @@
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from language_module.tokenizer import special_id
+
 
 def mask_tokens(
     input_ids: torch.Tensor,
@@ -15,7 +17,9 @@ def mask_tokens(
         return input_ids
     special = torch.tensor(tokenizer.all_special_ids, device=input_ids.device)
     hidden = torch.rand(input_ids.shape, generator=generator, device=input_ids.device) < rate
-    return torch.where(hidden & ~torch.isin(input_ids, special), tokenizer.mask_token_id, input_ids)
+    return torch.where(
+        hidden & ~torch.isin(input_ids, special), special_id(tokenizer, "mask_token_id"), input_ids
+    )
 
 
 def add_noise(values: torch.Tensor, scale: float, generator: torch.Generator | None) -> torch.Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,8 @@ class ImageEncoder(nn.Module):
             size = (self.image_size, self.image_size)
             images = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
         if not isinstance(self.model, PreTrainedModel):
-            return torch.relu(self.model.features(images * 1024.0))  # torchxrayvision's range is -1024..1024
+            features = self.model.get_submodule("features")
+            return torch.relu(features(images * 1024.0))  # torchxrayvision's range is -1024..1024
         config = getattr(self.model.config, "vision_config", self.model.config)
         num_channels = getattr(config, "num_channels", 3)
         pixel_values = normalize_images(images, self.mean, self.std)
@@ -110,15 +112,16 @@ class ImageEncoder(nn.Module):
         try:
             config = AutoConfig.from_pretrained(source)
             # A ViT's pooler is no part of its published weights, and feature maps need none.
-            options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
-            model = load_pretrained(AutoModel, source, "pooler", config=config, **options)
+            options: dict[str, Any] = (
+                {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
+            )
+            whole = load_pretrained(AutoModel, source, "pooler", config=config, **options)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(
                 f"{flag} {source}: neither a model folder nor a model that can be downloaded now ({reason})"
             ) from error
-        if hasattr(model, "vision_model"):
-            model = model.vision_model  # of a CLIP
+        model: PreTrainedModel = getattr(whole, "vision_model", whole)  # of a CLIP
         if getattr(model, "main_input_name", "") != "pixel_values":
             raise ValueError(f"{flag} {source} holds a {config.model_type} model; an image model is needed")
         size, mean, std = _preprocessing(Path(source), model.config)
@@ -135,7 +138,7 @@ def _as_map(states: torch.Tensor) -> torch.Tensor:
 
 
 def build_vit(image_size: int, patch_size: int, dim: int, depth: int, num_heads: int) -> ImageEncoder:
-    """An untrained ViT on grey films."""
+    """An untrained ViT on gray films."""
     if image_size % patch_size:
         raise ValueError(f"--patch-size {patch_size}: films of {image_size} are not a multiple of it")
     config = ViTConfig(

@@ -17,7 +17,7 @@ class StatePooler(nn.Module):
         normalize: LayerNorm without affine on each embedding. A prior then regresses a target of fixed
             scale, and the model cannot outgrow the noise that is added to its embeddings in training.
         segments: query k of `learned` looks at the k-th of K equal parts of the report (and less at its
-            neighbours, by a Gaussian bias of the attention), so that each embedding has a task of its own.
+            neighbors, by a Gaussian bias of the attention), so that each embedding has a task of its own.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class StatePooler(nn.Module):
             len(attention_mask), num_queries, attention_mask.shape[1], device=attention_mask.device
         )
         if self.segments:
-            centres = torch.arange(num_queries, device=bias.device) + 0.5
+            centers = torch.arange(num_queries, device=bias.device) + 0.5
             places = segment_places(attention_mask, num_queries)
-            bias = bias - (places[:, None, :] - centres[None, :, None]).square()
+            bias = bias - (places[:, None, :] - centers[None, :, None]).square()
         bias = bias.masked_fill(attention_mask[:, None, :] == 0, -torch.inf)
         return bias.repeat_interleave(self.num_heads, dim=0)
 

@@ -28,7 +28,7 @@ from language_module.config import DecodingConfig, GPTSize, MappingConfig
 from language_module.decoding import generate_options
 from language_module.image_encoder import ImageEncoder
 from language_module.pooling import StatePooler
-from language_module.tokenizer import normalize_report
+from language_module.tokenizer import normalize_report, special_id
 from runtime.files import read_json, reading
 from runtime.weights import load_part, load_pretrained
 
@@ -80,13 +80,15 @@ class ReportGPT(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.tokenizer = encoder, decoder, tokenizer
         self.config, self.max_tokens = config, max_tokens
-        dim = decoder.get_input_embeddings().embedding_dim
-        self.mapping = MappingNetwork(encoder.feature_shape, dim, config)
+        words = decoder.get_input_embeddings()
+        assert isinstance(words, nn.Embedding)
+        self.mapping = MappingNetwork(encoder.feature_shape, words.embedding_dim, config)
         limit = decoder.config.max_position_embeddings - self.mapping.num_prefix
         if not 2 <= max_tokens <= limit:
             raise ValueError(f"--max-tokens {max_tokens}: must be 2 to {limit}, what the prefix leaves over")
         # GPT-2 has no padding token of its own; where it stands, the attention mask hides it.
-        self.pad_token_id = tokenizer.pad_token_id or tokenizer.eos_token_id
+        pad = tokenizer.pad_token_id
+        self.pad_token_id = special_id(tokenizer, "eos_token_id" if pad is None else "pad_token_id")
         decoder.generation_config = GenerationConfig(
             eos_token_id=tokenizer.eos_token_id, pad_token_id=self.pad_token_id
         )
@@ -132,7 +134,9 @@ class ReportGPT(nn.Module):
         # The last token of the prefix predicts the first word, and so on.
         states = states.last_hidden_state[:, prefix.shape[1] - 1 :]
         real = attention_mask.bool()
-        logits = self.decoder.get_output_embeddings()(states[real])
+        head = self.decoder.get_output_embeddings()
+        assert head is not None, "a language model has one"
+        logits = head(states[real])
         return functional.cross_entropy(logits.float(), input_ids[real])
 
     @torch.no_grad()
@@ -145,7 +149,7 @@ class ReportGPT(nn.Module):
         """Feature maps of `encoder` (B, C, h, w) -> B reports; sampling takes one generator an item."""
         decoding = decoding or DecodingConfig()
         prefix = self.mapping(features)
-        output = self.decoder.generate(
+        output = self.decoder.generate(  # pyright: ignore[reportCallIssue]  # of any causal language model
             inputs_embeds=prefix,
             attention_mask=prefix.new_ones(prefix.shape[:2], dtype=torch.long),
             **generate_options(decoding, generators, len(features), self.max_tokens),

@@ -19,6 +19,14 @@ def normalize_report(text: str) -> str:
     return " ".join(text.split())
 
 
+def special_id(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
+    """A token id by its attribute, such as pad_token_id. ValueError where the tokenizer has none."""
+    value = getattr(tokenizer, name)
+    if not isinstance(value, int):
+        raise ValueError(f"the tokenizer has no {name}")
+    return value
+
+
 def train_tokenizer(reports: Iterable[str], vocab_size: int, max_tokens: int) -> PreTrainedTokenizerBase:
     """Byte-level BPE on reports: any text has tokens and comes back unchanged.
 
@@ -41,7 +49,7 @@ def train_tokenizer(reports: Iterable[str], vocab_size: int, max_tokens: int) ->
     trained = json.loads(trainer.to_str())["model"]
     return BartTokenizer(
         vocab=trained["vocab"],
-        merges=[tuple(pair) for pair in trained["merges"]],
+        merges=[tuple(pair) for pair in trained["merges"]],  # pyright: ignore[reportArgumentType]  # of pairs
         model_max_length=max_tokens,
         clean_up_tokenization_spaces=False,
     )

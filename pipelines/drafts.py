@@ -60,4 +60,4 @@ def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list
         contradictions = torch.from_numpy(find_contradictions(reports).sum(axis=1))
         scores.append((signs * seen * logits).sum(dim=1) - CONTRADICTION_COST * contradictions)
     best = torch.stack(scores).argmax(dim=0).tolist()
-    return [drafts[choice][item] for item, choice in enumerate(best)]
+    return [str(drafts[choice][item]) for item, choice in enumerate(best)]

@@ -9,7 +9,7 @@ import torch
 from data_module.images import to_pixels
 from data_module.sampling_plan import PlannedPair
 from pipelines.config import SamplerConfig
-from runtime.devices import pick_device
+from runtime.devices import move, pick_device
 from runtime.generators import make_generator
 from runtime.runs import model_source
 from runtime.weights import load_pretrained
@@ -40,8 +40,8 @@ class PairSampler:
         from prior_model.text_to_latent import TextToLatent
 
         folder = model_source(self.config.drawing.init_from, "text_to_latent", "--init-from")
-        model = load_pretrained(TextToLatent, folder).to(self.device)
-        shape = (model.config.latent_channels, model.config.latent_size, model.config.latent_size)
+        model = move(load_pretrained(TextToLatent, folder), self.device)
+        shape = (model.config["latent_channels"], model.config["latent_size"], model.config["latent_size"])
         if shape != vision.latent_shape:
             raise ValueError(
                 f"--init-from {folder}: latents {shape}, those of --vision are {vision.latent_shape}"
@@ -62,7 +62,7 @@ class PairSampler:
             except ValueError as error:
                 raise ValueError(f"{error}; --films-only draws films without reports") from None
         self.codec = ReportCodec.from_pretrained(self.models["language"]).eval().to(self.device)
-        self.report_prior = load_pretrained(ReportPrior, self.models["prior"]).to(self.device)
+        self.report_prior = move(load_pretrained(ReportPrior, self.models["prior"]), self.device)
         codec = self.codec
         self.report_prior.check_codec(codec.num_embeddings, codec.embedding_dim, codec.fingerprint())
 

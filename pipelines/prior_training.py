@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from data_module.labeler.attributes import NUM_ATTRIBUTES, attribute_labels
 from data_module.pairs import PairsFolder
 from language_module.codec import ReportCodec
 from language_module.image_encoder import ImageEncoder, encode_features
+from language_module.tokenizer import special_id
 from pipelines.config import PriorSize, PriorTrainingConfig
 from prior_model.film_prior import FilmReportSource
 from prior_model.objective import LatentReportSource, ReportTargets
@@ -64,15 +65,15 @@ def prepare_inputs(config: PriorTrainingConfig, pairs: PairsFolder, codec: Repor
     settings = {"standardize": copy.deepcopy(prior).standardize}  # on the CPU, where batches are made
     targets = {name: read_targets(config, pairs.split(name), codec) for name in rows}
     noise = {"latent_noise": config.latent_noise, "max_shift": config.max_shift}
-    sources = [
+    train, validation = (
         LatentReportSource(mean, std, rows[name], *targets[name], **settings, **changes)
         for name, changes in (("train", noise), ("validation", {}))
-    ]
+    )
 
     def read_train() -> Iterator[np.ndarray]:
         return (mean[rows["train"][at : at + 256]] for at in range(0, len(rows["train"]), 256))
 
-    return PriorTrainingData(prior, None, *sources, read_train)
+    return PriorTrainingData(prior, None, train, validation, read_train)
 
 
 def prepare_films(config: PriorTrainingConfig, pairs: PairsFolder, codec: ReportCodec) -> PriorTrainingData:
@@ -89,15 +90,15 @@ def prepare_films(config: PriorTrainingConfig, pairs: PairsFolder, codec: Report
 
     prior = start_prior(config, read(0, NUM_SAMPLED), codec)
     augment = partial(augment_films, augmentation=config.augmentation)
-    sources = [
+    train, validation = (
         FilmReportSource(films[name], *read_targets(config, pairs.split(name), codec), augment=augment)
         for name, augment in (("train", augment), ("validation", None))
-    ]
+    )
 
     def read_train() -> Iterator[np.ndarray]:
         return (read(at, at + 64).numpy() for at in range(0, len(films["train"]), 64))
 
-    return PriorTrainingData(prior, encoder, *sources, read_train)
+    return PriorTrainingData(prior, encoder, train, validation, read_train)
 
 
 def open_encoder(config: PriorTrainingConfig) -> tuple[Path, str, int]:
@@ -113,8 +114,8 @@ def encode_inputs(config: PriorTrainingConfig, pairs: PairsFolder) -> tuple[np.n
         autoencoder = RunFolder.open(config.autoencoder, "autoencoder")
         latents = encode_latents(pairs, autoencoder.model_dir, cache, batch_size=32)
         return latents["latents_mean"], latents["latents_std"]
-    folder, *settings = open_encoder(config)
-    encoder = ImageEncoder.from_pretrained(folder, *settings).to(process_state().device)
+    folder, flag, num_levels = open_encoder(config)
+    encoder = ImageEncoder.from_pretrained(folder, flag, num_levels).to(process_state().device)
     return encode_features(pairs, encoder, model_hash(folder), cache), None
 
 
@@ -136,7 +137,7 @@ def start_prior(config: PriorTrainingConfig, sample: torch.Tensor, codec: Report
 
 def build_prior(
     size: PriorSize,
-    latents: tuple[int, int, int],
+    latents: Sequence[int],
     embeddings: tuple[int, int],
     codec_fingerprint: str = "",
     features: str = "latents",
@@ -162,4 +163,4 @@ def read_targets(
         labels = np.concatenate([labels, attribute_labels(reports)], axis=1)
     batches = [reports[start : start + 64] for start in range(0, len(reports), 64)]
     embeddings = torch.cat([codec.encode(batch).cpu() for batch in batches])
-    return embeddings, codec.tokenize(reports)[0], codec.tokenizer.pad_token_id, labels
+    return embeddings, codec.tokenize(reports)[0], special_id(codec.tokenizer, "pad_token_id"), labels

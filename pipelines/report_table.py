@@ -16,7 +16,7 @@ from data_module.pairs import PairsFolder, refuse_contract_name
 from pipelines.config import ReportTableConfig
 from pipelines.report_rows import Process, read_films, reconstruct
 from pipelines.report_writer import open_codec, open_report_writer
-from runtime.config import to_dict
+from runtime.config import list_changed, list_defaults, to_dict
 from runtime.contents import identify
 from runtime.devices import pick_device
 from runtime.files import file_hash, read_json, write_atomic
@@ -40,7 +40,7 @@ def write_reports(config: ReportTableConfig) -> None:
     table = list_rows(config)
     job = {**identify(config), "rows": _hash_rows(table)}
     if not config.image and config.out.exists() and not config.overwrite:
-        if _is_finished(config.out, job):
+        if _is_finished(config, job):
             print(f"{config.out} is finished; --overwrite writes it anew")
             return
         raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
@@ -65,7 +65,7 @@ def _write_batches(
 ) -> pd.DataFrame:
     """Columns report, warning and skipped of every row, batch by batch; a killed run's batches are kept."""
     ledger, size = _ledger(config.out), config.batch_size
-    if ledger.find_change(job):
+    if ledger.find_change(job, list_defaults(config)):
         ledger.forget()
     ledger.begin(job)
     blocks = range(-(-len(table) // size))
@@ -93,10 +93,10 @@ def open_process(config: ReportTableConfig) -> tuple[Process, list[str]]:
 
 def list_rows(config: ReportTableConfig) -> pd.DataFrame:
     """What is asked for: study_id, file_name, path and (with --data) report of each row."""
-    if config.image or config.images:
-        if config.images and not config.images.is_dir():
-            raise ValueError(f"--images {config.images}: no such folder")
-        root = config.images or config.image.parent
+    if config.images and not config.images.is_dir():
+        raise ValueError(f"--images {config.images}: no such folder")
+    root = config.images or (config.image.parent if config.image else None)
+    if root:
         found = [config.image] if config.image else sorted(p for p in root.rglob("*") if not p.is_dir())
         paths = [path for path in found if config.image or not path.name.startswith(".")]
         names = [path.relative_to(root).as_posix() for path in paths]
@@ -106,7 +106,7 @@ def list_rows(config: ReportTableConfig) -> pd.DataFrame:
         if not (config.reconstruct or pairs.has_films):
             raise ValueError(f"--data {config.data} has rows with no film: only --reconstruct reads it")
         table = pairs.table.reindex(columns=["study_id", "file_name", "report"]).reset_index(drop=True)
-        table["path"] = [config.data / str(name) for name in table["file_name"]]
+        table["path"] = pd.Series([config.data / str(name) for name in table["file_name"]], dtype=object)
     table = table.head(config.max_films) if config.max_films else table
     if not len(table):
         raise ValueError(f"{config.images or config.data} holds nothing to read")
@@ -135,13 +135,16 @@ def _record_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.provenance.json")
 
 
-def _is_finished(out: Path, job: dict[str, Any]) -> bool:
+def _is_finished(config: ReportTableConfig, job: dict[str, Any]) -> bool:
     """Whether the table is the one that this job makes."""
+    out = config.out
     try:
         record = read_json(_record_path(out))
     except ValueError:
         return False
-    if record.get("job") != job or record.get("table_hash") != file_hash(out):
+    if record.get("table_hash") != file_hash(out):
+        return False
+    if not isinstance(record.get("job"), dict) or list_changed(record["job"], job, list_defaults(config)):
         return False
     with Claim(out, of_file=True):
         _ledger(out).delete()  # of a run that was killed as it ended

@@ -19,7 +19,7 @@ from pipelines.drafts import decode_drafts
 from prior_model.film_prior import CODEC, ENCODER
 from prior_model.prior import ReportPrior
 from runtime.contents import model_hash
-from runtime.devices import pick_device
+from runtime.devices import move, pick_device
 from runtime.runs import RunFolder
 from runtime.weights import load_pretrained
 from vision_module.autoencoder import encode_films
@@ -84,7 +84,7 @@ def check_distances(check: FilmCheck | None, features: torch.Tensor) -> np.ndarr
 
 def _codec_and_prior(config: WriterConfig, run: RunFolder) -> ReportWriter:
     device = pick_device()
-    prior = load_pretrained(ReportPrior, run.model_dir).to(device)
+    prior = move(load_pretrained(ReportPrior, run.model_dir), device)
     language = (
         _own_part(run, CODEC)
         or RunFolder.open(Path(config.language or run.config["language"]), "bart").model_dir
@@ -113,7 +113,7 @@ def _prior_input(
     config: WriterConfig, run: RunFolder, prior: ReportPrior
 ) -> tuple[Callable[[torch.Tensor], torch.Tensor], int, Path]:
     """Films -> what this prior reads; the films' side; the folder of the model that does it."""
-    kind = prior.config.features
+    kind = prior.config["features"]
     if kind != "latents":
         folder = _own_part(run, ENCODER)
         folder = folder or RunFolder.open(Path(getattr(config, kind) or run.config[kind]), kind).model_dir
@@ -121,8 +121,8 @@ def _prior_input(
         encoder = ImageEncoder.from_pretrained(folder, f"--{kind}", levels).to(prior.device)
         return encoder, encoder.image_size, folder
     folder = RunFolder.open(Path(config.autoencoder or run.config["autoencoder"]), "autoencoder").model_dir
-    autoencoder = load_pretrained(AutoencoderKL, folder).to(prior.device)
-    film_size = prior.config.latent_size * 2 ** (len(autoencoder.config.block_out_channels) - 1)
+    autoencoder = move(load_pretrained(AutoencoderKL, folder), prior.device)
+    film_size = prior.config["latent_size"] * 2 ** (len(autoencoder.config["block_out_channels"]) - 1)
     return lambda images: encode_films(autoencoder, images)[0], film_size, folder
 
 

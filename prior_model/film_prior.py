@@ -1,6 +1,6 @@
 """FilmToReport: a prior in training, with what is trained beside it, and batches of films for it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data_module.film_store import Films
 from data_module.images import to_images
 from prior_model.config import PriorLossConfig
 from prior_model.objective import ReportTargets, prior_losses
@@ -18,12 +19,30 @@ ENCODER, CODEC = "encoder", "codec"  # folders of what was trained along, within
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
 
-class Films(Protocol):
-    """N films; `films[indices]` gives (B, size, size) uint8, as data_module.film_store.FilmStore does."""
+class Codec(Protocol):
+    """What is asked of the report codec, which is a module."""
 
-    def __len__(self) -> int: ...
+    def loss(self, report_embeddings: torch.Tensor, reports: torch.Tensor, /) -> torch.Tensor: ...
 
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
+    def fingerprint(self) -> str: ...
+
+    def save_pretrained(self, folder: Path, /) -> None: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def eval(self) -> Any: ...
+
+
+class FilmEncoder(Protocol):
+    """What is asked of the image encoder, which is a module."""
+
+    def __call__(self, images: torch.Tensor, /) -> torch.Tensor: ...
+
+    def save_pretrained(self, folder: Path, /) -> None: ...
+
+    def requires_grad_(self, requires_grad: bool = True, /) -> Any: ...
+
+    def eval(self) -> Any: ...
 
 
 class FilmToReport(nn.Module):
@@ -34,7 +53,7 @@ class FilmToReport(nn.Module):
     its own wording; a film cannot tell the wording, so a prior's embeddings are averages of many.
 
     Both stay in evaluation mode: batches are too small for batch statistics, and a film's report must not
-    depend on its neighbours.
+    depend on its neighbors.
 
     Args:
         prior: of latents, or of the features of an encoder.
@@ -45,18 +64,21 @@ class FilmToReport(nn.Module):
     """
 
     def __init__(
-        self, prior: ReportPrior, codec: nn.Module, config: PriorLossConfig, encoder: nn.Module | None = None
+        self, prior: ReportPrior, codec: Codec, config: PriorLossConfig, encoder: FilmEncoder | None = None
     ) -> None:
         super().__init__()
         self.prior, self.codec, self.config = prior, codec, config
-        self.encoder = None if encoder is None else encoder.requires_grad_(True)
+        self.encoder = encoder
+        if encoder is not None:
+            encoder.requires_grad_(True)
         self.tunes_codec = any(weight.requires_grad for weight in codec.parameters())
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "FilmToReport":
         super().train(mode)
-        for fixed in filter(None, (self.codec, self.encoder)):
-            fixed.eval()
+        self.codec.eval()
+        if self.encoder is not None:
+            self.encoder.eval()
         return self
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

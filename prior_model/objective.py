@@ -37,6 +37,7 @@ def prior_losses(
     loss = config.mse_weight * mse + config.cosine_weight * (1.0 - cosine)
     if config.decoder_loss_weight:
         assert decoder_loss is not None
+        assert token_ids is not None
         items = config.decoder_items or len(predicted)
         losses["decoder"] = decoder_loss(predicted[:items], token_ids[:items])
         loss = loss + config.decoder_loss_weight * losses["decoder"]

@@ -30,6 +30,9 @@ class ReportPrior(ModelMixin, ConfigMixin):
             ("classifier", "clip"), which `standardize` brings to unit scale first.
     """
 
+    feature_mean: torch.Tensor
+    feature_std: torch.Tensor
+
     @register_to_config
     def __init__(
         self,
@@ -94,7 +97,7 @@ class ReportPrior(ModelMixin, ConfigMixin):
 
     def standardize(self, features: torch.Tensor) -> torch.Tensor:
         """Feature maps (B, C, H, W) at unit scale per channel, what `forward` takes; latents as they are."""
-        if self.config.features == "latents":
+        if self.config["features"] == "latents":
             return features
         return (features.float() - self.feature_mean) / self.feature_std
 
@@ -109,19 +112,19 @@ class ReportPrior(ModelMixin, ConfigMixin):
             ValueError: latents of another shape than the prior was built for.
         """
         config = self.config
-        wanted = (config.latent_channels, config.latent_size, config.latent_size)
+        wanted = (config["latent_channels"], config["latent_size"], config["latent_size"])
         if tuple(latents.shape[1:]) != wanted:
             raise ValueError(
                 f"latents of shape {tuple(latents.shape)} do not fit this prior, which takes (B, "
                 f"{', '.join(map(str, wanted))}): it was trained on another autoencoder or film size"
             )
         features = self.stem(latents.to(self.dtype))
-        tokens = self.vit.forward_features(features)[:, : config.num_embeddings]
+        tokens = self.vit.forward_features(features)[:, : config["num_embeddings"]]
         embeddings, logits = self.head(tokens), None
-        if config.num_findings:
+        if config["num_findings"]:
             pooled = features.mean(dim=(2, 3))
             logits = self.findings_head(pooled)
-            if config.num_attributes:
+            if config["num_attributes"]:
                 # Of the mean over places alone, left and right are hard to tell.
                 seen = torch.cat([pooled, tokens.mean(dim=1)], dim=1)
                 logits = torch.cat([logits, self.attributes_head(seen)], dim=1)
@@ -131,15 +134,15 @@ class ReportPrior(ModelMixin, ConfigMixin):
     def check_codec(self, num_embeddings: int, embedding_dim: int, fingerprint: str = "") -> None:
         """Raise ValueError unless this prior speaks to a codec of this K, D and, where known, weights."""
         config = self.config
-        mine, theirs = (config.num_embeddings, config.embedding_dim), (num_embeddings, embedding_dim)
+        mine, theirs = (config["num_embeddings"], config["embedding_dim"]), (num_embeddings, embedding_dim)
         if mine != theirs:
             raise ValueError(
                 f"the prior predicts {mine[0]} embeddings of {mine[1]}, the codec takes {theirs[0]} of "
                 f"{theirs[1]}: train the prior on this codec (train_prior_model.py --language RUN)"
             )
-        if fingerprint and config.codec_fingerprint and fingerprint != config.codec_fingerprint:
+        if fingerprint and config["codec_fingerprint"] and fingerprint != config["codec_fingerprint"]:
             raise ValueError(
-                f"the prior was trained for codec {config.codec_fingerprint}, this one is {fingerprint}: "
+                f"the prior was trained for codec {config['codec_fingerprint']}, this one is {fingerprint}: "
                 "use the --language run it was trained on, or train it anew"
             )
 
@@ -163,4 +166,4 @@ class _PlainBlock(ResnetBlock2D):
     """A residual block without a time embedding."""
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return super().forward(hidden, None)
+        return super().forward(hidden, None)  # pyright: ignore[reportArgumentType]  # asks for a time

@@ -21,6 +21,9 @@ class TextToLatent(ModelMixin, ConfigMixin):
         bounded: end in a tanh, as Text-to-X-ray does; it cannot reach latents beyond 1, whose deviation is 1.
     """
 
+    text_mean: torch.Tensor
+    text_std: torch.Tensor
+
     @register_to_config
     def __init__(
         self,
@@ -56,13 +59,15 @@ class TextToLatent(ModelMixin, ConfigMixin):
             ValueError: embeddings of another width than it was trained on.
         """
         config = self.config
-        if text_embeddings.ndim != 2 or text_embeddings.shape[1] != config.text_dim:
+        if text_embeddings.ndim != 2 or text_embeddings.shape[1] != config["text_dim"]:
             raise ValueError(
                 f"text embeddings of shape {tuple(text_embeddings.shape)} do not fit this text-to-latent "
-                f"model, which takes (B, {config.text_dim}): it was trained on another text encoder"
+                f"model, which takes (B, {config['text_dim']}): it was trained on another text encoder"
             )
         hidden = (text_embeddings.to(self.dtype) - self.text_mean) / self.text_std
-        return self.net(hidden).unflatten(1, (config.latent_channels, config.latent_size, config.latent_size))
+        return self.net(hidden).unflatten(
+            1, (config["latent_channels"], config["latent_size"], config["latent_size"])
+        )
 
 
 class TextLatentSource:

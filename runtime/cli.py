@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import tyro
 
-from runtime.config import from_dict
+from runtime.config import from_dict, to_dict
 from runtime.files import read_json
 from runtime.runs import is_finished
 from runtime.threads import settle_threads
@@ -49,7 +49,7 @@ def parse_config(
         config=(tyro.conf.OmitArgPrefixes,),
     )
     if is_finished(config):
-        print(f"{config.out} is finished; --overwrite trains it anew")
+        print(f"{to_dict(config)['out']} is finished; --overwrite trains it anew")
         raise SystemExit
     return config
 
@@ -83,8 +83,10 @@ def run_script(main: Callable[[], None]) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("PAIRCXR_TRACEBACK"):
             raise
-        named = isinstance(error, OSError) and error.filename and error.strerror
-        print(f"error: {f'{error.filename}: {error.strerror}' if named else error}", file=sys.stderr)
+        text = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            text = f"{error.filename}: {error.strerror}"
+        print(f"error: {text}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)

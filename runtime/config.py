@@ -1,7 +1,7 @@
 """Settings as JSON and back, and which of them decide a result: (nested) frozen dataclasses, config.json."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,36 @@ def list_passing(config: Any, prefix: str = "") -> Iterator[str]:
 def to_dict(config: Any) -> dict[str, Any]:
     """A (nested) dataclass as plain JSON values."""
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(entry) for key, entry in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(entry) for entry in value]
-        return str(value) if isinstance(value, Path) else value
-
-    return plain(dataclasses.asdict(config))
+    return _plain(dataclasses.asdict(config))
 
 
-def flatten(values: Mapping[str, Any], leave_out: Iterator[str] | tuple[str, ...] = ()) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def list_defaults(config: Any) -> dict[str, Any]:
+    """Dotted name -> default as a plain JSON value, of the settings of a (nested) dataclass that have one."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        if field.default is not dataclasses.MISSING:
+            default = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        elif dataclasses.is_dataclass(value := getattr(config, field.name)):
+            default = list_defaults(value)
+        else:
+            continue
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            default = dataclasses.asdict(default)
+        found[field.name] = default
+    return flatten(_plain(found))
+
+
+def flatten(values: Mapping[str, Any], leave_out: Iterable[str] = ()) -> dict[str, Any]:
     """Nested settings as dotted name -> value, without those (or the groups) that are left out."""
     names, flat = set(leave_out), dict[str, Any]()
 
@@ -55,8 +74,15 @@ def flatten(values: Mapping[str, Any], leave_out: Iterator[str] | tuple[str, ...
     return flat
 
 
-def list_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names under which two sets of settings differ."""
+def list_changed(
+    before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Names under which two sets of settings differ.
+
+    Args:
+        defaults: name -> what a setting was before there was one: what was saved without it had that.
+    """
+    before, now = {**(defaults or {}), **before}, {**(defaults or {}), **now}
     return [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
 
 

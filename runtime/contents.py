@@ -1,5 +1,6 @@
 """Models and data known by their content: a copy, a move or a touch changes nothing."""
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,12 +46,16 @@ def hash_content(path: Path) -> str | None:
 
 def identify(config: Any) -> dict[str, Any]:
     """The settings that decide a result, dotted name -> value, files and folders by their content."""
-    settings = flatten(to_dict(config), list_passing(config))
-    return settings | hash_contents(settings)
+    passing = frozenset(list_passing(config))
+    return flatten(to_dict(config), passing) | hash_contents(flatten(dataclasses.asdict(config), passing))
 
 
 def hash_contents(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Name -> hash, of the settings that name a file or folder which is there."""
-    paths = {name: value for name, value in settings.items() if isinstance(value, str) and "/" in value}
-    hashes = {name: hash_content(Path(value)) for name, value in paths.items() if len(value) < 4096}
+    """Name -> hash, of the settings that name a file or folder which is there: paths, and text with a "/"."""
+    paths = {
+        name: Path(value)
+        for name, value in settings.items()
+        if isinstance(value, Path) or (isinstance(value, str) and "/" in value)
+    }
+    hashes = {name: hash_content(path) for name, path in paths.items()}
     return {name: digest for name, digest in hashes.items() if digest}

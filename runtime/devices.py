@@ -1,8 +1,22 @@
 """Where a process computes."""
 
 import os
+from typing import TypeVar
 
 import torch
+from torch import nn
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def move(model: Model, device: torch.device | str) -> Model:
+    """`model.to(device)`. transformers and diffusers wrap `to` so that a type checker loses its arguments."""
+    return model.to(device)
+
+
+def prefer_channels_last(model: Model) -> Model:
+    """Lay out its convolutions as tensor cores want them; values change by rounding only."""
+    return model.to(memory_format=torch.channels_last)
 
 
 def pick_device() -> torch.device:

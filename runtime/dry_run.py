@@ -18,7 +18,7 @@ def describe_run(
     trained: tuple[str, ...] = (),
     sizes: Mapping[str, object] | None = None,
 ) -> None:
-    """Print the resolved config, every model's parameters, sizes, and the memory of weights and optimiser.
+    """Print the resolved config, every model's parameters, sizes, and the memory of weights and optimizer.
 
     Args:
         models: name -> a function that builds it; called on the meta device, so no memory is taken.
@@ -41,4 +41,4 @@ def describe_run(
         print(f"{name}: {type(model).__name__}, {num_parameters:,} parameters, {state}")
     for name, value in (sizes or {}).items():
         print(f"{name}: {value}")
-    print(f"memory of weights, gradients and optimiser: {show_bytes(memory)}, activations come on top")
+    print(f"memory of weights, gradients and optimizer: {show_bytes(memory)}, activations come on top")

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,20 @@ def publish_folder(temporary: Path, target: Path) -> None:
         shutil.rmtree(target)
     temporary.rename(target)
     sync(target.parent)
+
+
+@contextlib.contextmanager
+def making_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder to fill, named `target` after the block: it appears whole or not at all."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    with naming(target):
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            yield temporary
+            publish_folder(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def sync(path: Path) -> None:
@@ -169,7 +183,7 @@ def read_json(path: Path, fix: str = "") -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         place = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise DamagedFile(f"{path} is not valid JSON (damaged{place}){fix}") from None
-    if not isinstance(values, Mapping):
+    if not isinstance(values, dict):
         raise DamagedFile(f"{path} holds a JSON {type(values).__name__}, not an object{fix}")
     return values
 

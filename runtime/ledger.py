@@ -36,10 +36,17 @@ class BlockLedger:
         path = self.folder / IDENTITY
         return read_json(path, f"delete {self.folder} to begin anew") if path.is_file() else None
 
-    def find_change(self, identity: Mapping[str, Any]) -> str:
-        """What differs from the identity of the blocks that are there, for a message, else ""."""
+    def find_change(self, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> str:
+        """What differs from the identity of the blocks that are there, for a message, else "".
+
+        Args:
+            defaults: of the settings in it (`list_defaults`), for blocks from before one of them.
+        """
         before, now = self.read_identity(), json.loads(json.dumps(identity))
-        changed = list_changed(before, now) if before is not None else []
+        if before is None:
+            return ""
+        before = {**(defaults or {}), **before}
+        changed = list_changed(before, now, defaults)
         return f"{changed[0]} = {before.get(changed[0])!r}, now {now.get(changed[0])!r}" if changed else ""
 
     def begin(self, identity: Mapping[str, Any]) -> None:

@@ -1,15 +1,16 @@
 """Run folders: config.json, metrics.jsonl, checkpoints/, and model/ once the run is finished."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.config import flatten, list_changed, list_passing, to_dict
+from runtime.config import flatten, list_changed, list_defaults, list_passing, to_dict
 from runtime.contents import hash_contents
 from runtime.files import (
     is_leftover,
@@ -35,12 +36,14 @@ class RunFolder:
     Attributes:
         kind: what was trained: "bart", "clip", ...
         passing: dotted names of the settings that do not decide the weights, in a run that trains.
+        defaults: what its settings are where nobody says otherwise: folders from before a setting had that.
     """
 
     root: Path
     kind: str
     config: dict[str, Any]
     passing: frozenset[str] = frozenset()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -98,23 +101,23 @@ class RunFolder:
             ValueError: it holds other settings or another kind of run, or another process trains in it.
             OSError: it cannot be written.
         """
-        run = cls(Path(root), kind, to_dict(config), frozenset(list_passing(config)))
-        on_main(lambda: run._begin(overwrite))
+        run = cls(Path(root), kind, to_dict(config), frozenset(list_passing(config)), list_defaults(config))
+        settings = flatten(dataclasses.asdict(config), run.passing)  # whose paths are paths still
+        on_main(lambda: run._begin(overwrite, settings))
         return run
 
-    def _begin(self, overwrite: bool) -> None:
+    def _begin(self, overwrite: bool, settings: Mapping[str, Any]) -> None:
         hold_folder(self.root)
         path = self.root / CONFIG
         remove_leftovers(self.root)
         if path.is_file() and overwrite:
             self._empty()
         elif path.is_file():
-            _check_same(read_json(path, "--overwrite trains anew"), self, self.identity)
+            _check_same(read_json(path, "--overwrite trains anew"), self, hash_contents(settings))
             return
         elif any(entry.name != LOCK for entry in self.root.iterdir()):
             raise ValueError(f"--out {self.root} is not empty and not a run folder: name another folder")
-        contents = hash_contents(self.identity)
-        record = {"kind": self.kind, "config": self.config, "contents": contents}
+        record = {"kind": self.kind, "config": self.config, "contents": hash_contents(settings)}
         write_atomic(path, json.dumps(record, indent=2) + "\n")
 
     def _empty(self) -> None:
@@ -181,7 +184,8 @@ def is_finished(config: Any) -> bool:
         return False
     run = RunFolder(root, "", to_dict(config), frozenset(list_passing(config)))
     saved = read_json(root / CONFIG, "--overwrite trains anew")
-    if list_changed(flatten(saved.get("config") or {}, run.passing), run.identity):
+    before = flatten(saved.get("config") or {}, run.passing)
+    if list_changed(before, run.identity, list_defaults(config)):
         return False  # or a moved folder, which is told when its content is known
     rests = [entry for entry in root.iterdir() if entry.name in ("checkpoints", LOCK) or is_leftover(entry)]
     if rests:  # the run was killed as it tidied up, or is just doing so; its folder may be read-only now
@@ -212,15 +216,15 @@ def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> st
     return str(name)
 
 
-def _check_same(saved: Mapping[str, Any], run: RunFolder, identity: Mapping[str, Any]) -> None:
-    """Raise ValueError for a folder of another kind of run or of other settings."""
+def _check_same(saved: Mapping[str, Any], run: RunFolder, now: Mapping[str, str]) -> None:
+    """Raise ValueError for a folder of another kind of run or of other settings; `now`: content's hashes."""
     if saved.get("kind") != run.kind:
         raise ValueError(f"--out {run.root} holds a {saved.get('kind')} run: name another folder")
     if not isinstance(saved.get("config"), dict):
         raise ValueError(f"{run.root / CONFIG} names no settings (damaged): --overwrite trains anew")
-    contents, now = saved.get("contents") or {}, hash_contents(identity)
-    before = flatten(saved["config"], run.passing)
-    for name in list_changed(before, identity) + sorted({*contents} & {*now}):
+    contents, identity = saved.get("contents") or {}, run.identity
+    before = {**run.defaults, **flatten(saved["config"], run.passing)}
+    for name in list_changed(before, identity, run.defaults) + sorted({*contents} & {*now}):
         old, new = contents.get(name), now.get(name)
         if old and new and old == new:
             continue  # moved, or just the same

@@ -1,15 +1,14 @@
 """timm's networks with weights from a local file: what `timm:NAME:FILE` means to any flag."""
 
 from pathlib import Path
-
-from torch import nn
+from typing import Any
 
 from runtime.weights import read_weights
 
 PREFIX = "timm:"
 
 
-def open_timm(source: str, flag: str) -> nn.Module:
+def open_timm(source: str, flag: str) -> Any:
     """The frozen network that `timm:NAME:FILE` names, in evaluation mode; nothing is downloaded.
 
     The file's tensors are matched by name. Where names differ, as in EfficientNet weights that other

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import torch
 from safetensors.torch import load_file
@@ -16,11 +16,18 @@ from torch import nn
 
 from runtime.files import DamagedFile, read_json, reading
 
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
+    from transformers import PreTrainedModel
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
 Weights = dict[str, torch.Tensor]
 Model = TypeVar("Model", bound=nn.Module)
+Found = TypeVar("Found", bound="nn.Module | SchedulerMixin | dict[str, Any]")
 
 
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
+_LIBRARY_NAME = re.compile(r"(model|pytorch_model|diffusion_pytorch_model)[.-]")  # what else is there is ours
 _MAX_LAYERS = 1000  # of a config; building a million of them takes a day
 _MAX_UNPACKED = 20  # times the size of a packed file; torch does not pack its own
 _MAX_NESTING = 4  # of `state_dict` in `state_dict`, which may hold itself
@@ -76,9 +83,26 @@ def read_pickle(path: Path, expected: str, allowed: tuple[type, ...] = ()) -> An
             return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def drop_unused(found: Found | tuple[Found, dict[str, Any]]) -> Found:
+    """What diffusers gives, without the settings that it would add where they are asked for."""
+    return found[0] if isinstance(found, tuple) else found
+
+
+@overload
 def load_pretrained(
     model_class: type[Model], source: str | Path, optional: str = "", subfolder: str = "", **options: Any
-) -> Model:
+) -> Model: ...
+@overload
+def load_pretrained(
+    model_class: "type[_BaseAutoModelClass]",
+    source: str | Path,
+    optional: str = "",
+    subfolder: str = "",
+    **options: Any,
+) -> "PreTrainedModel": ...
+def load_pretrained(
+    model_class: Any, source: str | Path, optional: str = "", subfolder: str = "", **options: Any
+) -> Any:
     """`model_class.from_pretrained(source)` of transformers or diffusers, strict, in eval mode.
 
     The weights are of torch's default float, whatever the files hold.
@@ -116,8 +140,9 @@ def _check_folder(source: Path, subfolder: str) -> dict[str, Any]:
     files = [path for path in folder.iterdir() if path.suffix in _SUFFIXES]
     for path in files:
         _check_file(path, "weights")
-    whole = [path for path in files if ".fp16." not in path.name]
-    return {} if whole or not files else {"variant": "fp16"}
+    of_library = [path for path in files if _LIBRARY_NAME.match(path.name)]
+    half = [".fp16." in path.name for path in of_library]
+    return {"variant": "fp16"} if half and all(half) else {}
 
 
 def _check_config(path: Path) -> None:
@@ -127,7 +152,7 @@ def _check_config(path: Path) -> None:
             raise DamagedFile(f"{path}: {name} is {value:.3g}; at most {_MAX_LAYERS} are believed")
 
 
-def _numbers(config: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, float]]:
+def _numbers(config: Mapping[str, Any] | list[Any], name: str = "") -> Iterator[tuple[str, float]]:
     for key, value in config.items() if isinstance(config, Mapping) else enumerate(config):
         inner = key if isinstance(key, str) else name
         if isinstance(value, Mapping | list):

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -36,7 +36,7 @@ class _WorkerContext(SpawnContext):
 
 def run_in_workers(
     work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], num_workers: int
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result], None, None]:
     """Yield (number of the task, work(*task)) as the results come in, which is in no certain order.
 
     Tasks are taken as workers become free, so that they need not all be in memory. Where the caller stops
@@ -88,6 +88,7 @@ def _begin_worker() -> None:
     """Let a worker end when this process is killed, and leave Ctrl-C to this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
         parent.join()

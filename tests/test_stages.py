@@ -85,7 +85,7 @@ def test_a_stage_that_cannot_run_is_said():
 def test_what_a_dry_run_prints_becomes_a_line():
     text = '{\n  "train": {"num_steps": 1200, "batch_size": 8},\n  "num_epochs": 0\n}\n'
     text += (
-        "bart: Bart, 2,345,678 parameters, trained\nmemory of weights, gradients and optimiser: 38 MB, more"
+        "bart: Bart, 2,345,678 parameters, trained\nmemory of weights, gradients and optimizer: 38 MB, more"
     )
     assert describe_stage(text) == ["1,200 steps of 8", "bart 2.3 M trained", "38 MB without activations"]
     assert [show_count(count) for count in (12, 3400, 5_600_000_000)] == ["12", "3.4 k", "5.6 G"]

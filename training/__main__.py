@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 
 from runtime.cli import run_script
-from runtime.files import naming, publish_folder, read_json, write_atomic
+from runtime.files import making_folder, read_json, write_atomic
 from runtime.markdown import markdown_table
 from runtime.runs import RunFolder
 
@@ -38,7 +38,7 @@ class Folds:
     """Print the resolved settings and stop."""
 
 
-def summarise_folds(folders: Sequence[Path], metric: str = "") -> tuple[str, RunFolder]:
+def summarize_folds(folders: Sequence[Path], metric: str = "") -> tuple[str, RunFolder]:
     """A Markdown table of the folds' validation metrics, their mean and deviation, the best fold marked.
 
     The best fold's run comes with it.
@@ -94,15 +94,8 @@ def copy_run(run: RunFolder, target: Path, overwrite: bool) -> None:
         if not overwrite:
             raise ValueError(f"--best {target} holds another run: name another folder, or --overwrite")
         shutil.rmtree(target)
-    temporary = target.with_name(f".{target.name}.tmp")  # the copy appears whole or not at all
-    shutil.rmtree(temporary, ignore_errors=True)
-    with naming(target):
-        try:
-            shutil.copytree(run.root, temporary)
-            publish_folder(temporary, target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with making_folder(target) as folder:
+        shutil.copytree(run.root, folder)
 
 
 def _open(folder: Path) -> RunFolder:
@@ -150,6 +143,8 @@ def _saved_validation(run: RunFolder, stopped: str) -> dict[str, float]:
                 saved is None or is_better(stopped, values[stopped], saved[stopped], min_delta)
             ):
                 saved = values
+    if saved is None:
+        raise ValueError(f"{run.root}: no validation of {stopped}, which it was stopped by, in metrics.jsonl")
     return saved
 
 
@@ -158,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if command.dry_run:
         print(json.dumps(dataclasses.asdict(command), indent=2, default=str))
         return
-    text, best = summarise_folds(command.runs, command.metric)
+    text, best = summarize_folds(command.runs, command.metric)
     write_atomic(command.out, text)
     print(text)
     if command.best:

@@ -11,14 +11,14 @@ from runtime.processes import process_state
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation of one run. A step is one optimiser step."""
+    """Optimization of one run. A step is one optimizer step."""
 
     num_steps: int = 1000
-    """Optimiser steps."""
+    """Optimizer steps."""
     batch_size: int = 64
     """Items per process and micro-step."""
     gradient_accumulation_steps: int = 1
-    """Micro-steps per optimiser step."""
+    """Micro-steps per optimizer step."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -36,7 +36,7 @@ class TrainConfig:
     ema_decay: float = 0.0
     """Decay of the averaged weights that validation and the saved model use; 0 keeps none."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "bf16"
-    """Autocast precision; auto: bf16 where the device has instructions for it. Weights and optimiser stay
+    """Autocast precision; auto: bf16 where the device has instructions for it. Weights and optimizer stay
     float32."""
     compile: bool = False
     """Compile the model (torch.compile; on a CPU it needs a C++ compiler): a minute or so at the start, for

@@ -12,6 +12,11 @@ from runtime.generators import make_generator
 Batch = dict[str, torch.Tensor]
 
 
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch's tensors on a device."""
+    return {name: value.to(device) for name, value in batch.items()}
+
+
 class BatchSource(Protocol):
     """Training data. All random choices (crops, references, captions) come from `generator`."""
 

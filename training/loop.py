@@ -3,44 +3,40 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from runtime.generators import make_generator
-from runtime.precision import settle_precision
-from runtime.processes import on_main, process_state
+from runtime.processes import on_main
 from runtime.runs import RunFolder
 from runtime.signals import signals_noted
+from training.accelerator import attention_kernel, make_accelerator
 from training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
-from training.loader import Batch, BatchSource, iterate_steps
-from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_apart
+from training.loader import Batch, BatchSource, iterate_steps, to_device
+from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_by_clipping
 from training.validation import Objective, mean_losses
 
 STEPS_TO_ASK = 10  # between two times that processes ask each other whether one was stopped
-Score = Callable[[nn.Module], dict[str, float]]
+Trained = TypeVar("Trained", bound=nn.Module)
 
 
 def fit(
-    model: nn.Module,
+    model: Trained,
     objective: Objective,
     train_data: BatchSource,
     validation_data: BatchSource | None,
     config: TrainConfig,
     run: RunFolder,
-    save: Callable[[nn.Module, Path], None],
+    save: Callable[[Trained, Path], None],
     groups: Sequence[ParameterGroup] = (),
-    score: Score | None = None,
+    score: Callable[[Trained], dict[str, float]] | None = None,
 ) -> dict[str, float]:
     """Train `model` and save it into `run.model_dir`; a killed run goes on from its last checkpoint.
 
@@ -76,31 +72,17 @@ class _Trainer:
         config: TrainConfig,
         run: RunFolder,
         groups: Sequence[ParameterGroup],
-        score: Score | None,
+        score: Callable[[Any], dict[str, float]] | None,
     ) -> None:
         self.objective, self.config, self.run, self.score = objective, config, run, score
-        process_state()  # before accelerate, which would not join processes without an accelerator
-        _forget_settings()
-        trackers = None if config.tracker == "none" else config.tracker
-        self.accelerator = Accelerator(
-            mixed_precision=settle_precision(config.mixed_precision, process_state().device),
-            gradient_accumulation_steps=config.gradient_accumulation_steps,
-            log_with=trackers,
-            project_dir=str(run.root),
-            # What rests has no gradient, which DistributedDataParallel must then look for.
-            kwargs_handlers=[
-                DistributedDataParallelKwargs(find_unused_parameters=any(group.apart for group in groups))
-            ],
-        )
-        if trackers:
-            self.accelerator.init_trackers("paircxr")
+        self.accelerator = make_accelerator(config, run.root, any(g.clipped_separately for g in groups))
         optimizers = make_optimizers(model, config, groups)
         if config.compile:
             model.compile()  # in place: names of weights, and so checkpoints, stay
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
         self.schedules = [make_schedule(optimizer, config) for optimizer in optimizers]
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.clipped = split_apart(self.accelerator.unwrap_model(self.model), groups)
+        self.clipped = split_by_clipping(self.accelerator.unwrap_model(self.model), groups)
         self.ema = None
         if config.ema_decay:
             # Imported late: it takes seconds, which --help and --dry-run need not pay.
@@ -154,9 +136,9 @@ class _Trainer:
             config.validate_every and validation_data is not None and len(validation_data)
         ):
             raise ValueError("--early-stopping needs validation data and --validate-every above 0")
-        ways = config.gradient_accumulation_steps
+        num_micro = config.gradient_accumulation_steps
         rank, world = accelerator.process_index, accelerator.num_processes
-        micro_steps = range(self.step * ways * world + rank, config.num_steps * ways * world, world)
+        micro_steps = range(self.step * num_micro * world + rank, config.num_steps * num_micro * world, world)
         batches = iterate_steps(train_data, config.batch_size, config.seed, micro_steps, config.num_workers)
         bar = tqdm(
             total=config.num_steps,
@@ -169,22 +151,22 @@ class _Trainer:
         started_s, since = time.perf_counter(), self.step
         with signals_noted(self.note_signal):
             while self.step < config.num_steps and not self.stops_early:
-                losses = self._optimise(batches)
+                losses = self._optimize(batches)
                 self.step += 1
                 bar.update()
                 last = self.step == config.num_steps
                 if self.step % config.log_every == 0 or last:
-                    values = {name: value.item() for name, value in losses.items()}
+                    values: dict[str, float] = {name: float(value) for name, value in losses.items()}
                     if not math.isfinite(values["loss"]):
                         raise ValueError(
                             f"{self.run.root}: loss is {values['loss']} at step {self.step}: "
                             "lower --learning-rate or use --mixed-precision no"
                         )
-                    rate = (self.step - since) * config.batch_size * ways * world
+                    rate = (self.step - since) * config.batch_size * num_micro * world
                     rate /= max(time.perf_counter() - started_s, 1e-9)
                     bar.set_postfix(loss=f"{values['loss']:.4f}", items_per_s=f"{rate:.0f}")
                     lr = self.schedules[0].get_last_lr()[0]
-                    self._log({**values, "learning_rate": lr, "items_per_s": round(rate, 1)})
+                    self._log({**values, "learning_rate": float(lr), "items_per_s": round(rate, 1)})
                 if config.validate_every and self.step % config.validate_every == 0 and not last:
                     self.validate(validation_data)
                 last = last or self.stops_early
@@ -205,18 +187,18 @@ class _Trainer:
         if self.step % STEPS_TO_ASK:
             return False
         signal = torch.tensor(float(self.stop_signal), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(signal, "sum").item())
+        return bool(torch.as_tensor(self.accelerator.reduce(signal, "sum")).item())
 
     @property
     def stops_early(self) -> bool:
         return self.stopping is not None and self.stopping.should_stop
 
-    def _optimise(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
-        """One optimiser step; the losses are those of its last micro-step."""
+    def _optimize(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
+        """One optimizer step; the losses are those of its last micro-step."""
         losses: dict[str, torch.Tensor] = {}
-        ways = self.config.gradient_accumulation_steps
-        for number in range(ways):
-            losses = self._backward(next(batches), self.step * ways + number)
+        num_micro = self.config.gradient_accumulation_steps
+        for number in range(num_micro):
+            losses = self._backward(next(batches), self.step * num_micro + number)
         return {name: value.detach() for name, value in losses.items()}
 
     def _backward(self, batch: Batch, key: int) -> dict[str, torch.Tensor]:
@@ -228,14 +210,14 @@ class _Trainer:
         generator = make_generator(*draws, device=accelerator.device)
         with accelerator.accumulate(self.model):
             # Backward too: with gradient checkpointing the forward pass runs again in it.
-            with _attention_kernel(accelerator.device):
+            with attention_kernel(accelerator.device):
                 with accelerator.autocast():
-                    losses = self.objective(self.model, send_to_device(batch, accelerator.device), generator)
+                    losses = self.objective(self.model, to_device(batch, accelerator.device), generator)
                 accelerator.backward(losses["loss"])
             if accelerator.sync_gradients:
-                together, *apart = self.clipped
+                together, *separate = self.clipped
                 accelerator.clip_grad_norm_(together, config.max_grad_norm)
-                for parameters in apart:  # the call above took float16's scale off all gradients
+                for parameters in separate:  # the call above took float16's scale off all gradients
                     nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -317,7 +299,7 @@ class _Trainer:
             self.run.log(self.step, values)
         self.accelerator.log(values, step=self.step)
 
-    def export(self, save: Callable[[nn.Module, Path], None]) -> None:
+    def export(self, save: Callable[[Any, Path], None]) -> None:
         """Save the averaged model, with early stopping that of the best validation."""
 
         def finish() -> None:
@@ -329,18 +311,3 @@ class _Trainer:
 
         on_main(finish)
         self.accelerator.end_training()
-
-
-def _forget_settings() -> None:
-    """accelerate keeps its first settings for the whole process, where each run has its own: a second one in
-    another precision would be refused. There is no public way."""
-    AcceleratorState._reset_state()
-
-
-def _attention_kernel(device: torch.device) -> AbstractContextManager:
-    """torch's own choice, but the plain kernel on a CPU.
-
-    The fused CPU kernel's backward is slow in bfloat16: a step of the demo's U-ViT takes 1.3 times as long
-    (benchmarks/attention_kernel.py).
-    """
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

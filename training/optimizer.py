@@ -1,4 +1,4 @@
-"""The optimisers (AdamW, or Muon beside it), groups with settings of their own, and the schedules."""
+"""The optimizers (AdamW, or Muon beside it), groups with settings of their own, and the schedules."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class ParameterGroup:
     prefix: str
     learning_rate_factor: float = 1.0
     weight_decay: float | None = None  # None: that of TrainConfig
-    apart: bool = False  # an adversary: gradients clipped to their own norm; may rest, that is have none
+    clipped_separately: bool = False  # an adversary: to its own norm; may rest, that is have no gradients
 
 
 def make_optimizers(
@@ -26,7 +26,7 @@ def make_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """AdamW over the trainable parameters; with `muon`, Muon over the matrices of repeated blocks.
 
-    Muon (Jordan et al., 2024) orthogonalises the update of a weight matrix; scaled to the root mean square
+    Muon (Jordan et al., 2024) orthogonalizes the update of a weight matrix; scaled to the root mean square
     of AdamW's updates (Liu et al., 2025, eq. 4), both take the same learning rate and weight decay. Biases,
     norms and embeddings do not decay.
 
@@ -38,7 +38,7 @@ def make_optimizers(
     """
     muon = config.optimizer == "muon"
     if muon and config.mixed_precision == "fp16":
-        raise ValueError("--optimizer muon: use --mixed-precision bf16; fp16 scales for one optimiser only")
+        raise ValueError("--optimizer muon: use --mixed-precision bf16; fp16 scales for one optimizer only")
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     hidden = _hidden_matrices(model) if muon else set()
     rest = ParameterGroup("")  # first: its learning rate is the one that is logged
@@ -81,19 +81,19 @@ def _hidden_matrices(model: nn.Module) -> set[int]:
     return {id(m.weight) for block in blocks for m in block.children() if isinstance(m, nn.Linear)}
 
 
-def split_apart(model: nn.Module, groups: Sequence[ParameterGroup]) -> list[list[nn.Parameter]]:
-    """The trainable parameters that are clipped together, then those of each group that is apart."""
-    apart = [group.prefix for group in groups if group.apart]
-    found: list[list[nn.Parameter]] = [[] for _ in range(len(apart) + 1)]
+def split_by_clipping(model: nn.Module, groups: Sequence[ParameterGroup]) -> list[list[nn.Parameter]]:
+    """The trainable parameters that are clipped together, then those of each group that is not."""
+    separate = [group.prefix for group in groups if group.clipped_separately]
+    found: list[list[nn.Parameter]] = [[] for _ in range(len(separate) + 1)]
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            place = next((place for place, prefix in enumerate(apart, 1) if name.startswith(prefix)), 0)
+            place = next((place for place, prefix in enumerate(separate, 1) if name.startswith(prefix)), 0)
             found[place].append(parameter)
     return found
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> LambdaLR:
-    """Linear warm-up, then cosine to zero or constant; stepped once an optimiser step."""
+    """Linear warm-up, then cosine to zero or constant; stepped once an optimizer step."""
     from diffusers.optimization import get_scheduler
 
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule

@@ -21,7 +21,7 @@ def save_state(path: Path, state: Any) -> None:
         TypeError: the state holds something else.
     """
     tensors: dict[str, torch.Tensor] = {}
-    names: dict[tuple[Any, ...], str] = {}
+    names: dict[Any, str] = {}
 
     def describe(value: Any) -> Any:
         if isinstance(value, torch.Tensor):

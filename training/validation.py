@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, send_to_device
+from accelerate.utils import broadcast
 from torch import nn
 
 from runtime.generators import make_generator
 from runtime.processes import on_main
-from training.loader import Batch, BatchSource, validation_batches
+from training.loader import Batch, BatchSource, to_device, validation_batches
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
 
@@ -44,14 +44,14 @@ def mean_losses(
         size = len(next(iter(batch.values())))
         generator = make_generator(2, number, device=accelerator.device)
         with accelerator.autocast():
-            losses = objective(model, send_to_device(batch, accelerator.device), generator)
+            losses = objective(model, to_device(batch, accelerator.device), generator)
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + value.float() * size
         num_items += size
-    num_items = accelerator.reduce(num_items, "sum")
+    num_items = torch.as_tensor(accelerator.reduce(num_items, "sum"))
     names = on_main(lambda: list(totals))  # a process may have had no batch, and all must reduce alike
     means = {}
     for name in names:
         total = totals.get(name, torch.zeros((), device=accelerator.device))
-        means[f"validation_{name}"] = (accelerator.reduce(total, "sum") / num_items).item()
+        means[f"validation_{name}"] = (torch.as_tensor(accelerator.reduce(total, "sum")) / num_items).item()
     return means

@@ -7,15 +7,19 @@ other, or the adapter alone (`load_lora_weights` of plain diffusers reads it) be
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
-from diffusers import StableDiffusionPipeline
+from diffusers import ModelMixin, StableDiffusionPipeline, UNet2DConditionModel
 from torch import nn
+from transformers import PreTrainedModel
 
 from runtime.files import reading
 from runtime.weights import read_weights
 from training.optimizer import ParameterGroup
 from vision_module.config import LoraConfig
+from vision_module.uvit import UViT
 
+Adapted = TypeVar("Adapted", bound=PreTrainedModel | ModelMixin)
 FILE = "pytorch_lora_weights.safetensors"
 _UNET_LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
 _TEXT_LAYERS = {
@@ -25,8 +29,10 @@ _TEXT_LAYERS = {
 }
 
 
-def add_adapters(unet: nn.Module, text_encoder: nn.Module, config: LoraConfig) -> Sequence[ParameterGroup]:
-    """Freeze both and inject their adapters; the optimiser's groups, under the names of `PromptedDenoiser`.
+def add_adapters(
+    unet: UNet2DConditionModel, text_encoder: PreTrainedModel, config: LoraConfig
+) -> Sequence[ParameterGroup]:
+    """Freeze both and inject their adapters; the optimizer's groups, under the names of `PromptedDenoiser`.
 
     Raises:
         ValueError: an adapter file is asked for of a text encoder that diffusers cannot load one into.
@@ -69,7 +75,7 @@ def has_adapters(model: nn.Module) -> bool:
     return any(isinstance(layer, BaseTunerLayer) for layer in model.modules())
 
 
-def merge_adapters(model: nn.Module) -> nn.Module:
+def merge_adapters(model: Adapted) -> Adapted:
     """A copy of the model with its adapters added into the weights; the model itself where it has none."""
     from diffusers.utils import recurse_remove_peft_layers
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -82,13 +88,13 @@ def merge_adapters(model: nn.Module) -> nn.Module:
             layer.merge()
     recurse_remove_peft_layers(merged)
     # A new model of the same kind: what was adapted once would go on saving its adapters alone.
-    make = getattr(type(model), "from_config", type(model))
-    plain = make(model.config)
+    kind: Any = type(model)
+    plain: Adapted = getattr(kind, "from_config", kind)(model.config)
     plain.load_state_dict(merged.state_dict())
     return plain.train(model.training)
 
 
-def save_adapters(unet: nn.Module, text_encoder: nn.Module, folder: Path) -> None:
+def save_adapters(unet: UViT | UNet2DConditionModel, text_encoder: PreTrainedModel, folder: Path) -> None:
     """Write pytorch_lora_weights.safetensors with ranks and scales, as diffusers' own training scripts do."""
     from diffusers.utils import convert_state_dict_to_diffusers
     from peft.utils import get_peft_model_state_dict
@@ -111,7 +117,7 @@ def load_adapters(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     file = folder / FILE
     weights = read_weights(file, "LoRA adapters")
     with reading(file):
-        pipeline.load_lora_weights(folder)
+        pipeline.load_lora_weights(str(folder))
     adapted = (pipeline.unet, pipeline.text_encoder)
     found = sum(".lora_" in name for model in adapted for name, _ in model.named_parameters())
     if found != len(weights) or not found:

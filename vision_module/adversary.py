@@ -29,10 +29,10 @@ class PatchDiscriminator(nn.Sequential):
             layers += [nn.Conv2d(before, after, 4, stride, 1, bias=False), nn.BatchNorm2d(after)]
             layers.append(nn.LeakyReLU(0.2))
         super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
-        self.apply(_initialise)
+        self.apply(_initialize)
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """N(0, 0.02), as pix2pix; around 1 for the norms' scales."""
     if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
         nn.init.normal_(module.weight, float(isinstance(module, nn.BatchNorm2d)), 0.02)
@@ -40,13 +40,13 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def judge_frozen(discriminator: nn.Module, images: torch.Tensor) -> torch.Tensor:
+def frozen_logits(discriminator: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """The discriminator's logits with its weights as constants: gradients reach the images alone."""
     weights = {name: weight.detach() for name, weight in discriminator.named_parameters()}
     return functional_call(discriminator, weights, (images,))
 
 
-def fooling_loss(logits: torch.Tensor, criterion: Criterion) -> torch.Tensor:
+def generator_loss(logits: torch.Tensor, criterion: Criterion) -> torch.Tensor:
     """What the autoencoder pays for reconstructions that are told from films.
 
     Least squares: Mao et al., ICCV 2017, eq. 9 without its 1/2, as MONAI; hinge: Lim and Ye, 2017.
@@ -55,7 +55,7 @@ def fooling_loss(logits: torch.Tensor, criterion: Criterion) -> torch.Tensor:
     return (logits - 1.0).square().mean() if criterion == "least-squares" else -logits.mean()
 
 
-def telling_loss(real: torch.Tensor, fake: torch.Tensor, criterion: Criterion) -> torch.Tensor:
+def discriminator_loss(real: torch.Tensor, fake: torch.Tensor, criterion: Criterion) -> torch.Tensor:
     """What the discriminator pays: the mean of its losses on films and on reconstructions."""
     real, fake = real.float(), fake.float()
     if criterion == "least-squares":

@@ -51,7 +51,10 @@ class AlignedDenoiser(nn.Module):
             nn.Linear(hidden_dim, num_features),
         )
         self._middle: list[torch.Tensor] = []
-        denoiser.mid_block.register_forward_hook(lambda module, inputs, output: self._middle.append(output))
+        denoiser.get_submodule("mid_block").register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        self._middle.append(output)
 
     def forward(self, *inputs: torch.Tensor, features: torch.Tensor, **named) -> AlignedOutput:
         """As the model's; `features` are maps (B, F, h, w)."""

@@ -1,10 +1,10 @@
 """The autoencoder's objective: reconstruction, KL, perceptual distance and a patch adversary, by weight.
 
 The adversary needs no second loop. In the usual order of a step (VQGAN, MONAI) the discriminator learns after
-the autoencoder, but from the same reconstructions, and at the weights that the autoencoder was judged by. So
+the autoencoder, but from the same reconstructions, and at the weights that gave the autoencoder's loss. So
 its gradient can be taken in the same backward pass: the autoencoder's loss sees the discriminator's weights
 as constants, the discriminator's loss sees the reconstructions as constants, and AdamW treats every weight by
-itself. A test holds this against two optimisers that step in turn.
+itself. A test holds this against two optimizers that step in turn.
 """
 
 import torch
@@ -12,8 +12,8 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from training.optimizer import ParameterGroup
-from vision_module.adversary import PatchDiscriminator, fooling_loss, judge_frozen, telling_loss
-from vision_module.autoencoder import match_channels
+from vision_module.adversary import PatchDiscriminator, discriminator_loss, frozen_logits, generator_loss
+from vision_module.autoencoder import decode, match_channels
 from vision_module.config import AutoencoderLossConfig
 from vision_module.perceptual import load_perceptual
 from vision_module.reconstruction import score_reconstruction
@@ -23,15 +23,19 @@ class AutoencoderLoss(nn.Module):
     """The losses in one forward that data-parallel wrappers can take, and what is trained but not exported.
 
     Args:
-        adversarial_from: training forwards (not optimiser steps) before the discriminator starts.
+        adversarial_from: training forwards (not optimizer steps) before the discriminator starts.
     """
+
+    num_forwards: torch.Tensor
 
     def __init__(
         self, autoencoder: AutoencoderKL, config: AutoencoderLossConfig, adversarial_from: int = 0
     ) -> None:
         super().__init__()
         self.autoencoder, self.config, self.adversarial_from = autoencoder, config, adversarial_from
-        self.perceptual = load_perceptual(config.perceptual) if config.perceptual_weight else None
+        self.perceptual = None
+        if config.perceptual_weight:
+            self.perceptual = load_perceptual(config.perceptual, config.perceptual_scale)
         self.discriminator = None
         if config.adversarial_weight:
             self.discriminator = PatchDiscriminator(
@@ -45,7 +49,7 @@ class AutoencoderLoss(nn.Module):
         """The discriminator, with a learning rate and a gradient norm of its own."""
         if self.discriminator is None:
             return ()
-        return (ParameterGroup("discriminator.", self.config.discriminator_rate, apart=True),)
+        return (ParameterGroup("discriminator.", self.config.discriminator_rate, clipped_separately=True),)
 
     def forward(self, images: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Losses of a batch of images (B, 1, S, S) in [-1, 1].
@@ -54,9 +58,9 @@ class AutoencoderLoss(nn.Module):
         alone, and the reconstructions from the posterior's mean are scored beside it.
         """
         config = self.config
-        target = match_channels(images, self.autoencoder.config.in_channels)
-        posterior = self.autoencoder.encode(target).latent_dist
-        output = self.autoencoder.decode(posterior.sample(generator)).sample.float()
+        target = match_channels(images, self.autoencoder.config["in_channels"])
+        posterior = self.autoencoder.encode(target, return_dict=False)[0]
+        output = decode(self.autoencoder, posterior.sample(generator)).float()
         losses = {**pixel_losses(output - target), "kl": kl_to_normal(posterior) / images[0].numel()}
         weights = {
             "l1": config.l1_weight,
@@ -64,32 +68,33 @@ class AutoencoderLoss(nn.Module):
             "edges": config.edge_weight,
             "kl": config.kl_weight,
         }
-        grey = output.mean(dim=1, keepdim=True)
+        gray = output.mean(dim=1, keepdim=True)
         if self.perceptual is not None:
-            losses["perceptual"] = self.perceptual(grey, images)
+            losses["perceptual"] = self.perceptual(gray, images)
             weights["perceptual"] = config.perceptual_weight
-        judging = self.discriminator is not None and int(self.num_forwards) >= self.adversarial_from
-        if judging:
-            losses["fooling"] = fooling_loss(
-                judge_frozen(self.discriminator, grey), config.adversarial_criterion
+        discriminator = self.discriminator if int(self.num_forwards) >= self.adversarial_from else None
+        if discriminator is not None:
+            losses["generator_loss"] = generator_loss(
+                frozen_logits(discriminator, gray), config.adversarial_criterion
             )
-            weights["fooling"] = config.adversarial_weight
-        loss = sum(weight * losses[name] for name, weight in weights.items() if weight)
-        if judging:
-            real, fake = self.discriminator(images), self.discriminator(grey.detach())
-            losses["telling"] = telling_loss(real, fake, config.adversarial_criterion)
-            loss = loss + losses["telling"] if self.training else loss
+            weights["generator_loss"] = config.adversarial_weight
+        terms = (weight * losses[name] for name, weight in weights.items() if weight)
+        loss = sum(terms, gray.new_zeros(()))
+        if discriminator is not None:
+            real, fake = discriminator(images), discriminator(gray.detach())
+            losses["discriminator_loss"] = discriminator_loss(real, fake, config.adversarial_criterion)
+            loss = loss + losses["discriminator_loss"] if self.training else loss
         if self.training:
             self.num_forwards += 1
         else:
-            mean = self.autoencoder.decode(posterior.mode()).sample.mean(dim=1, keepdim=True)
+            mean = decode(self.autoencoder, posterior.mode()).mean(dim=1, keepdim=True)
             scores = score_reconstruction(mean, images)
             losses |= {f"reconstruction_{name}": value for name, value in scores.items()}
         return {"loss": loss, **losses}
 
 
 def pixel_losses(error: torch.Tensor) -> dict[str, torch.Tensor]:
-    """L1 and mean square of an error (B, C, S, S), and the L1 of its neighbouring pixels' differences.
+    """L1 and mean square of an error (B, C, S, S), and the L1 of its neighboring pixels' differences.
 
     The last keeps the edges and fine lines that the L1 of pixels alone blurs away (Mathieu et al., ICLR 2016,
     eq. 6, at exponent 1).

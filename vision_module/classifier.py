@@ -21,6 +21,7 @@ from transformers import (
 from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS, THRESHOLDS_FILE, as_binary
 from data_module.images import to_images
+from runtime.devices import prefer_channels_last
 from runtime.timm_weights import open_timm
 from vision_module.config import Augmentation, ResNetSize
 
@@ -90,7 +91,8 @@ def masked_bce(
 
 
 # One output a finding, under its name.
-_HEAD = {
+_HEAD: dict[str, Any] = {
+    "num_labels": len(FINDINGS),
     "num_channels": 1,
     "id2label": dict(enumerate(FINDINGS)),
     "label2id": {name: place for place, name in enumerate(FINDINGS)},
@@ -99,23 +101,22 @@ _HEAD = {
 
 
 def build_classifier(size: ResNetSize) -> ResNetForImageClassification:
-    """A stock transformers ResNet on grey films, with one output a finding, named in config.id2label."""
+    """A stock transformers ResNet on gray films, with one output a finding, named in config.id2label."""
     config = ResNetConfig(
         embedding_size=size.embedding_size,
         hidden_sizes=list(size.hidden_sizes),
         depths=list(size.depths),
         layer_type=size.layer_type,
-        num_labels=len(FINDINGS),
         **_HEAD,
     )
-    return ResNetForImageClassification(config).to(memory_format=torch.channels_last)
+    return prefer_channels_last(ResNetForImageClassification(config))
 
 
 def adapt_timm(source: str) -> TimmWrapperForImageClassification:
-    """The network of `timm:NAME:FILE` on grey films, with a new head of one output a finding.
+    """The network of `timm:NAME:FILE` on gray films, with a new head of one output a finding.
 
-    Grey films in [-1, 1] in the place of three normalised channels: the first convolution takes the sums of
-    its weights over the channels, times what the normalisation differs by.
+    Gray films in [-1, 1] in the place of three normalized channels: the first convolution takes the sums of
+    its weights over the channels, times what the normalization differs by.
 
     Raises:
         ValueError: see `open_timm`; a network without a head to replace, or with means other than 0.5, whose
@@ -128,16 +129,14 @@ def adapt_timm(source: str) -> TimmWrapperForImageClassification:
         raise ValueError(f"--init-from {source}: its first layer or its head cannot be replaced")
     if set(found["mean"]) != {0.5}:
         raise ValueError(f"--init-from {source}: it was trained on films of mean {found['mean']}, not 0.5")
-    config = TimmWrapperConfig(
-        architecture=source.split(":")[1], model_args={"in_chans": 1}, num_labels=len(FINDINGS), **_HEAD
-    )
+    config = TimmWrapperConfig(architecture=source.split(":")[1], model_args={"in_chans": 1}, **_HEAD)
     model = TimmWrapperForImageClassification(config)
     weights = {name: value for name, value in trained.state_dict().items() if not name.startswith(head)}
     scale = torch.tensor([0.5 / value for value in found["std"]]).view(1, 3, 1, 1)
     weights[f"{first}.weight"] = (weights[f"{first}.weight"] * scale).sum(dim=1, keepdim=True)
     new = {name: value for name, value in model.timm_model.state_dict().items() if name.startswith(head)}
     model.timm_model.load_state_dict({**weights, **new})
-    return model.to(memory_format=torch.channels_last)
+    return prefer_channels_last(model)
 
 
 def save_classifier(

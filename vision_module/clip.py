@@ -26,7 +26,7 @@ WORD_END = "</w>"
 TRAINING_WORDS = "training_words"  # a name of our own in tokenizer_config.json
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:
+def train_clip_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:
     """CLIP's byte-level BPE with 77 tokens, learned from the texts: the same texts give the same tokens.
 
     An unknown character gets a token of its own: CLIP's default, <|endoftext|>, would end the text there.
@@ -44,7 +44,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> CLIPTokenizer:
     trained = _train_bpe(corpus, vocab_size, [*specials, *endings])
     tokenizer = CLIPTokenizer(
         vocab=trained["vocab"],
-        merges=[tuple(pair) for pair in trained["merges"]],
+        merges=[tuple(pair) for pair in trained["merges"]],  # pyright: ignore[reportArgumentType]  # of pairs
         unk_token=UNKNOWN,
         model_max_length=NUM_TOKENS,
     )
@@ -104,7 +104,9 @@ def make_processor(model: CLIPModel, init_from: str) -> CLIPImageProcessor:
     if init_from:
         with reading(init_from, "its image processor"):
             return CLIPImageProcessor.from_pretrained(init_from)
-    size = model.config.vision_config.image_size
+    size = model.vision_model.config.image_size
+    if not isinstance(size, int):
+        raise ValueError("the image encoder takes films that are not square")
     half = [0.5, 0.5, 0.5]
     return CLIPImageProcessor(
         size={"shortest_edge": size},
@@ -123,7 +125,7 @@ def load_tokenizer(folder: str | Path) -> CLIPTokenizer:
 
 
 def clip_pixels(images: torch.Tensor, processor: CLIPImageProcessor) -> torch.Tensor:
-    """Images (B, 1, S, S) in [-1, 1] -> pixel_values (B, 3, s, s), normalised as the processor says."""
+    """Images (B, 1, S, S) in [-1, 1] -> pixel_values (B, 3, s, s), normalized as the processor says."""
     side = processor.crop_size["height"]
     if images.shape[-1] != side:
         images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)
@@ -149,8 +151,9 @@ class ContrastiveLoss(nn.Module):
         super().__init__()
         self.clip, self.findings_weight = clip, findings_weight
         if findings_weight:
-            self.read_text = nn.Linear(clip.config.projection_dim, num_findings)
-            self.read_film = nn.Linear(clip.config.projection_dim, num_findings)
+            width = clip.visual_projection.out_features
+            self.read_text = nn.Linear(width, num_findings)
+            self.read_film = nn.Linear(width, num_findings)
 
     def forward(
         self,

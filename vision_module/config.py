@@ -48,7 +48,7 @@ class AutoencoderLossConfig:
     mse_weight: float = 0.0
     """Weight of the mean squared error of pixels."""
     edge_weight: float = 0.5
-    """Weight of the L1 of neighbouring pixels' differences."""
+    """Weight of the L1 of neighboring pixels' differences."""
     kl_weight: float = 1e-3
     """Weight of the KL to a standard normal, in nats per image pixel."""
     perceptual_weight: float = 0.0
@@ -56,10 +56,13 @@ class AutoencoderLossConfig:
     perceptual: str = ""
     """Run of train_classifier.py, a convolutional transformers classifier, timm:NAME:FILE (a timm network,
     weights from a file), or squeeze:FILE, alex:FILE or vgg:FILE, LPIPS on torchvision's ImageNet weights."""
+    perceptual_scale: int = 1
+    """Films are enlarged so many times for these features: networks that learned on larger pictures see the
+    grain of small films only so."""
     adversarial_weight: float = 0.0
-    """Weight of a patch discriminator's judgement."""
+    """Weight of a patch discriminator's judgment."""
     adversarial_from: int = 0
-    """Optimiser step from which on the discriminator learns and judges."""
+    """Optimizer step from which on the discriminator learns and counts."""
     adversarial_criterion: Criterion = "least-squares"
     """The discriminator's loss."""
     discriminator_channels: int = 64
@@ -70,11 +73,15 @@ class AutoencoderLossConfig:
     """Learning rate of the discriminator, as a factor of --learning-rate."""
 
     def check(self, image_size: int) -> None:
-        """Raise ValueError for a perceptual weight without features, or films too small to be judged."""
+        """Raise ValueError for a perceptual weight without features, or films too small to discriminate."""
         if self.perceptual_weight and not self.perceptual:
             raise ValueError(
                 f"--perceptual-weight {self.perceptual_weight} needs --perceptual: a run of "
                 "train_classifier.py, or squeeze:FILE with torchvision's weights"
+            )
+        if self.perceptual_scale < 1:
+            raise ValueError(
+                f"--perceptual-scale {self.perceptual_scale}: films are enlarged 1 or more times"
             )
         smallest = 3 * 2**self.discriminator_layers
         if self.adversarial_weight and image_size < smallest:

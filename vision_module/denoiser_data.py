@@ -25,6 +25,8 @@ class CachedTexts:
     """One of each row's columns, encoded already."""
 
     def __init__(self, prompts: PromptCache) -> None:
+        assert prompts.texts is not None
+        assert prompts.text_index is not None
         self.texts = prompts.texts
         self.text_index = torch.as_tensor(prompts.text_index.astype(np.int64))
         self.present = (self.text_index >= 0).float()
@@ -35,7 +37,7 @@ class CachedTexts:
         return {"text": torch.as_tensor(np.asarray(self.texts[text]))}
 
 
-class TokenisedTexts:
+class TokenizedTexts:
     """Texts that the text encoder reads within the training step: it is trained, or they are drawn anew."""
 
     def __init__(self, texts: ItemTexts, prompts: Prompts) -> None:
@@ -80,7 +82,7 @@ class LatentPairs:
         batch |= self.texts.draw(rows, generator)
         if self.targets is not None:
             batch["features"] = self.targets.read(rows)
-        if self.references is not None:
+        if self.references is not None and self.index is not None:
             drawn = self.rows[self.index.draw(indices, generator)]
             batch["reference"] = torch.as_tensor(np.asarray(self.references[drawn]))
         return batch
@@ -94,7 +96,7 @@ def make_sources(
     columns: tuple[str, ...],
     cache_root: Path,
     num_sentences: int = 0,
-    tokenised: bool = False,
+    tokenized: bool = False,
     targets: AlignmentTargets | None = None,
 ) -> tuple[LatentPairs, LatentPairs]:
     """Train and validation data of a pairs folder; what can be encoded once is.
@@ -104,17 +106,17 @@ def make_sources(
         columns: text columns of the table.
         num_sentences: 0 draws a whole column; else up to this many sentences, which no cache can hold.
         targets: maps for an `AlignedDenoiser`.
-        tokenised: give token ids even of whole columns, for a text encoder that is trained.
+        tokenized: give token ids even of whole columns, for a text encoder that is trained.
 
     Raises:
         ValueError: a split without rows, or a column that is not there.
     """
-    tokenised = tokenised or num_sentences > 0
-    encoded = encode_prompts(pairs, prompts, source, () if tokenised else columns, cache_root)
+    tokenized = tokenized or num_sentences > 0
+    encoded = encode_prompts(pairs, prompts, source, () if tokenized else columns, cache_root)
     texts: Texts
-    if tokenised:
+    if tokenized:
         tokenizer = prompts.tokenizer
-        texts = TokenisedTexts(
+        texts = TokenizedTexts(
             ItemTexts(
                 pairs.text_columns(columns),
                 num_sentences,
@@ -132,6 +134,6 @@ def make_sources(
             raise ValueError(f"{pairs.root} has no row of split {split!r}")
         index = None
         if encoded.references is not None:
-            index = ReferenceIndex(pairs.labels[rows], pairs.table["patient_id"].to_numpy()[rows])
+            index = ReferenceIndex(pairs.labels[rows], pairs.table["patient_id"].to_numpy()[rows].tolist())
         sources.append(LatentPairs(rows, latents, texts, encoded.references, index, targets))
     return sources[0], sources[1]

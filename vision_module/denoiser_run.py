@@ -1,10 +1,10 @@
 """Train a denoiser on cached latents and prompts: the part that clipSD and clipUViT share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 from data_module.pairs import PairsFolder
@@ -13,6 +13,7 @@ from runtime.dry_run import describe_run
 from runtime.runs import RunFolder, model_source
 from runtime.weights import load_pretrained
 from training.loop import fit
+from training.optimizer import ParameterGroup
 from vision_module.adapters import add_adapters
 from vision_module.alignment import AlignedDenoiser, encode_targets
 from vision_module.config import LoraConfig
@@ -22,9 +23,10 @@ from vision_module.diffusion import PromptedDenoiser, make_objective, make_sched
 from vision_module.encoding import encode_latents
 from vision_module.pipeline import Sources, VisionModel, load_prompts
 from vision_module.prompting import num_context_tokens
-from vision_module.validation import FilmScorer, Judge
+from vision_module.uvit import UViT
+from vision_module.validation import FilmMetrics, FilmScorer
 
-Build = Callable[[int, int, int, int], nn.Module]
+Build = Callable[[int, int, int, int], UViT | UNet2DConditionModel]
 
 
 def describe_denoiser(config: DenoiserConfig, build: Build, frozen: bool = False) -> None:
@@ -43,7 +45,7 @@ def train_denoiser(
     build: Build,
     lora: LoraConfig | None = None,
     init_from: str = "",
-    judge: Judge | None = None,
+    metrics: FilmMetrics | None = None,
 ) -> None:
     """Encode what is not cached yet, then train and save the whole vision model.
 
@@ -52,7 +54,7 @@ def train_denoiser(
         build: (in_channels, sample_size, context_dim, num_context_tokens) -> denoiser.
         lora: with `lora.lora`, adapters are trained in the place of the denoiser.
         init_from: folder or hub name of the pipeline whose U-Net the adapters belong to.
-        judge: further scores of the films drawn in validation.
+        metrics: further scores of the films drawn in validation.
     """
     lora = lora or LoraConfig()
     pairs = PairsFolder.open(config.data)
@@ -82,7 +84,10 @@ def train_denoiser(
     torch.manual_seed(config.train.seed)
     channels, sample_size = latents["latents_mean"].shape[1:3]
     denoiser = build(channels, sample_size, prompts.width, prompts.num_context_tokens)
-    groups = add_adapters(denoiser, prompts.text_encoder, lora) if lora.lora else ()
+    groups: Sequence[ParameterGroup] = ()
+    if lora.lora:
+        assert isinstance(denoiser, UNet2DConditionModel)
+        groups = add_adapters(denoiser, prompts.text_encoder, lora)
     if config.gradient_checkpointing:
         denoiser.enable_gradient_checkpointing()
         if trained_text:
@@ -92,12 +97,13 @@ def train_denoiser(
         model, null_text = PromptedDenoiser(denoiser, prompts), prompts.tokenize([""])
 
     if targets is not None:
-        width = denoiser.config.get("embed_dim") or denoiser.config.block_out_channels[-1]
+        width = denoiser.config.get("embed_dim") or denoiser.config["block_out_channels"][-1]
         model = AlignedDenoiser(model, denoiser, width, targets.maps.shape[1])
 
     def make_vision(model: nn.Module) -> VisionModel:
         model = model.model if isinstance(model, AlignedDenoiser) else model
         trained = model.denoiser if isinstance(model, PromptedDenoiser) else model
+        assert isinstance(trained, UViT | UNet2DConditionModel)
         return VisionModel(load_pretrained(AutoencoderKL, autoencoder_dir), trained, prompts, scheduler)
 
     def save(model: nn.Module, folder: Path) -> None:
@@ -110,5 +116,5 @@ def train_denoiser(
     objective = make_objective(diffusion, null_text, config.alignment.repa_weight)
     score = None
     if config.scores.score_films:
-        score = FilmScorer(make_vision, pairs.split("validation"), config.scores, judge)
+        score = FilmScorer(make_vision, pairs.split("validation"), config.scores, metrics)
     fit(model, objective, *sources, config.train, run, save, groups, score)

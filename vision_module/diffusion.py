@@ -7,7 +7,7 @@ import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import nn
 
-from vision_module.config import DiffusionConfig
+from vision_module.config import DiffusionConfig, Fusion, TextTokens
 from vision_module.encoders import encode_tokens
 from vision_module.prompting import Prompts, fuse
 
@@ -35,7 +35,7 @@ def make_scheduler(config: DiffusionConfig) -> Schedule:
         )
     if config.zero_terminal_snr and config.min_snr_gamma:
         raise ValueError("--min-snr-gamma weighs pure noise with 0: it cannot go with --zero-terminal-snr")
-    if flow:
+    if config.prediction_type == "flow":
         return FlowMatchEulerDiscreteScheduler(num_train_timesteps=NUM_TIMESTEPS)
     return DDPMScheduler(
         num_train_timesteps=NUM_TIMESTEPS,
@@ -94,8 +94,9 @@ def make_noising(config: DiffusionConfig) -> Callable[[torch.Tensor, torch.Tenso
         timesteps = (places * NUM_TIMESTEPS).long().clamp(max=NUM_TIMESTEPS - 1)
         target = noise
         if config.prediction_type == "v_prediction":
-            target = scheduler.get_velocity(latents, noise, timesteps)
-        sample = scheduler.add_noise(latents, noise, timesteps)
+            target = scheduler.get_velocity(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
+        # diffusers annotates IntTensor, which torch's own operations never give.
+        sample = scheduler.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
         return Noised(sample, timesteps, target, weights.to(latents.device)[timesteps])
 
     return add_noise
@@ -103,6 +104,9 @@ def make_noising(config: DiffusionConfig) -> Callable[[torch.Tensor, torch.Tenso
 
 class PromptedDenoiser(nn.Module):
     """A denoiser behind its text encoder, for texts that no cache holds: drawn anew, or encoded anew."""
+
+    fusion: Fusion
+    text_tokens: TextTokens
 
     def __init__(self, denoiser: nn.Module, prompts: Prompts) -> None:
         super().__init__()

@@ -4,9 +4,10 @@ Wherever they come from they are transformers' own classes, so a model folder st
 loads. The interface is small: `encode_tokens` and `encode_pixels`, for every kind.
 """
 
+from typing import TYPE_CHECKING, Any, cast
+
 import torch
 import transformers
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -18,6 +19,9 @@ from transformers.utils import cached_file
 
 from runtime.files import reading
 from runtime.weights import load_pretrained
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModelWithProjection, TimmWrapperModel
 
 # model_type of config.json -> name of the class, which transformers imports when it is asked for: timm alone
 # takes a second. BERTs are read without their pooler, which many checkpoints lack.
@@ -70,7 +74,7 @@ def load_text_encoder(
 
 
 def load_image_encoder(source: str) -> tuple[PreTrainedModel, CLIPImageProcessor]:
-    """The image encoder of a folder or hub name, and the processor that says its size and normalisation.
+    """The image encoder of a folder or hub name, and the processor that says its size and normalization.
 
     Raises:
         ValueError: there is none.
@@ -79,7 +83,8 @@ def load_image_encoder(source: str) -> tuple[PreTrainedModel, CLIPImageProcessor
         from vision_module.weights.open_clip import convert_open_clip_image
 
         return convert_open_clip_image(source)
-    model_place, processor_place = {}, {}
+    model_place: dict[str, Any] = {}
+    processor_place: dict[str, Any] = {}
     if _has(source, "model_index.json"):
         model_place, processor_place = {"subfolder": "image_encoder"}, {"subfolder": "feature_extractor"}
     name = IMAGE_ENCODERS[_model_type(source, model_place, IMAGE_ENCODERS, "image")]
@@ -88,7 +93,9 @@ def load_image_encoder(source: str) -> tuple[PreTrainedModel, CLIPImageProcessor
     return load_pretrained(getattr(transformers, name), source, **model_place), processor
 
 
-def encode_tokens(text_encoder: nn.Module, token_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def encode_tokens(
+    text_encoder: PreTrainedModel, token_ids: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids (B, L) -> states of all tokens (B, L, D) and the pooled state (B, D).
 
     A CLIP reads its padding too, as StableDiffusionPipeline has it, and pools at the end of the text; a BERT
@@ -102,17 +109,19 @@ def encode_tokens(text_encoder: nn.Module, token_ids: torch.Tensor) -> tuple[tor
     return states, states[:, 0] if pooled is None else pooled
 
 
-def encode_pixels(image_encoder: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
-    """Normalised pixels (B, 3, s, s) -> pooled states (B, D), before any projection."""
+def encode_pixels(image_encoder: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Normalized pixels (B, 3, s, s) -> pooled states (B, D), before any projection."""
     if image_encoder.config.model_type == TIMM:
         return image_encoder(pixel_values=pixel_values).pooler_output
-    return image_encoder.vision_model(pixel_values=pixel_values).pooler_output
+    clip = cast("CLIPVisionModelWithProjection", image_encoder)
+    return clip.vision_model(pixel_values=pixel_values).pooler_output
 
 
-def image_width(image_encoder: nn.Module) -> int:
+def image_width(image_encoder: PreTrainedModel) -> int:
     """Width D of what `encode_pixels` gives."""
     if image_encoder.config.model_type == TIMM:
-        return image_encoder.timm_model.num_features
+        timm_model: Any = cast("TimmWrapperModel", image_encoder).timm_model
+        return timm_model.num_features
     return image_encoder.config.hidden_size
 
 

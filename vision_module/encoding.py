@@ -10,7 +10,7 @@ from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
 from runtime.contents import model_hash
-from runtime.devices import pick_device
+from runtime.devices import move, pick_device
 from runtime.weights import load_pretrained
 from vision_module.autoencoder import encode_films
 from vision_module.prompting import Prompts
@@ -39,13 +39,13 @@ def encode_latents(
         A cache with `latents_mean` and `latents_std`, (N, C, H, W) float16 memory maps.
     """
     autoencoder = load_pretrained(AutoencoderKL, model_dir)
-    size = image_size or autoencoder.config.sample_size
+    size = image_size or autoencoder.config["sample_size"]
     models = {"autoencoder": _identity(str(model_dir))}
     key = cache_key(pairs.manifest_hash(), models, {"kind": "latents", "image_size": size})
     if LatentCache.exists(cache_root, key):
         return LatentCache.open(cache_root, key)
     device = pick_device()
-    autoencoder.to(device)
+    move(autoencoder, device)
     paths = pairs.image_paths
 
     def encode(items: np.ndarray) -> dict[str, np.ndarray]:
@@ -133,7 +133,7 @@ def _write_texts(writer: CacheWriter, prompts: Prompts, fields: np.ndarray, batc
 
 
 def _write_references(writer: CacheWriter, prompts: Prompts, paths: list[Path], batch_size: int) -> None:
-    side = prompts.feature_extractor.crop_size["height"]
+    side = prompts.reference_size
 
     def encode(items: np.ndarray) -> dict[str, np.ndarray]:
         images = load_images([paths[item] for item in items], side)

@@ -63,9 +63,10 @@ class FilmSampler:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def _load_references(self, paths: Sequence[Path | None]) -> torch.Tensor | None:
-        if any(path is None for path in paths) or self.vision.prompts.fusion == "text":
+        known = [path for path in paths if path is not None]
+        if len(known) < len(paths) or self.vision.prompts.fusion == "text":
             return None
-        return load_images(paths, self.vision.prompts.feature_extractor.crop_size["height"])
+        return load_images(known, self.vision.prompts.reference_size)
 
     def _start(self, prompts: Sequence[str]) -> torch.Tensor | None:
         if self._film_start is not None:
@@ -88,6 +89,7 @@ class FilmSampler:
         config, vision = self.config, self.vision
         if not config.strength:
             latents = self._start(prompts)
+            assert latents is not None, "DrawingConfig asks for a start"
             return latents, decode_latents(vision.autoencoder, check_latents(latents))
         noise = draw_noise(generators, vision.latent_shape).to(self.device)
         with self.autocast():

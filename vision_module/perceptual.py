@@ -7,6 +7,7 @@ local torchvision weights file.
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -36,10 +37,12 @@ class PerceptualLoss(nn.Module):
     Args:
         network: images (B, 1, S, S) in [-1, 1] -> feature maps, (B, C_l, H_l, W_l) each; it is frozen.
         weights: (C_l,) for each map; None = all one, which is twice the cosine distance at each place.
+        scale: times that films are enlarged (bicubic) for the network.
     """
 
-    def __init__(self, network: nn.Module, weights: list[torch.Tensor] | None = None) -> None:
+    def __init__(self, network: nn.Module, weights: list[torch.Tensor] | None = None, scale: int = 1) -> None:
         super().__init__()
+        self.scale = scale
         self.network = network.requires_grad_(False)
         self.weights = None if weights is None else nn.ParameterList(weights).requires_grad_(False)
         self.train(False)
@@ -52,14 +55,20 @@ class PerceptualLoss(nn.Module):
     def forward(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean distance of images and targets, (B, 1, S, S) each; gradients go to `images` alone."""
         with torch.no_grad():
-            wanted = self.network(targets)
+            wanted = self.network(self._enlarge(targets))
+        found_maps = self.network(self._enlarge(images))
         distance = images.new_zeros(())
-        for layer, (found, target) in enumerate(zip(self.network(images), wanted, strict=True)):
+        for layer, (found, target) in enumerate(zip(found_maps, wanted, strict=True)):
             difference = (_unit(found) - _unit(target)).square()
             if self.weights is not None:
                 difference = difference * self.weights[layer][:, None, None]
             distance = distance + difference.sum(dim=1).mean()
         return distance
+
+    def _enlarge(self, images: torch.Tensor) -> torch.Tensor:
+        if self.scale == 1:
+            return images
+        return functional.interpolate(images, scale_factor=self.scale, mode="bicubic")
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:
@@ -70,6 +79,9 @@ def _unit(features: torch.Tensor) -> torch.Tensor:
 
 class ClassifierFeatures(nn.Module):
     """Hidden states of a convolutional image classifier, from its stem to its last stage."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, folder: str) -> None:
         super().__init__()
@@ -92,7 +104,10 @@ class ClassifierFeatures(nn.Module):
 
 
 class LpipsFeatures(nn.Module):
-    """The layers of an ImageNet network that LPIPS looks at, with its scaling of colours; no weights yet."""
+    """The layers of an ImageNet network that LPIPS looks at, with its scaling of colors; no weights yet."""
+
+    shift: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -115,9 +130,12 @@ class LpipsFeatures(nn.Module):
 
 
 class TimmFeatures(nn.Module):
-    """The levels of a timm network (or the first of them), whose `pretrained_cfg` says the normalisation."""
+    """The levels of a timm network (or the first of them), whose `pretrained_cfg` says the normalization."""
 
-    def __init__(self, network: nn.Module, num_levels: int | None = None) -> None:
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, network: Any, num_levels: int | None = None) -> None:
         super().__init__()
         self.network, self.levels = network, num_levels and list(range(num_levels))
         for name in ("mean", "std"):
@@ -132,23 +150,24 @@ class TimmFeatures(nn.Module):
         )
 
 
-def load_perceptual(source: str) -> PerceptualLoss:
+def load_perceptual(source: str, scale: int = 1) -> PerceptualLoss:
     """The perceptual distance that `--perceptual` names.
 
     Args:
         source: a run of train_classifier.py, a folder or hub name of a convolutional transformers
             classifier, timm:NAME:FILE (any timm network, weights from a file), or squeeze:FILE, alex:FILE,
             vgg:FILE with torchvision's ImageNet weights.
+        scale: times that films are enlarged for them.
 
     Raises:
         ValueError: no such file or model, weights of another network, or features that are not maps.
     """
     if source.startswith(PREFIX):
-        return PerceptualLoss(TimmFeatures(open_timm(source, "--perceptual"), NUM_TIMM_LEVELS))
+        return PerceptualLoss(TimmFeatures(open_timm(source, "--perceptual"), NUM_TIMM_LEVELS), scale=scale)
     name, _, file = source.partition(":")
     if name in LPIPS_NETWORKS and file:
-        return PerceptualLoss(_load_lpips(name, Path(file)), _lpips_weights(name))
-    return PerceptualLoss(open_features(source, "--perceptual")[0])
+        return PerceptualLoss(_load_lpips(name, Path(file)), _lpips_weights(name), scale)
+    return PerceptualLoss(open_features(source, "--perceptual")[0], scale=scale)
 
 
 def open_features(source: str, flag: str) -> tuple[nn.Module, str]:

@@ -8,6 +8,7 @@ adapters alone; `adapter.json` then names the models they belong to.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -18,10 +19,12 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from torch import nn
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
+from runtime.devices import move, prefer_channels_last
 from runtime.files import read_json, reading
-from runtime.weights import load_pretrained
+from runtime.weights import drop_unused, load_pretrained
 from vision_module.adapters import load_adapters, merge_adapters, save_adapters
 from vision_module.config import Fusion, TextTokens
 from vision_module.diffusion import Schedule
@@ -82,19 +85,20 @@ class VisionModel:
     def prefer_channels_last(self) -> None:
         """Lay out convolutions as tensor cores want them; values change by rounding only."""
         for model in (self.autoencoder, self.denoiser):
-            model.to(memory_format=torch.channels_last)
+            prefer_channels_last(model)
 
     def compile(self) -> None:
         """Compile what runs once a step, the denoiser, and what makes the film, the decoder, in place.
 
         Batches have one shape, and with a guidance interval two: each is compiled when it first comes.
         """
-        for model in (self.denoiser, self.autoencoder.decoder):
-            model.compile(dynamic=False)
+        parts: tuple[nn.Module, ...] = (self.denoiser, self.autoencoder.decoder)
+        for part in parts:
+            part.compile(dynamic=False)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the pipeline folder (safetensors) and prompting.json, adapters merged into the weights."""
-        parts = {
+        parts: dict[str, Any] = {
             "vae": self.autoencoder,
             "text_encoder": merge_adapters(self.prompts.text_encoder),
             "tokenizer": self.prompts.tokenizer,
@@ -106,7 +110,8 @@ class VisionModel:
         if isinstance(self.denoiser, UViT):
             pipeline: DiffusionPipeline = UViTPipeline(**parts)
         else:
-            pipeline = StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)
+            parts |= {"safety_checker": None, "requires_safety_checker": False}
+            pipeline = StableDiffusionPipeline(**parts)
         pipeline.save_pretrained(folder)
         self._save_prompting(Path(folder))
 
@@ -167,36 +172,36 @@ class VisionModel:
             _load_prompts(folder, sources.clip, sources.reference_encoder, prompting),
             load_scheduler(folder),
         )
-        pipeline = StableDiffusionPipeline(
-            vae=model.autoencoder,
-            text_encoder=model.prompts.text_encoder,
-            tokenizer=model.prompts.tokenizer,
-            unet=model.denoiser,
-            scheduler=model.scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        load_adapters(pipeline, folder)
+        parts: dict[str, Any] = {
+            "vae": model.autoencoder,
+            "text_encoder": model.prompts.text_encoder,
+            "tokenizer": model.prompts.tokenizer,
+            "unet": model.denoiser,
+            "scheduler": model.scheduler,
+            "safety_checker": None,
+            "feature_extractor": None,
+            "requires_safety_checker": False,
+        }
+        load_adapters(StableDiffusionPipeline(**parts), folder)
         model.denoiser.eval()
         model.prompts.eval()
         return model
 
     def to(self, device: torch.device | str) -> "VisionModel":
         for part in (self.autoencoder, self.denoiser, self.prompts):
-            part.to(device)
+            move(part, device)
         return self
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one item's latents."""
         config = self.denoiser.config
-        return config.in_channels, config.sample_size, config.sample_size
+        return config["in_channels"], config["sample_size"], config["sample_size"]
 
     @property
     def image_size(self) -> int:
         """Side of the films in pixels."""
-        return self.latent_shape[1] * 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
+        return self.latent_shape[1] * 2 ** (len(self.autoencoder.config["block_out_channels"]) - 1)
 
 
 def _load_prompts(folder: Path, clip: str, reference_encoder: str, prompting: dict) -> Prompts:
@@ -210,9 +215,8 @@ def load_scheduler(folder: Path) -> Schedule:
     with reading(folder / "scheduler", "the noise schedule"):
         name = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
         flow = name == FlowMatchEulerDiscreteScheduler.__name__
-        return (FlowMatchEulerDiscreteScheduler if flow else DDPMScheduler).from_pretrained(
-            folder / "scheduler"
-        )
+        kind = FlowMatchEulerDiscreteScheduler if flow else DDPMScheduler
+        return drop_unused(kind.from_pretrained(folder / "scheduler"))
 
 
 def load_prompts(

@@ -56,6 +56,12 @@ class Prompts(nn.Module):
         image_encoder: None where fusion is `text`: no reference film is read then.
     """
 
+    text_encoder: PreTrainedModel
+    image_encoder: PreTrainedModel | None
+    feature_extractor: CLIPImageProcessor | None
+    fusion: Fusion
+    text_tokens: TextTokens
+
     def __init__(
         self,
         text_encoder: PreTrainedModel,
@@ -91,6 +97,11 @@ class Prompts(nn.Module):
     def width(self) -> int:
         """Width D of the context."""
         return self.text_encoder.config.hidden_size
+
+    @property
+    def reference_size(self) -> int:
+        """Side in pixels of the reference films; 0 with fusion `text`, which reads none."""
+        return self.feature_extractor.crop_size["height"] if self.feature_extractor else 0
 
     @property
     def num_context_tokens(self) -> int:
@@ -136,6 +147,8 @@ class Prompts(nn.Module):
     @torch.no_grad()
     def encode_references(self, images: torch.Tensor) -> torch.Tensor:
         """Reference images (B, 1, S, S) in [-1, 1] -> pooled embeddings (B, D), unprojected."""
+        if self.image_encoder is None or self.feature_extractor is None:
+            raise ValueError(f"fusion {self.fusion} has no encoder of reference films")
         pixel_values = clip_pixels(images.to(self.device), self.feature_extractor)
         return encode_pixels(self.image_encoder, pixel_values)
 

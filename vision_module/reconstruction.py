@@ -28,11 +28,12 @@ def score_reconstruction(images: torch.Tensor, films: torch.Tensor) -> dict[str,
         images, films = images.float().clamp(-1.0, 1.0), films.float()
         if films.shape[-1] > MS_SSIM_SIDE:
             similarity = multiscale_structural_similarity_index_measure(images, films, data_range=2.0)
-            scores = {"ms_ssim": similarity}
+            scores = {"ms_ssim": torch.as_tensor(similarity)}
         else:
-            scores = {"ssim": structural_similarity_index_measure(images, films, data_range=2.0)}
+            similarity = structural_similarity_index_measure(images, films, data_range=2.0)
+            scores = {"ssim": torch.as_tensor(similarity)}
         mse = (images - films).square().mean(dim=(1, 2, 3))
-        # 8-bit films have no smaller error than half a grey level; it also keeps an exact copy finite.
+        # 8-bit films have no smaller error than half a gray level; it also keeps an exact copy finite.
         scores["psnr"] = 10.0 * torch.log10(4.0 / mse.clamp(min=(1.0 / 255.0) ** 2)).mean()
         scores["l1"] = (images - films).abs().mean()
     return scores

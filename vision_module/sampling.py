@@ -62,14 +62,14 @@ def make_solver(
         raise ValueError(f"--solver {name!r}: choose one of {', '.join(solvers)}{what}")
     solver_class, options = solvers[name]
     if flow:
-        solver = solver_class(num_train_timesteps=schedule.config.num_train_timesteps, **options)
+        solver = solver_class(num_train_timesteps=schedule.config["num_train_timesteps"], **options)
         solver.set_timesteps(num_inference_steps)
         return solver
-    if name == "pndm" and schedule.config.rescale_betas_zero_snr:
+    if name == "pndm" and schedule.config["rescale_betas_zero_snr"]:
         raise ValueError("--solver pndm cannot start from a zero terminal SNR: choose another")
     # Trailing steps start at the last noise level, where the noise is pure (Lin et al., 2024, sec. 3.3).
     options = {"timestep_spacing": "trailing", **options}
-    if schedule.config.rescale_betas_zero_snr and EVEN_IN_LOG_SNR in options:
+    if schedule.config["rescale_betas_zero_snr"] and EVEN_IN_LOG_SNR in options:
         # The logarithm of no signal would take most of the steps. Leaving the first at pure noise and making
         # the others even from a noise of 10 signals on suits the exact denoiser; but films of a model trained
         # on real ones came out more alike (docs/results.md).
@@ -121,7 +121,8 @@ def start_from(
     if hasattr(solver, "set_begin_index"):
         solver.set_begin_index(skipped)
     if isinstance(solver, FlowMatchEulerDiscreteScheduler | FlowMatchHeunDiscreteScheduler):
-        level = timesteps[0].item() / solver.config.num_train_timesteps  # straight paths: no table is needed
+        # Straight paths: no table is needed.
+        level = timesteps[0].item() / solver.config["num_train_timesteps"]
         return (1.0 - level) * latents + level * noise, timesteps
     return solver.add_noise(latents, noise, timesteps[:1].expand(len(latents))), timesteps
 

@@ -2,11 +2,12 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from diffusers import UNet2DConditionModel
 
 from runtime.files import read_json, reading
-from runtime.weights import load_pretrained
+from runtime.weights import drop_unused, load_pretrained
 from vision_module.config import UNetConfig
 
 # Stable Diffusion 1.x (its published unet/config.json), for --dry-run and measurements without its weights.
@@ -25,14 +26,14 @@ def load_unet(source: str, in_channels: int, sample_size: int, context_dim: int)
         ValueError: it takes other latents or another width of text.
     """
     unet = load_pretrained(UNet2DConditionModel, source, subfolder="unet")
-    if unet.config.cross_attention_dim != context_dim:
+    if unet.config["cross_attention_dim"] != context_dim:
         raise ValueError(
-            f"--init-from {source}: its U-Net takes text of width {unet.config.cross_attention_dim}, "
+            f"--init-from {source}: its U-Net takes text of width {unet.config['cross_attention_dim']}, "
             f"--clip gives {context_dim}"
         )
-    if unet.config.in_channels != in_channels:
+    if unet.config["in_channels"] != in_channels:
         raise ValueError(
-            f"--init-from {source}: its U-Net takes latents of {unet.config.in_channels} channels, "
+            f"--init-from {source}: its U-Net takes latents of {unet.config['in_channels']} channels, "
             f"--autoencoder gives {in_channels}"
         )
     unet.register_to_config(sample_size=sample_size)
@@ -47,7 +48,7 @@ def build_unet(
     Raises:
         ValueError: a config file that is not a U-Net's.
     """
-    fixed = {
+    fixed: dict[str, Any] = {
         "sample_size": sample_size,
         "in_channels": in_channels,
         "out_channels": in_channels,
@@ -55,7 +56,9 @@ def build_unet(
     }
     if config.unet_config:
         with reading(config.unet_config, "--unet-config"):
-            return UNet2DConditionModel.from_config({**_read_config(config.unet_config), **fixed})
+            return drop_unused(
+                UNet2DConditionModel.from_config({**_read_config(config.unet_config), **fixed})
+            )
     channels = config.block_out_channels
     levels = len(channels) - 1
     return UNet2DConditionModel(

@@ -37,7 +37,7 @@ class Block(nn.Module):
         self.skip_linear = nn.Linear(2 * dim, dim) if skip else None
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        if self.skip_linear is not None:
+        if self.skip_linear is not None and skip is not None:
             x = self.skip_linear(torch.cat([x, skip], dim=-1))
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
@@ -101,8 +101,8 @@ class UViT(ModelMixin, ConfigMixin):
     def _init_positions(self) -> None:
         """Positions are learned, but start as 2-D sines and cosines, from which small data learns sooner."""
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        side = self.config.sample_size // self.config.patch_size
-        grid = get_2d_sincos_pos_embed(self.config.embed_dim, side, output_type="pt")
+        side = self.config["sample_size"] // self.config["patch_size"]
+        grid = get_2d_sincos_pos_embed(self.config["embed_dim"], side, output_type="pt")
         if not self.pos_embed.is_meta:
             with torch.no_grad():
                 self.pos_embed[0, self.num_extra_tokens :] = grid.to(self.pos_embed)
@@ -128,7 +128,7 @@ class UViT(ModelMixin, ConfigMixin):
             )
         timestep = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
         time_token = get_timestep_embedding(
-            timestep, self.config.embed_dim, flip_sin_to_cos=True, downscale_freq_shift=0
+            timestep, self.config["embed_dim"], flip_sin_to_cos=True, downscale_freq_shift=0
         )
         x = self.patch_embed(sample)
         context = self.context_embed(encoder_hidden_states.to(x.dtype))
@@ -144,14 +144,14 @@ class UViT(ModelMixin, ConfigMixin):
         x = self.final_layer(self._unpatchify(x))
         return UNet2DConditionOutput(sample=x) if return_dict else (x,)
 
-    def _run(self, block: Block, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+    def _run(self, block: nn.Module, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
             return checkpoint(block, x, skip, use_reentrant=False)
         return block(x, skip)
 
     def _unpatchify(self, x: torch.Tensor) -> torch.Tensor:
         """(B, patches, patch * patch * C) -> (B, C, H, W)."""
-        patch, channels = self.config.patch_size, self.config.in_channels
+        patch, channels = self.config["patch_size"], self.config["in_channels"]
         side = math.isqrt(x.shape[1])
         x = x.reshape(-1, side, side, patch, patch, channels).permute(0, 5, 1, 3, 2, 4)
         return x.reshape(-1, channels, side * patch, side * patch)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import nn
 
 from data_module.images import load_pixels, to_images, to_pixels
@@ -14,7 +15,7 @@ from vision_module.film_sampler import FilmSampler
 from vision_module.pipeline import VisionModel
 
 # Drawn and paired pixels (N, S, S) uint8, and the (N, 14) certainties that were asked for -> metrics.
-Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, float]]
+FilmMetrics = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, float]]
 
 
 class FilmScorer:
@@ -23,7 +24,7 @@ class FilmScorer:
     Args:
         make_vision: denoiser -> the whole vision model around it.
         pairs: rows of the validation split.
-        judge: further metrics, such as FID or AUROC by a classifier.
+        metrics: further metrics, such as FID or AUROC by a classifier.
     """
 
     def __init__(
@@ -31,10 +32,10 @@ class FilmScorer:
         make_vision: Callable[[nn.Module], VisionModel],
         pairs: PairsFolder,
         config: FilmScoreConfig,
-        judge: Judge | None = None,
+        metrics: FilmMetrics | None = None,
         batch_size: int = 16,
     ) -> None:
-        self.make_vision, self.judge, self.batch_size = make_vision, judge, batch_size
+        self.make_vision, self.metrics, self.batch_size = make_vision, metrics, batch_size
         self.drawing = DrawingConfig(
             num_inference_steps=config.score_steps,
             guidance_scale=config.score_guidance,
@@ -58,7 +59,7 @@ class FilmScorer:
         pixels = np.concatenate(drawn)
         films = load_pixels(self.paths, vision.image_size)
         scores = paired_scores(pixels, films)
-        return {**scores, **(self.judge(pixels, films, self.labels) if self.judge else {})}
+        return {**scores, **(self.metrics(pixels, films, self.labels) if self.metrics else {})}
 
 
 def paired_scores(pixels: np.ndarray, films: np.ndarray) -> dict[str, float]:
@@ -68,6 +69,6 @@ def paired_scores(pixels: np.ndarray, films: np.ndarray) -> dict[str, float]:
 
     pair = to_images(pixels), to_images(films)
     return {
-        "ssim": structural_similarity_index_measure(*pair, data_range=2.0).item(),
+        "ssim": torch.as_tensor(structural_similarity_index_measure(*pair, data_range=2.0)).item(),
         "psnr": peak_signal_noise_ratio(*pair, data_range=2.0).item(),
     }

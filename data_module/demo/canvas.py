@@ -23,7 +23,7 @@ class Pose:
     exposure: float = 0.0  # shift of the film curve
     contrast: float = 3.1  # slope of the film curve
     blur: float = 0.4  # pixels of the finished film
-    noise: float = 0.012  # of the full grey range
+    noise: float = 0.012  # of the full gray range
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -35,14 +35,14 @@ class Canvas:
     """Grid of body coordinates: u in about [-1, 1], image left (the patient's right) is negative; v down.
 
     Attributes:
-        u, v: (n, n) float32, body coordinates of the pixel centres, n = size * supersample.
+        u, v: (n, n) float32, body coordinates of the pixel centers, n = size * supersample.
     """
 
     def __init__(self, size: int, pose: Pose):
         self.size, self.factor, self.pose = size, SUPERSAMPLE.get(size, 2), pose
         self.n = size * self.factor
-        centres = ((np.arange(self.n, dtype=np.float32) + 0.5) * (2.0 / self.n) - 1.0).astype(np.float32)
-        x, y = np.meshgrid(centres - np.float32(pose.shift[0]), centres - np.float32(pose.shift[1]))
+        centers = ((np.arange(self.n, dtype=np.float32) + 0.5) * (2.0 / self.n) - 1.0).astype(np.float32)
+        x, y = np.meshgrid(centers - np.float32(pose.shift[0]), centers - np.float32(pose.shift[1]))
         cos, sin = np.float32(np.cos(pose.tilt)), np.float32(np.sin(pose.tilt))
         scale = np.float32(pose.scale)
         self.u, self.v = (cos * x + sin * y) / scale, (cos * y - sin * x) / scale
@@ -63,11 +63,11 @@ class Canvas:
         num = max(int(place[-1] / LINE_STEP), 2)
         at = (np.arange(num) + 0.5) * (place[-1] / num)
         track = np.stack([np.interp(at, place, points[:, axis]) for axis in (0, 1)], axis=1)
-        amplitude, width = (
+        amplitudes, widths = (
             np.interp(at, place, np.broadcast_to(np.asarray(value, dtype=np.float32), len(points)))
             for value in (amplitude, width)
         )
-        self._lines.append((track, amplitude * width * (np.sqrt(2 * np.pi) * place[-1] / num), width))
+        self._lines.append((track, amplitudes * widths * (np.sqrt(2 * np.pi) * place[-1] / num), widths))
 
     def add_lines(self, points: np.ndarray, amplitude: np.ndarray, width: np.ndarray) -> None:
         """Queue many polylines of one number of points, each with segments of one length.
@@ -124,7 +124,7 @@ class Canvas:
         return total.reshape(n, n).astype(np.float32)
 
     def ellipse(self, u: float, v: float, ru: float, rv: float, tilt: float = 0.0) -> np.ndarray:
-        """Squared normalised radius about (u, v): below 1 inside the ellipse; (n, n) float32."""
+        """Squared normalized radius about (u, v): below 1 inside the ellipse; (n, n) float32."""
         du, dv = self.u - np.float32(u), self.v - np.float32(v)
         cos, sin = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
         return ((cos * du + sin * dv) / np.float32(ru)) ** 2 + ((cos * dv - sin * du) / np.float32(rv)) ** 2
@@ -140,9 +140,9 @@ class Canvas:
         density = density.reshape(n, f, n, f).mean(axis=(1, 3))
         if pose.blur > 0:
             density = gaussian_filter(density, pose.blur * 0.7 * np.sqrt(n / 64))
-        grey = sigmoid(pose.contrast * (density - 0.88 - pose.exposure))
-        grey = 1.06 * grey - 0.04
+        gray = sigmoid(pose.contrast * (density - 0.88 - pose.exposure))
+        gray = 1.06 * gray - 0.04
         grain = gaussian_filter(rng.standard_normal((n, n), dtype=np.float32), 0.3 * np.sqrt(n / 64))
         grain *= pose.noise / max(float(grain.std()), 1e-6)
-        grey += grain * (0.5 + grey)
-        return np.round(np.clip(grey, 0.0, 1.0) * 255.0).astype(np.uint8)
+        gray += grain * (0.5 + gray)
+        return np.round(np.clip(gray, 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -11,7 +11,7 @@ from data_module.demo.study import Sign
 def draw_device(thorax: Thorax, sign: Sign) -> np.ndarray | float:
     """Queue a device's lines on the canvas; returns density that is no line (a generator can), or 0."""
     rng = np.random.default_rng([sign.seed, 11])
-    side = SIDES.get(sign.side, 1.0)
+    side = SIDES.get(sign.side or "", 1.0)
     heart = thorax.body.heart_shift
     low = thorax.heart_low
     match sign.kind:
@@ -68,7 +68,7 @@ def _pacemaker(thorax: Thorax, side: float, heart: float, low: float) -> np.ndar
 
 def _wire(thorax: Thorax, points: list[tuple[float, float]], amplitude: float, width: float) -> None:
     """A smooth curve through the points."""
-    points = np.array(points)
-    place = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    knots = np.array(points)
+    place = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(knots, axis=0).T))])
     at = np.linspace(0.0, place[-1], 60)
-    thorax.canvas.add_line(PchipInterpolator(place, points, axis=0)(at), amplitude, width)
+    thorax.canvas.add_line(PchipInterpolator(place, knots, axis=0)(at), amplitude, width)

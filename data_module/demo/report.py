@@ -81,7 +81,7 @@ def _key(sign: Sign) -> str:
 
 def _describe(sign: Sign, rng: np.random.Generator) -> str:
     if sign.finding == DEVICES:
-        return _fill(choose(phrases.DEVICE[sign.kind], rng), sign)
+        return _fill(choose(phrases.DEVICE[sign.kind or ""], rng), sign)
     table = phrases.PRESENT if sign.certainty == POSITIVE else phrases.UNSURE
     return _fill(choose(table[_key(sign)], rng), sign)
 
@@ -137,7 +137,9 @@ def _conclude(study: Study, rng: np.random.Generator) -> list[str]:
 def _fill(form: str, sign: Sign) -> str:
     """Slots filled with the facts of a sign; a first letter is made a capital."""
     both = sign.side == "bilateral"
-    adjective = {"upper": "upper lobe", "middle": "mid lung", "lower": "lower lobe"}.get(sign.site, "lung")
+    adjective = {"upper": "upper lobe", "middle": "mid lung", "lower": "lower lobe"}.get(
+        sign.site or "", "lung"
+    )
     plural = "mid lungs" if sign.site == "middle" else f"{adjective}s"
     slots = {
         "side": sign.side or "",

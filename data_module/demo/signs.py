@@ -14,7 +14,7 @@ from data_module.demo.study import Sign
 from data_module.demo.vessels import hilum
 
 GRADE = {"small": 0, "mild": 0, "moderate": 1, "large": 2, "severe": 2}
-CM = 19.0  # centimetres in a body unit
+CM = 19.0  # centimeters in a body unit
 ZONE_V = {"upper": -0.42, "middle": -0.10, "lower": 0.20}
 
 
@@ -45,7 +45,7 @@ def draw_sign(thorax: Thorax, layers: Layers, sign: Sign) -> None:
     if draw is None or sign.strength <= 0:
         return
     for side in sign.sides or (None,):
-        draw(thorax, layers, sign, side, np.random.default_rng([sign.seed, SIDES.get(side, 0) > 0]))
+        draw(thorax, layers, sign, side, np.random.default_rng([sign.seed, SIDES.get(side or "", 0) > 0]))
 
 
 def _place(thorax: Thorax, side: str, site: str, rng: np.random.Generator) -> tuple[float, float]:
@@ -226,7 +226,7 @@ def _fracture(thorax, layers, sign, side, rng) -> None:
 
 
 def _rib_breaks(thorax, side, rng) -> list[tuple[float, float]]:
-    """(u, v) of breaks of three or four neighbouring ribs, in a row near the lateral wall."""
+    """(u, v) of breaks of three or four neighboring ribs, in a row near the lateral wall."""
     body, share = thorax.body, rng.uniform(0.70, 0.82)
     first = int(np.ceil((-0.34 - body.rib_phase) / body.rib_spacing)) + int(rng.integers(0, 2))
     breaks = []

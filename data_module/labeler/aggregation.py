@@ -66,16 +66,16 @@ def _find_labels(text: str) -> dict[int, float]:
     if prompt:
         return _read_prompt(prompt)
     labels: dict[int, float] = {}
-    recognised = False
+    recognized = False
     for sentence in split_report(text):
         statement = read_sentence(sentence)
-        recognised |= statement.recognised
+        recognized |= statement.recognized
         for finding, code in statement.mentions:
             if finding not in labels or _STRENGTH[code] > _STRENGTH[labels[finding]]:
                 labels[finding] = code
     abnormal = any(code != NEGATIVE for finding, code in labels.items() if finding != _DEVICES)
     labels.pop(OTHER, None)
-    if recognised and not abnormal:
+    if recognized and not abnormal:
         labels[_NO_FINDING] = POSITIVE
     return labels
 

@@ -28,16 +28,17 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
                 waiting.append(event)
         elif event.kind in STATES:
             following = events[i + 1] if i + 1 < len(events) else None
-            adjacent = following is not None and _is_adjacent(sentence, event, following)
+            if following is not None and not _is_adjacent(sentence, event, following):
+                following = None
             opens = not waiting or events[i - 1].kind in ("COMMA", "AND", "WITH", "HAVE", "BREAK")
-            if adjacent and following.kind == "FINDING":
+            if following and following.kind == "FINDING":
                 clear = event.start < _ARTICLE and sentence.startswith("clear", event.start)
                 if event.kind == "NORMAL" and event.code == POSITIVE and not clear:  # "a clear pneumothorax"
                     following.code = NEGATIVE
                 continue
-            if adjacent and following.kind in STATES:
+            if following and following.kind in STATES:
                 continue
-            if adjacent and following.kind == "ANATOMY" and opens:
+            if following and following.kind == "ANATOMY" and opens:
                 attribute, waiting = event, []
                 continue
             if event.kind == "NORMAL" and event.code == POSITIVE:
@@ -75,6 +76,8 @@ def _mean(region: Event, state: Event) -> list[tuple[int, float]]:
             return [(OTHER, POSITIVE)]
         code = NEGATIVE if state.code == POSITIVE else UNCERTAIN
         return [(FINDINGS.index(name), code) for name in denied]
+    if state.code is None:
+        return []
     code = UNCERTAIN if state.kind == "DOUBTFUL" and state.code == POSITIVE else state.code
     if (not asserted and region.region != "lungs") or (state.kind == "ALTERED" and region.region in _BY_SIZE):
         return [(OTHER, code)]

@@ -26,7 +26,7 @@ class Statement:
     """What a sentence says: (finding index or OTHER, certainty) pairs; whether it speaks of a film at all."""
 
     mentions: tuple[tuple[int, float], ...]
-    recognised: bool
+    recognized: bool
 
 
 _GONE = re.compile(r"\b(?:no longer|resolved|cleared|gone|disappeared|vanished|removed|drained)\b")
@@ -68,7 +68,7 @@ def read_sentence(sentence: str) -> Statement:
     if len(statements) == 1:
         return statements[0]
     mentions = tuple(mention for statement in statements for mention in statement.mentions)
-    return Statement(mentions, any(statement.recognised for statement in statements))
+    return Statement(mentions, any(statement.recognized for statement in statements))
 
 
 def _read_statement(sentence: str) -> Statement:

@@ -221,8 +221,8 @@ def _settle_resolution(sentence: str, events: list[Event], i: int) -> None:
         _cancel(event)
     else:
         outer = next((cue for cue in reversed(events[:i]) if cue.kind in ("NEGATE", "DOUBT")), None)
-        that = outer and " that" in sentence[outer.start : outer.end + len(" that")]
-        if event.kind == "NEGATED" and that:  # "no evidence that the effusion has resolved"
+        that = " that" in sentence[outer.start : outer.end + len(" that")] if outer else False
+        if outer and that and event.kind == "NEGATED":  # "no evidence that the effusion has resolved"
             _cancel(event, *([outer] if outer.kind == "NEGATE" else []))
 
 
@@ -290,7 +290,8 @@ def _is_unproven(sentence: str, events: list[Event], i: int) -> bool:
 
 def _cancel_change(sentence: str, events: list[Event], i: int) -> None:
     """ "No resolution of X", "lack of improvement in X": X is there."""
-    end = _CHANGE_AFTER.match(sentence, events[i].end).end()
+    change = _CHANGE_AFTER.match(sentence, events[i].end)
+    end = change.end() if change else events[i].end
     inner = [event for event in events[i + 1 :] if event.start < end]
     if not any(event.kind in ("FINDING", "COMMA") and event.end <= end for event in inner):
         _cancel(events[i], *(event for event in inner if event.kind != "FINDING"))

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _TOKEN = re.compile(r"\w+|[^\w\s]")  # a word or a single sign
 
 
-def expand(phrase: str) -> list[str]:
+def expand_phrase(phrase: str) -> list[str]:
     """Every string a phrase stands for: `pleural effusion[s]` -> ["pleural effusion", "pleural effusions"].
 
     Raises:

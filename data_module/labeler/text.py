@@ -3,36 +3,12 @@
 import re
 from collections.abc import Iterator
 
+from data_module.headings import find_headings
 from data_module.sentences import plain_characters, split_sentences
 
-# Sections that say why or how the film was taken, not what is on it: their findings are not asserted.
-_IGNORED = (
-    r"(?:clinical )?(?:indications?|history|information|data|statement|question|details)"
-    r"|(?:brief |patient |relevant |past |medical ){1,3}history|history and indication|indication/history"
-    r"|comparisons?(?: studies| films?)?|prior (?:study|studies|exam)|techniques?|procedures?(?: comments)?"
-    r"|exam(?:ination)?s?|study|type of exam(?:ination)?|views?"
-    r"|reason for (?:the )?(?:exam(?:ination)?|study)|clinical diagnosis|diagnosis at admission|symptoms?"
-    r"|notification|dictated by|signed by"
-)
-_KEPT = (
-    r"(?:(?:final|preliminary|overall|diagnostic|chest|provisional|radiologist['’]?s?) )?"
-    r"(?:findings?|impressions?|conclusions?|opinion|interpretation|assessment|reading|summary|addendum"
-    r"|wet read|report|recommendations?|results?|comments?|chest)(?:\(s\))?"
-    r"(?: ?(?:and|/|&) ?(?:impressions?|interpretation|plan|recommendations?(?:\(s\))?))?"
-    r"(?: (?:chest|\([^()\n]{1,40}\)))?"
-)
-# A header stands at the start of a line or sentence; in capitals anywhere (line breaks get lost).
-_CAPITALS = r"(?:[^a-z\n:.]|[:.](?!\s))"
-_FILM_HEADER = (  # "CHEST, TWO VIEWS:", "FRONTAL CHEST RADIOGRAPH AT 5:30 A.M.:" stand before a description
-    rf"(?:^|(?<=\n)|(?<=[.;] )){_CAPITALS}{{0,60}}?"
-    rf"\b(?:CHEST|RADIOGRAPHS?|FILMS?|VIEWS?|X-?RAYS?|CXR|PORTABLE)\b"
-    rf"(?!{_CAPITALS}{{0,40}}(?:REASON|INDICATION|HISTORY|EXAM|COMPARISON|TECHNIQUE)){_CAPITALS}{{0,40}}?:(?=\s)"
-)
-_HEADER = re.compile(
-    rf"{_FILM_HEADER}|"
-    rf"(?:(?:^|(?<=[.\n;:])|(?<=\n ))[ \t]*|(?<=\s)(?=[A-Z][A-Z /&()'-]{{2,40}}:))"
-    rf"(?i:({_IGNORED})|{_KEPT})[ \t]*:"
-)
+# Headings of what says why or how the film was taken: the findings below them are not asserted.
+_IGNORED = frozenset(("history", "other"))
+_ASSERTED = re.compile(r"\W*(?:wet|recommendation)", re.IGNORECASE)  # of the other ones
 _ABBREVIATIONS = {
     "w/o": "without",
     "w/": "with ",
@@ -119,14 +95,16 @@ _MAX_SENTENCE = 1000  # characters; what goes on for longer is cut at a blank, s
 def find_statements(report: str) -> str:
     """The report without the sections that assert nothing (indication, history, comparison, technique).
 
-    A section ends at the next header or at an empty line; text before the first header is kept.
+    A section ends at the next heading or at an empty line; text before the first heading is kept, and so are
+    headings that name a part of the body, which the text below them goes on from.
     """
     if ":" not in report:
         return report
     kept, start, ignoring = [], 0, False
-    for match in _HEADER.finditer(report):
-        kept.append(_section(report[start : match.start()], ignoring))
-        start, ignoring = match.end(), match.group(1) is not None
+    for heading in find_headings(report):
+        kept.append(_section(report[start : heading.start], ignoring))
+        start = heading.start if heading.kind in ("part", "unknown") else heading.end
+        ignoring = heading.kind in _IGNORED and not _ASSERTED.match(report, heading.start)
     kept.append(_section(report[start:], ignoring))
     return "\n".join(kept)
 

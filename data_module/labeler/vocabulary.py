@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_module.findings import FINDINGS
-from data_module.labeler.matcher import expand
+from data_module.labeler.matcher import expand_phrase
 
 PHRASES_DIR = Path(__file__).parent / "phrases"
 OTHER = len(FINDINGS)  # index of "abnormal, but none of the 14": blocks No Finding
@@ -59,7 +59,7 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
         elif section is None:
             raise ValueError(f"{path}: phrase {line!r} stands before the first section (== NAME)")
         else:
-            section += expand(line)
+            section += expand_phrase(line)
     return sections
 
 

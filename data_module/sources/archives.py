@@ -23,7 +23,7 @@ class _CheckedInfo(tarfile.TarInfo):
     def fromtarfile(cls, tar: tarfile.TarFile) -> tarfile.TarInfo:
         try:
             return super().fromtarfile(tar)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # pyright: ignore[reportAttributeAccessIssue]  # not in typeshed
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"a header is damaged or cut: {error}") from None
@@ -50,7 +50,8 @@ class Member(NamedTuple):
         if not self.info.isreg():
             return None
         with _naming(self.where):
-            content = self.tar.extractfile(self.info).read(limit + 1)
+            file = self.tar.extractfile(self.info)
+            content = file.read(limit + 1) if file else b""
             if len(content) < min(self.info.size, limit + 1):
                 raise EOFError("it ends within a member")
             return content

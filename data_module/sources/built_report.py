@@ -79,7 +79,7 @@ def build_report(
     if absent:
         bare = [phrase.removeprefix("a ") for phrase in absent]
         sentences.append(choose(_NEGATIVE_FORMS).format(_enumerate(bare, "or")))
-    findings = " ".join(_capitalise(sentence) for sentence in sentences if sentence)
+    findings = " ".join(_capitalize(sentence) for sentence in sentences if sentence)
     return Sections(findings, _build_impression(present, uncertain, normal, choose))
 
 
@@ -93,7 +93,7 @@ def _build_impression(
         sentences.append(f"Possible {_enumerate([phrase.removeprefix('a ') for phrase in uncertain], 'or')}.")
     if not sentences:
         sentences.append(choose(_NORMAL_IMPRESSIONS) if normal else "None of the findings looked for.")
-    return " ".join(_capitalise(sentence) for sentence in sentences)
+    return " ".join(_capitalize(sentence) for sentence in sentences)
 
 
 def _name_positives(codes: Mapping[str, float], labels: Sequence[str]) -> list[str]:
@@ -131,5 +131,5 @@ def _enumerate(phrases: Sequence[str], word: str) -> str:
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} {word} {phrases[-1]}"
 
 
-def _capitalise(sentence: str) -> str:
+def _capitalize(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]

@@ -51,10 +51,10 @@ class OutputConfig:
     """png (exact) or jpeg (quality 95)."""
     window: str = "voi"
     """Window of DICOM films: voi (the file's own), percentile (0.5 to 99.5) or minmax (MIMIC-CXR-JPG's)."""
-    colour: str = "convert"
-    """Films stored in colour: convert to luminance, or refuse."""
+    color: Annotated[str, tyro.conf.arg(aliases=("--colour",))] = "convert"
+    """Films stored in color: convert to luminance, or refuse."""
     equalize: bool = False
-    """Equalise histograms, as MIMIC-CXR-JPG was made (its JPEG films are equalised already)."""
+    """Equalize histograms, as MIMIC-CXR-JPG was made (its JPEG films are equalized already)."""
     blanks: Literal["keep", "remove", "drop-sentence"] = "keep"
     """De-identification blanks of reports (___, XXXX): kept, removed, or their sentence dropped."""
     remove_priors: bool = False
@@ -88,7 +88,7 @@ class OutputConfig:
     @property
     def film_format(self) -> FilmFormat:
         """How films are written. Raises ValueError for a wrong flag."""
-        return FilmFormat(self.size, self.resize, self.image_format, self.window, self.colour, self.equalize)
+        return FilmFormat(self.size, self.resize, self.image_format, self.window, self.color, self.equalize)
 
 
 @dataclass(frozen=True, kw_only=True)

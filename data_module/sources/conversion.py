@@ -102,12 +102,18 @@ class FilmConversion:
 
     def failures(self) -> dict[int, str]:
         """Number of a film -> why it could not be converted, of all blocks, which are finished."""
-        outcomes = (self._outcome(block) for block in range(self._num_blocks))
-        return {film: why for outcome in outcomes for film, why in outcome.failed.items()}
+        return {film: why for outcome in self._outcomes() for film, why in outcome.failed.items()}
 
     def count_notes(self) -> Counter[str]:
         """What was left out of films that were read -> number of films."""
-        return sum((Counter(self._outcome(block).notes) for block in range(self._num_blocks)), Counter())
+        return sum((Counter(outcome.notes) for outcome in self._outcomes()), Counter())
+
+    def _outcomes(self) -> Iterator[BlockOutcome]:
+        for block in range(self._num_blocks):
+            outcome = self._outcome(block)
+            if outcome is None:
+                raise ValueError(f"--out {self.out}: films went while it was made: the same command mends it")
+            yield outcome
 
     def _outcome(self, block: int) -> BlockOutcome | None:
         """What became of a block; None where it is not finished, or something of it was lost since."""

@@ -52,6 +52,8 @@ def convert_block(out: Path, film: FilmFormat, films: range, jobs: Sequence[Job]
 
 def read_outcome(record: Mapping[str, Any] | None, films: range) -> BlockOutcome | None:
     """The outcome of a block from its record in the ledger; None where it is missing or damaged."""
+    if record is None:
+        return None
     try:
         failed = {int(number): str(why) for number, why in record["failed"].items()}
         notes = {str(note): int(count) for note, count in record["notes"].items()}

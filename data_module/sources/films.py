@@ -1,4 +1,4 @@
-"""One film of any source -> an 8-bit grey PNG or JPEG file of one size; names and sizes of such files."""
+"""One film of any source -> an 8-bit gray PNG or JPEG file of one size; names and sizes of such files."""
 
 import io
 import os
@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from data_module.decoding import read_resized
-from data_module.film_types import COLOURS, WINDOWS, Decoding, FilmError
-from data_module.grey import is_blank
+from data_module.film_types import COLORS, WINDOWS, Decoding, FilmError
+from data_module.gray import is_blank
 from data_module.resizing import RESIZERS
 from runtime.files import write_atomic
 
@@ -33,13 +33,13 @@ _SPLIT_WORDS = re.compile(
 @dataclass(frozen=True)
 class FilmFormat:
     """How films are read and written: `size` pixels a side, `resize` one of RESIZERS, `image_format` of
-    SUFFIXES; `window`, `colour` and `equalize` as in `Decoding`."""
+    SUFFIXES; `window`, `color` and `equalize` as in `Decoding`."""
 
     size: int
     resize: str
     image_format: str
     window: str = "voi"
-    colour: str = "convert"
+    color: str = "convert"
     equalize: bool = False
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class FilmFormat:
             ("--resize", self.resize, RESIZERS),
             ("--image-format", self.image_format, SUFFIXES),
             ("--window", self.window, WINDOWS),
-            ("--colour", self.colour, COLOURS),
+            ("--color", self.color, COLORS),
         ):
             if value not in allowed:
                 raise ValueError(f"{flag} {value}: choose one of {', '.join(allowed)}")
@@ -94,11 +94,11 @@ def _hash_name(name: str) -> str:
 
 def convert_film(source: str | Path, target: Path, film: FilmFormat) -> None:
     """Write one film. Raises FilmError where it cannot be read or is blank, see `is_blank`."""
-    pixels = read_resized(source, film.size, film.resize, Decoding(film.window, film.colour, film.equalize))
+    pixels = read_resized(source, film.size, film.resize, Decoding(film.window, film.color, film.equalize))
     if is_blank(pixels):
-        grey = int(np.median(pixels))
-        share = "every pixel is" if (pixels == grey).all() else "nearly every pixel is about"
-        raise FilmError(f"{source}: blank, {share} {grey}")
+        gray = int(np.median(pixels))
+        share = "every pixel is" if (pixels == gray).all() else "nearly every pixel is about"
+        raise FilmError(f"{source}: blank, {share} {gray}")
     write_atomic(target, encode_film(pixels, film.image_format), durable=False)
 
 
@@ -118,7 +118,7 @@ def is_whole(path: Path, film: FilmFormat) -> bool:
 
 
 def encode_film(pixels: np.ndarray, image_format: str) -> bytes:
-    """(H, W) uint8 -> bytes of a greyscale PNG or JPEG file."""
+    """(H, W) uint8 -> bytes of a grayscale PNG or JPEG file."""
     buffer = io.BytesIO()
     options = {"quality": JPEG_QUALITY} if image_format == "jpeg" else {"compress_level": PNG_LEVEL}
     Image.fromarray(pixels).save(buffer, image_format, **options)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -186,18 +187,17 @@ def _refuse_twins(where: str, pairs: Sequence[tuple[str, object]]) -> dict[str, 
     return dict(pairs)
 
 
-def _as_codes(value: object, label: str, where: str) -> Codes:
+def _as_codes(value: Any, label: str, where: str) -> Codes:
     if value is None or value == "":
         return {}
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         value = dict.fromkeys(value, POSITIVE)
-    fine = isinstance(value, dict) and all(
+    if not isinstance(value, dict) or not all(
         isinstance(code, int | float) and not isinstance(code, bool) and code == code
         for code in value.values()
-    )
-    if not fine:
+    ):
         raise ValueError(
             f"{where}: label {quote_label(label)}: give a finding, a list of findings, "
             'an object {"Finding": 1, 0 or -1}, or null'

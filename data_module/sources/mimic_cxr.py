@@ -28,7 +28,7 @@ from data_module.sources.mimic_files import (
     find_tree,
     open_reports,
 )
-from data_module.sources.mimic_rows import make_pieces, name_films, write_list
+from data_module.sources.mimic_rows import make_pieces, name_downloads, write_list
 from data_module.sources.mimic_tables import LABELS, METADATA, SPLIT, FilmTable, Tables, join_tables
 from data_module.sources.output import (
     begin_folder,
@@ -40,6 +40,7 @@ from data_module.sources.output import (
     source_record,
 )
 from data_module.sources.section_spool import SectionSpool
+from runtime.config import list_defaults
 
 
 def prepare_mimic(config: MimicConfig) -> bool:
@@ -59,12 +60,12 @@ def prepare_mimic(config: MimicConfig) -> bool:
     tables = find_tables(config)
     if config.refresh:
         forget_outcomes(config.out)
-    if begin_folder(config.out, _settings(config, tables), config.overwrite):
+    if begin_folder(config.out, _settings(config, tables), config.overwrite, list_defaults(config)):
         print(f"{config.out}: already done; if the download has grown since, give --refresh")
         return True
     plan = plan_films(config, tables)
     refuse_skipped(plan.joined.skipped, config.strict)
-    names = name_films(plan.joined.films)
+    names = name_downloads(plan.joined.films)
 
     def jobs(films: range) -> list[Job]:
         part = names.iloc[films.start : films.stop]
@@ -181,7 +182,7 @@ def _count(joined: FilmTable) -> dict[str, Any]:
     return {
         "num_studies": len(labels),
         "num_patients": int(films["subject_id"].nunique()),
-        "num_unlabelled_studies": joined.num_unlabelled,
+        "num_unlabeled_studies": joined.num_unlabeled,
         "splits": count_values(films["split"]),
         "views": count_values(films["view"]),
         "studies_by_finding": {

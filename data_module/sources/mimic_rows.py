@@ -16,7 +16,7 @@ from runtime.files import write_atomic
 _PIECE = 8192  # rows of the table held at once
 
 
-def name_films(films: pd.DataFrame) -> pd.Series:
+def name_downloads(films: pd.DataFrame) -> pd.Series:
     """p10/p10000032/s50414267/DICOM_ID, as in the download, without a suffix."""
     subject, study = films["subject_id"], films["study_id"]
     return "p" + subject.str.slice(0, 2) + "/p" + subject + "/s" + study + "/" + films["dicom_id"]
@@ -41,7 +41,7 @@ def make_pieces(joined: FilmTable, spool: SectionSpool, suffix: str) -> Iterator
                 prompts[row.tobytes()] = prompt_sentence(dict(zip(FINDINGS, row, strict=True)))
         yield pd.DataFrame(
             {
-                "file_name": "images/" + name_films(films) + suffix,
+                "file_name": "images/" + name_downloads(films) + suffix,
                 "report": [join_sections(*text) for text in of_films],
                 "findings_section": [text.findings for text in of_films],
                 "impression_section": [text.impression for text in of_films],
@@ -65,7 +65,7 @@ def write_list(out: Path, films: pd.DataFrame) -> None:
     """The list that GPT report-generation baselines read: the first frontal film of each study, as paths
     within MIMIC-CXR-JPG (images/, for its files/) and MIMIC-CXR's reports (reports/)."""
     first = films[films["projection"] == "frontal"].drop_duplicates("study_id")
-    names = name_films(first)
+    names = name_downloads(first)
     paths = {
         "image_path": "images/" + names + ".jpg",
         "report_path": "reports/" + names.str.rsplit("/", n=1).str[0] + ".txt",

@@ -54,14 +54,14 @@ class FilmTable:
         labels: (studies, 14) float32 in the order of FINDINGS, NaN = blank.
         skipped: films that cannot be used: `item`, `reason`.
         left_out: films that were not asked for, likewise.
-        num_unlabelled: studies without a row in the label table; all their labels are blank.
+        num_unlabeled: studies without a row in the label table; all their labels are blank.
     """
 
     films: pd.DataFrame
     labels: np.ndarray
     skipped: list[dict[str, str]]
     left_out: list[dict[str, str]]
-    num_unlabelled: int
+    num_unlabeled: int
 
     def keep(self, usable: np.ndarray) -> None:
         """Keep the rows of a mask (N,)."""
@@ -104,6 +104,8 @@ def join_tables(
     rows = _check_split_table(joined, tables.split) if tables.split else None
     if split == "paper":
         _add_paper_split(joined, validation_share, seed)
+    elif rows is None:
+        raise ValueError("--split official: the download has no split table")
     else:
         _add_official_split(joined, rows)
     _add_labels(joined, tables.labels)
@@ -183,7 +185,8 @@ def _add_labels(joined: FilmTable, path: Path) -> None:
         ),
     ):
         reasons[films["study_id"].isin(studies).to_numpy()] = why
-    unique = rows.assign(**codes).drop_duplicates("study_id").set_index("study_id")
+    coded = rows.assign(**{name: codes[name] for name in FINDINGS})
+    unique = coded.drop_duplicates("study_id").set_index("study_id")
     subjects = unique["subject_id"].reindex(films["study_id"])
     differs = (subjects.notna().to_numpy()) & (subjects.to_numpy() != films["subject_id"].to_numpy())
     reasons[differs & (reasons == "")] = "labels and metadata tables name different patients"
@@ -191,7 +194,7 @@ def _add_labels(joined: FilmTable, path: Path) -> None:
     places, studies = pd.factorize(joined.films["study_id"])
     joined.films["study"] = places
     joined.labels = label_array(unique.reindex(studies))
-    joined.num_unlabelled = int((~pd.Index(studies).isin(unique.index)).sum())
+    joined.num_unlabeled = int((~pd.Index(studies).isin(unique.index)).sum())
 
 
 def _add_views(joined: FilmTable) -> None:

@@ -41,6 +41,7 @@ from data_module.sources.output import (
     source_record,
 )
 from data_module.splits import split_by_patient
+from runtime.config import list_defaults
 
 ARCHIVES = ("NLMCXR_reports.tgz", "NLMCXR_png.tgz")
 _FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
@@ -60,7 +61,8 @@ def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> Pairs
     _ = config.film_format  # a wrong flag is named before anything is written
     archive, images = _find_inputs(config)
     given = _read_given_split(config)
-    if begin_folder(config.out, _settings(config, archive, labeler is not None), config.overwrite):
+    settings = _settings(config, archive, labeler is not None)
+    if begin_folder(config.out, settings, config.overwrite, list_defaults(config)):
         print(f"{config.out}: already done")
         return PairsFolder.open(config.out)
     reports, skipped = read_any_reports(archive)
@@ -192,15 +194,13 @@ def _join_films(
     return [{**films[number][1], "file_name": names[number]} for number in kept], skipped, left_out
 
 
-def _settings(config: OpenIConfig, archive: Path, labelled: bool) -> dict[str, Any]:
+def _settings(config: OpenIConfig, archive: Path, labeled: bool) -> dict[str, Any]:
     settings = content_settings(config)
     for flag in ("projections", "split_file"):  # by content, and absent where not given, as in older folders
         if settings.pop(flag):
             settings[flag] = hash_file(getattr(config, flag), f"--{flag.replace('_', '-')}")
-    if config.split == "text":
-        del settings["split"]
     source = archive.name if archive.is_dir() else hash_file(archive, "--reports")
-    return {"kind": "open-i", **settings, "reports": source, "labelled": labelled}
+    return {"kind": "open-i", **settings, "reports": source, "labeled": labeled}
 
 
 _LABELS = {
@@ -214,7 +214,7 @@ def _card(counts: Mapping[str, Any], with_films: bool) -> str:
     what = "films and reports" if with_films else "reports (text only, no films)"
     return f"""# Open-I chest {what}
 
-Indiana University chest X-ray collection, Demner-Fushman et al., JAMIA 2016. Licence: CC BY-NC-ND 4.0, which
+Indiana University chest X-ray collection, Demner-Fushman et al., JAMIA 2016. License: CC BY-NC-ND 4.0, which
 holds for this copy: do not publish the reports' text or put it into a repository.
 
 Made by `prepare_data.py open-i`; provenance.json tells how, skipped.csv what was left out and why.

@@ -4,13 +4,14 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_module.config import SHARES
+import pandas as pd
+
 from data_module.pairs import METADATA, PairsFolder
-from runtime.config import list_passing
+from runtime.config import list_changed, list_passing
 from runtime.files import file_hash, read_json, remove_leftovers, write_atomic
 from runtime.locks import is_unused
 from runtime.provenance import provenance_record
@@ -18,14 +19,21 @@ from runtime.provenance import provenance_record
 PARTS = ".parts"  # outcomes of the finished blocks of films
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
+_RENAMED = {"colour": "color", "labelled": "labeled"}  # settings in folders of older date
 
 
-def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) -> bool:
+def begin_folder(
+    out: str | Path,
+    settings: Mapping[str, Any],
+    overwrite: bool,
+    defaults: Mapping[str, Any] | None = None,
+) -> bool:
     """Make or re-enter an output folder; True where it is finished and nothing is left to do.
 
     Args:
         settings: all that decides the content, as plain values.
         overwrite: empty a folder that prepare_data.py made with other settings.
+        defaults: of the settings (`list_defaults`), for folders from before one of them.
 
     Raises:
         ValueError: the folder holds something else, or was made with other settings.
@@ -37,12 +45,12 @@ def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) 
     record = out / SETTINGS
     if record.is_file():
         before = read_settings(record)
-        if before == settings:
+        changed = list_changed(before, settings, defaults)
+        if not changed:
             return _is_finished(out)
         if not overwrite:
-            names = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
             raise ValueError(
-                f"--out {out} was made with other settings ({', '.join(names)}); "
+                f"--out {out} was made with other settings ({', '.join(changed)}); "
                 "give another folder, or --overwrite to replace it"
             )
         _empty(out)
@@ -54,8 +62,9 @@ def begin_folder(out: str | Path, settings: Mapping[str, Any], overwrite: bool) 
 
 
 def read_settings(record: Path) -> dict[str, Any]:
-    """The settings in a folder's prepare.json. Raises ValueError where it is damaged."""
-    return read_json(record, "give another --out")
+    """The settings in a folder's prepare.json, under today's names. Raises ValueError where it is damaged."""
+    settings = read_json(record, "give another --out")
+    return {_RENAMED.get(name, name): value for name, value in settings.items()}
 
 
 def _is_finished(out: Path) -> bool:
@@ -68,22 +77,43 @@ def _is_finished(out: Path) -> bool:
     path = next((out / name for name in METADATA if (out / name).is_file()), None)
     if path is None:
         return False
-    try:
-        record = read_json(out / "provenance.json")
-        table = PairsFolder.open(out).table
-    except (OSError, ValueError):  # half written, or damaged
-        record, table = {}, None
-    if table is not None and len(table) == record.get("num_rows"):
-        written = record.get("table_hash", "")
-        if written != file_hash(path)[: len(written)]:
-            raise ValueError(
-                f"{path} has changed since it was made: delete it, and the same command mends it"
-            )
-        films = [out / name for name in table["file_name"].dropna()]
+    names = _read_film_names(path)
+    if names is not None:
+        films = [out / name for name in names]
         if all(film.is_file() and film.stat().st_size for film in films):
             return True
     print(f"{out}: its table or films are not whole: made again", file=sys.stderr)
     return False
+
+
+def _read_film_names(path: Path) -> list[str] | None:
+    """The films that a whole table names; None for one that is half written, or damaged.
+
+    Raises:
+        ValueError: as `_is_finished`.
+    """
+    try:
+        record = read_json(path.parent / "provenance.json")
+        written = str(record.get("table_hash", ""))
+        if written and file_hash(path).startswith(written):  # as it was written: one column is enough
+            return _read_column(path, "file_name")
+        table = PairsFolder.open(path.parent).table
+    except (OSError, ValueError):
+        return None
+    if len(table) != record.get("num_rows"):
+        return None
+    if written:
+        raise ValueError(f"{path} has changed since it was made: delete it, and the same command mends it")
+    return table["file_name"].dropna().tolist()
+
+
+def _read_column(path: Path, name: str) -> list[str]:
+    """The cells of one column that are not empty, of a table that `write_pairs` wrote."""
+    if path.suffix == ".parquet":
+        column = pd.read_parquet(path, columns=[name])[name]
+    else:
+        column = pd.read_csv(path, usecols=[name], dtype=str, keep_default_na=False, na_values=[""])[name]
+    return column.dropna().tolist()
 
 
 def forget_outcomes(out: Path) -> None:
@@ -111,14 +141,11 @@ def content_settings(config: Any) -> dict[str, Any]:
     """The settings that decide a folder's content, and of a path the name only, so that a folder is the same
     on every machine."""
     passing = set(list_passing(config))
-    settings = {
+    return {
         name: value.name if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(config).items()
         if name not in passing
     }
-    if settings.get("split_shares") == SHARES:  # folders from before this setting have these
-        del settings["split_shares"]
-    return settings
 
 
 def source_record(kind: str, config: Any) -> dict[str, Any]:
@@ -151,7 +178,7 @@ def hash_file(path: str | Path, flag: str) -> str:
         raise ValueError(f"{flag} {path}: cannot be read ({error.strerror or error})") from None
 
 
-def count_values(values: Sequence[str]) -> dict[str, int]:
+def count_values(values: Iterable[str]) -> dict[str, int]:
     """Value -> number of times, the most frequent first."""
     counts: dict[str, int] = {}
     for value in values:

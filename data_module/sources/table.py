@@ -30,6 +30,7 @@ from data_module.sources.output import (
 from data_module.sources.table_rows import Row, RowParser
 from data_module.splits import split_by_patient
 from data_module.tables import read_table
+from runtime.config import list_defaults
 
 
 def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsFolder | None:
@@ -46,7 +47,7 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
     _ = config.film_format  # a wrong flag is named before anything is written
     label_map = LabelMap(config.label_map)
     table, label_columns = _read(config, label_map)
-    if begin_folder(config.out, _settings(config, table), config.overwrite):
+    if begin_folder(config.out, _settings(config, table), config.overwrite, list_defaults(config)):
         print(f"{config.out}: already done")
         return PairsFolder.open(config.out)
     rows, skipped = RowParser(table, config, label_map, label_columns).parse()
@@ -176,9 +177,9 @@ Made by `prepare_data.py csv`; provenance.json tells how, skipped.csv what was l
 
 {sources}
 
-Films: 8-bit grey, {config.size} x {config.size}, {config.resize}. {counts["num_patients"]} patients, split by
+Films: 8-bit gray, {config.size} x {config.size}, {config.resize}. {counts["num_patients"]} patients, split by
 patient. "(text from labels)" marks reports that were built from a film's labels, age, sex and view: no
 person wrote them. `labels_from` says whether a row's findings come from the table, from the rule labeler that
-reads its text, or from both, the table's first. The films' and notes' own licences hold for this copy.
+reads its text, or from both, the table's first. The films' and notes' own licenses hold for this copy.
 Not for clinical use.
 """

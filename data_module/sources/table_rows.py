@@ -5,14 +5,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
 from data_module.decoding import FilmError
 from data_module.findings import POSITIVE, settle_no_finding
-from data_module.sections import Sections, TextPreparation, prepare_report
+from data_module.sections import Sections, prepare_report
 from data_module.sources.built_report import build_report
+from data_module.sources.config import TableConfig
 from data_module.sources.films import resolve_inside
 from data_module.sources.label_columns import read_codes
 from data_module.sources.label_map import Codes, LabelMap, label_key, quote_label
@@ -24,26 +25,6 @@ _MAX_UNKNOWN = 20  # labels that a message names
 _FILM_NAME = re.compile(
     r"[^\n]*\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|webp|ima|nii|npy)(?:\.gz)?|\S+", re.IGNORECASE
 )
-
-
-class Columns(Protocol):
-    """Which column holds what, "" where the table has none; the flags of the `csv` source."""
-
-    images: Path
-    image_column: str
-    patient_column: str
-    report_column: str
-    labels_column: str
-    label_separator: str
-    view_column: str
-    sex_column: str
-    age_column: str
-    study_column: str
-    source_column: str
-    source_name: str
-
-    @property
-    def text_preparation(self) -> TextPreparation: ...
 
 
 @dataclass
@@ -79,10 +60,12 @@ class RowParser:
     """
 
     def __init__(
-        self, table: pd.DataFrame, columns: Columns, label_map: LabelMap, label_columns: Mapping[str, str]
+        self, table: pd.DataFrame, columns: TableConfig, label_map: LabelMap, label_columns: Mapping[str, str]
     ) -> None:
         self.columns, self.label_map, self.label_columns = columns, label_map, label_columns
-        self.records = table.to_dict("records")
+        self.records: list[dict[str, str]] = [
+            dict(zip(table.columns, row, strict=True)) for row in table.to_numpy()
+        ]
         self.sexes = SexColumn(table[columns.sex_column] if columns.sex_column else ())
         if columns.labels_column:
             self._check_labels()

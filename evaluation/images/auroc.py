@@ -8,7 +8,7 @@ import numpy as np
 
 from data_module.findings import FINDINGS
 from evaluation.images.inputs import FilmInputs
-from evaluation.metric import Figure, Items, Metric
+from evaluation.metric import Figure, Items, Metric, needed
 from evaluation.statistics import weighted_estimators
 from evaluation.statistics.bootstrap import Estimator
 from evaluation.statistics.findings import mean_over, score_auroc, score_probabilities
@@ -56,9 +56,14 @@ def compare_auroc(
 
 def finding_figure(films: FilmInputs, figure: str) -> Figure:
     """One of FIGURES: its mean over findings, what stands of it by finding, and its items."""
-    sides = (films.synthetic, films.real)
-    arrays = [x for side in sides for x in (side.labels, side.probabilities)]
-    found = films.once("auroc", lambda: compare_auroc(*arrays, *films.policy))
+    sides = (needed(films.synthetic), needed(films.real))
+    made, real = sides
+    found = films.once(
+        "auroc",
+        lambda: compare_auroc(
+            made.labels, made.probabilities, real.labels, real.probabilities, *films.policy
+        ),
+    )
     items = {
         "labels": np.concatenate([side.labels for side in sides]),
         "probabilities": np.concatenate([side.probabilities for side in sides]),
@@ -75,7 +80,7 @@ def finding_figure(films: FilmInputs, figure: str) -> Figure:
     return Figure(value, ceiling=ceiling, more=shared | own, items=items)
 
 
-def both_sides(items: Items) -> list[tuple[str, tuple[Any, ...]]]:
+def both_sides(items: Items) -> list[tuple[str, tuple[Any, Any, Any, Any, Any]]]:
     """("", arguments of `weighted_estimators.ranked`) of synthetic films, ("_real", ...) of real ones."""
     synthetic = items["stratum"] == SYNTHETIC
     findings, policy = items["findings"].tolist(), tuple(items["policy"].tolist())

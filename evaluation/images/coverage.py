@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluation.images.features import check_features
 from evaluation.images.inputs import FilmInputs
-from evaluation.metric import Figure, Metric
+from evaluation.metric import Figure, Metric, needed
 
 if TYPE_CHECKING:
     import torch  # else where it is used, so that the list of metrics does not wait for it
@@ -106,7 +106,7 @@ def score_coverage(real: np.ndarray, synthetic: np.ndarray, k: int = NUM_NEIGHBO
 
 def _share_films(films: FilmInputs) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """`share_coverage` of synthetic and of floor films; {} for a handful of films."""
-    sets = films.features
+    sets = needed(films.features)
     if len(sets.synthetic) <= NUM_NEIGHBORS:
         return {}, {}
     radii = neighbor_radii(sets.real, sets.real.mean(axis=0, dtype=np.float64))

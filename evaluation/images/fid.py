@@ -4,7 +4,7 @@ import numpy as np
 
 from evaluation.images.features import check_features, feature_blocks
 from evaluation.images.inputs import FilmInputs
-from evaluation.metric import Figure, Metric
+from evaluation.metric import Figure, Metric, needed
 
 
 def _root(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -61,7 +61,7 @@ def frechet_influence(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _compute(films: FilmInputs) -> Figure:
-    sets = films.features
+    sets = needed(films.features)
 
     def influence() -> np.ndarray:
         made, real = frechet_influence(sets.synthetic, sets.real)

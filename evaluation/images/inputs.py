@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_module.findings import FINDINGS
-from evaluation.metric import MetricInputs
+from evaluation.metric import MetricInputs, needed
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class FilmInputs(MetricInputs):
         self, synthetic: np.ndarray | None = None, real: np.ndarray | None = None, fill: float = np.nan
     ) -> np.ndarray:
         """Values of the films that `features` holds, (n,) each, over all items (N + M,); others: `fill`."""
-        sets = self.features
+        sets = needed(self.features)
         sizes = sets.sizes or (len(sets.synthetic), len(sets.real))
         spread = np.full(sum(sizes), fill, np.float64)
         places = sets.rows or tuple(np.arange(size) for size in sizes)

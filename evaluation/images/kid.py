@@ -5,7 +5,7 @@ import numpy as np
 from evaluation.images import features
 from evaluation.images.features import check_features, feature_blocks
 from evaluation.images.inputs import FilmInputs
-from evaluation.metric import Figure, Metric
+from evaluation.metric import Figure, Metric, needed
 
 
 def kernel_distance(
@@ -66,7 +66,7 @@ def kernel_influence(
 
 
 def _compute(films: FilmInputs) -> Figure:
-    sets, rng = films.features, films.rng("kid")
+    sets, rng = needed(films.features), films.rng("kid")
 
     def influence() -> np.ndarray:
         made, real = kernel_influence(sets.synthetic, sets.real)

@@ -160,13 +160,13 @@ def _name_items(synthetic: PairsFolder, held_out: PairsFolder) -> dict[str, np.n
 
 def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Sequence[Metric]) -> Scored:
     settings = context.settings
-    for flag, folder in (("--real", context.real), ("--synthetic", context.synthetic)):
+    for flag, folder in (("--real", context.real), ("--synthetic", context.films)):
         if not folder.has_films:
             raise ValueError(f"{flag} {folder.root} is a text-only pairs folder: there are no films to score")
-    used |= {**context.network_names, **read_guidance(context.synthetic.root)}
+    used |= {**context.network_names, **read_guidance(context.films.root)}
     return evaluate_films(
         context.real,
-        context.synthetic,
+        context.films,
         context.extractors,
         context.classifier,
         metrics,

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_module.decoding import read_pixels
 from evaluation.images.inputs import FilmInputs, FilmSet
-from evaluation.metric import Figure, Items, Metric
+from evaluation.metric import Direction, Figure, Items, Metric, needed
 from evaluation.statistics import weighted_estimators
 from evaluation.statistics.bootstrap import Estimator
 
@@ -96,24 +96,26 @@ def score_similarity(
         )
     # In batches: the windows' sums of all pairs at once would take gigabytes.
     sides = (torch.from_numpy(side).split(BATCH) for side in (places[: len(first)], places[len(first) :]))
-    values = torch.cat([measure(images[a], images[b]) for a, b in zip(*sides, strict=True)])
+    values = torch.cat([torch.as_tensor(measure(images[a], images[b])) for a, b in zip(*sides, strict=True)])
     return Similarities(np.stack([first, second], axis=1), values.numpy().astype(np.float64))
 
 
 def _similar(side: FilmSet, rng: np.random.Generator, within_prompt: bool) -> tuple[Similarities, int]:
     """Similarities of readable films, as rows of the side, and the size in pixels they were compared at."""
-    rows = np.flatnonzero(side.readable)
-    size = min(MAX_SIDE, *read_pixels(side.paths[rows[0]]).shape)
+    rows = np.flatnonzero(side.readable).tolist()
+    paths = {row: needed(side.paths[row]) for row in rows}  # a readable film has one
+    size = min(MAX_SIDE, *read_pixels(paths[rows[0]]).shape)
     if within_prompt:
-        rows = np.array([row for row in rows if side.prompts[row]], int)
+        rows = [row for row in rows if side.prompts[row]]
     groups = [side.prompts[row] for row in rows] if within_prompt else None
-    found = score_similarity([side.paths[row] for row in rows], size, rng, groups)
-    return Similarities(rows[found.pairs], found.values), size
+    found = score_similarity([paths[row] for row in rows], size, rng, groups)
+    return Similarities(np.array(rows, int)[found.pairs], found.values), size
 
 
 def _compute(films: FilmInputs, key: str) -> Figure:
     means, more, items = {}, {}, {}
-    for end, side, start in (("", films.synthetic, 0), ("_real", films.real, len(films.synthetic))):
+    made, real = needed(films.synthetic), needed(films.real)
+    for end, side, start in (("", made, 0), ("_real", real, len(made))):
         found, size = _similar(side, films.rng(f"{key}{end}"), key != "ssim")
         means[end] = found.mean
         more |= {f"ssim_size{end}": size, f"ms_ssim_scales{end}": num_scales(size)}
@@ -131,12 +133,13 @@ def _estimate(items: Items, key: str) -> Mapping[str, Estimator]:
     }
 
 
+_DIRECTIONS: dict[str, Direction] = {"ssim": "as real", "ms_ssim_within_prompt": "lower"}
 METRICS = tuple(
     Metric(
         key=key,
         title=title,
         section="films",
-        direction=direction,
+        direction=_DIRECTIONS[key],
         range=(-1.0 if key == "ssim" else 0.0, 1.0),
         convention=f"{convention}, brought to the size of the first film, at most {MAX_SIDE} pixels; "
         "interval over the pairs drawn",
@@ -147,11 +150,10 @@ METRICS = tuple(
         ceiling=f"{key}_real",
         headline=headline,
     )
-    for key, title, direction, source, needs, headline, convention in (
+    for key, title, source, needs, headline, convention in (
         (
             "ssim",
             "SSIM of random pairs",
-            "as real",
             "Wang et al., TIP 2004, eq. 13, by torchmetrics",
             ("films",),
             4,
@@ -160,7 +162,6 @@ METRICS = tuple(
         (
             "ms_ssim_within_prompt",
             "MS-SSIM within a prompt",
-            "lower",
             "Wang et al., Asilomar 2003, eq. 7, by torchmetrics",
             ("films", "prompts"),
             5,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from evaluation.images.inputs import FilmInputs
-from evaluation.metric import Figure, Metric
+from evaluation.metric import Figure, Metric, needed
 
 BLOCK = 2048  # rows of a block
 SMALLEST = 1e-12  # eigenvalue that is not 0 by rounding
@@ -56,7 +56,7 @@ def _unit(features: np.ndarray) -> np.ndarray:
 
 
 def _compute(films: FilmInputs) -> Figure:
-    sets = films.features
+    sets = needed(films.features)
 
     def influence() -> np.ndarray:
         return films.spread(vendi_influence(sets.synthetic) / len(sets.synthetic), fill=0.0)

@@ -86,7 +86,7 @@ def _from_dataset(data: Any, name: str, split: str, scratch: Path) -> PairsFolde
     for row, entry in enumerate(raw[pictures[0]]):
         content = entry["bytes"] if entry["bytes"] is not None else Path(entry["path"]).read_bytes()
         with Image.open(io.BytesIO(content)) as film:
-            names.append(f"{row:09d}.{film.format.lower()}")
+            names.append(f"{row:09d}.{(film.format or 'png').lower()}")
         (scratch / names[-1]).write_bytes(content)
     table = data.remove_columns([*pictures]).to_pandas()
     for column, known in (("report", REPORT_COLUMNS), ("prompt", PROMPT_COLUMNS)):

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertModel, BertTokenizer
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
+from runtime.devices import move
 from runtime.weights import check_finite, read_pickle
 
 TOKENIZER = "bert-base-uncased"
@@ -49,7 +50,7 @@ class CheXbert:
             biases = [state[f"linear_heads.{i}.bias"] for i in range(len(HEADS))]
         except (KeyError, RuntimeError) as error:
             raise ValueError(f"{self.path} does not hold CheXbert's weights: {str(error)[:300]}") from error
-        self.model.requires_grad_(False).eval().to(self.device)
+        move(self.model.requires_grad_(False).eval(), self.device)
         self.heads = [
             (weight.to(self.device), bias.to(self.device))
             for weight, bias in zip(weights, biases, strict=True)
@@ -104,10 +105,10 @@ def _read_config(encoder: dict[str, torch.Tensor]) -> BertConfig:
     )
 
 
-def _open_tokenizer(folder: Path) -> BertTokenizerFast:
+def _open_tokenizer(folder: Path) -> BertTokenizer:
     local = any((folder / name).is_file() for name in ("vocab.txt", "tokenizer.json"))
     try:
-        return BertTokenizerFast.from_pretrained(folder if local else TOKENIZER, local_files_only=True)
+        return BertTokenizer.from_pretrained(folder if local else TOKENIZER, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"CheXbert needs the words of {TOKENIZER}: put its vocab.txt into {folder}"

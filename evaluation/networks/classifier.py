@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from transformers import AutoModelForImageClassification, TimmWrapperForImageCla
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
 from data_module.images import FilmError, fit_crop, normalize_images, read_pixels, to_images
 from evaluation.networks import xrv
+from runtime.devices import move
 from runtime.files import read_json, reading
 from runtime.weights import load_pretrained
 
@@ -147,7 +149,7 @@ def _read(path: Path | None, size: int) -> np.ndarray | str:
         return str(error)
 
 
-def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
+def _open_transformers(path: Path, device: torch.device) -> dict[str, Any]:
     folder, config = _model_folder(path)
     try:
         model = load_pretrained(
@@ -155,10 +157,10 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
         )
     except ValueError as error:
         raise ValueError(f"--classifier {folder} cannot be loaded: {error}") from error
-    model.requires_grad_(False).to(device)
-    columns = [model.config.label2id.get(name) for name in FINDINGS]
-    if all(column is None for column in columns):
-        names = ", ".join(map(str, list(model.config.id2label.values())[:5]))
+    move(model.requires_grad_(False), device)
+    places = {name: int(place) for name, place in (model.config.label2id or {}).items()}
+    if not any(name in places for name in FINDINGS):
+        names = ", ".join(map(str, list(places)[:5]))
         raise ValueError(f"--classifier {folder} predicts {names}, none of the 14 CheXpert findings")
     size, mean, std = _preprocessing(folder, config)
     num_channels = getattr(model.config, "num_channels", 3)
@@ -166,7 +168,8 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
     def forward(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         pooled: list[torch.Tensor] = []
         if isinstance(model, TimmWrapperForImageClassification):  # features are what its head reads
-            head = model.timm_model.get_classifier()
+            timm_model: Any = model.timm_model
+            head = timm_model.get_classifier()
             hook = head.register_forward_pre_hook(lambda module, inputs: pooled.append(inputs[0]))
         else:
             hook = model.base_model.register_forward_hook(
@@ -179,7 +182,8 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
             hook.remove()
         absent = torch.full((len(images), 1), torch.nan, device=logits.device)
         known = torch.cat([logits.float().sigmoid(), absent], dim=1)
-        return known[:, [logits.shape[1] if c is None else c for c in columns]], pooled[0]
+        columns = [places.get(name, logits.shape[1]) for name in FINDINGS]
+        return known[:, columns], pooled[0]
 
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
@@ -194,7 +198,7 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, object]:
     }
 
 
-def _pool(outputs: object) -> torch.Tensor:
+def _pool(outputs: Any) -> torch.Tensor:
     """(N, D): the pooled output, or the mean over tokens where a model has none."""
     pooled = getattr(outputs, "pooler_output", None)
     if pooled is None:
@@ -202,7 +206,7 @@ def _pool(outputs: object) -> torch.Tensor:
     return pooled.flatten(1)
 
 
-def _model_folder(path: Path) -> tuple[Path, dict[str, object]]:
+def _model_folder(path: Path) -> tuple[Path, dict[str, Any]]:
     """The model folder that `path` is or holds, and its config.json. ValueError for anything else."""
     config = _json(path / "config.json", f"--classifier {path} is neither a run folder nor a model folder")
     if "kind" in config:
@@ -220,7 +224,7 @@ def _model_folder(path: Path) -> tuple[Path, dict[str, object]]:
     return path, config
 
 
-def _preprocessing(folder: Path, config: Mapping[str, object]) -> tuple[int, float, float]:
+def _preprocessing(folder: Path, config: Mapping[str, Any]) -> tuple[int, float, float]:
     """Image size, and the mean and standard deviation of pixel values in 0..1, averaged over channels."""
     path = folder / "preprocessor_config.json"
     saved = _json(path, "") if path.is_file() else {}
@@ -244,7 +248,7 @@ def _thresholds(path: Path) -> dict[str, float]:
         return {name: float(value) for name, value in saved.items()}
 
 
-def _json(path: Path, missing: str) -> dict[str, object]:
+def _json(path: Path, missing: str) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{missing}: no {path.name} there")
     return read_json(path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from transformers import AutoTokenizer, CLIPModel
 
 from evaluation.networks.cache import score_cached
 from evaluation.networks.extractors import open_extractor
+from runtime.devices import move
 from runtime.weights import load_pretrained
 
 BATCH_SIZE = 64
@@ -31,8 +33,8 @@ class DomainClip:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise ValueError(f"--clip {path} cannot be loaded as a CLIPModel: {error}") from error
-        self.model.requires_grad_(False).eval().to(device)
-        self.max_tokens = self.model.config.text_config.max_position_embeddings
+        move(self.model.requires_grad_(False).eval(), device)
+        self.max_tokens = self.model.text_model.embeddings.position_embedding.num_embeddings
 
     def embed_films(
         self, paths: Sequence[Path | None], cache_dir: Path | None, batch_size: int, progress: str
@@ -54,9 +56,9 @@ class DomainClip:
             tokens = self.tokenizer(
                 batch, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
             ).to(self.model.device)
-            out = self.model.get_text_features(**tokens)
+            out: Any = self.model.get_text_features(**tokens)  # a tensor, or an output that holds it
             rows = getattr(out, "pooler_output", out).float()
             rows = torch.nn.functional.normalize(rows, dim=1).cpu().numpy()
             known |= dict(zip(batch, rows, strict=True))
-        absent = np.full(self.model.config.projection_dim, np.nan, np.float32)
+        absent = np.full(self.model.text_projection.out_features, np.nan, np.float32)
         return np.stack([known.get(text, absent) for text in texts]), num_cut

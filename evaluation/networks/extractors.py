@@ -13,6 +13,7 @@ An extractor is a FilmClassifier that scores no finding: its probabilities are N
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModel
@@ -21,6 +22,7 @@ from data_module.findings import FINDINGS
 from data_module.images import normalize_images
 from evaluation.networks import xrv
 from evaluation.networks.classifier import FilmClassifier
+from runtime.devices import move
 from runtime.files import read_json, reading
 from runtime.timm_weights import PREFIX as TIMM
 from runtime.timm_weights import open_timm
@@ -106,8 +108,8 @@ def _open_timm(source: str, device: torch.device) -> FilmClassifier:
     size, mean, std = settings["input_size"][-1], settings["mean"], settings["std"]
 
     def extract(images: torch.Tensor) -> torch.Tensor:
-        centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
-        pixel_values = normalize_images(images.expand(-1, 3, -1, -1), centre, scale)
+        center, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
+        pixel_values = normalize_images(images.expand(-1, 3, -1, -1), center, scale)
         return network.forward_head(network.forward_features(pixel_values), pre_logits=True)
 
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
@@ -130,7 +132,7 @@ def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClass
         settings = read_json(processor)
     except ValueError as error:
         raise ValueError(f"--features {source} cannot be loaded: {error}") from error
-    model.requires_grad_(False).to(device)
+    move(model.requires_grad_(False), device)
     size, crop = _side(settings.get("size")), _side(settings.get("crop_size"))
     if not settings.get("do_center_crop", crop is not None) or crop is None:
         crop = size
@@ -144,10 +146,11 @@ def _open_backbone(source: str, folder: Path, device: torch.device) -> FilmClass
 
     def extract(images: torch.Tensor) -> torch.Tensor:
         films = images[..., edge : edge + crop, edge : edge + crop].expand(-1, channels, -1, -1)
-        centre, scale = (torch.tensor(v, device=films.device)[:, None, None] for v in (mean, std))
-        pixel_values = normalize_images(films, centre, scale)
-        if hasattr(model, "get_image_features"):
-            out = model.get_image_features(pixel_values=pixel_values)
+        center, scale = (torch.tensor(v, device=films.device)[:, None, None] for v in (mean, std))
+        pixel_values = normalize_images(films, center, scale)
+        get_image_features = getattr(model, "get_image_features", None)  # of a CLIP
+        if get_image_features is not None:
+            out = get_image_features(pixel_values=pixel_values)
             return getattr(out, "pooler_output", out)
         out = model(pixel_values=pixel_values)
         pooled = getattr(out, "pooler_output", None)
@@ -176,7 +179,7 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     settings = read_json(config).get("preprocess_cfg", {})
     try:
         with reading(folder):
-            model = open_clip.create_model(f"local-dir:{folder}", device=device)
+            model: Any = open_clip.create_model(f"local-dir:{folder}", device=device)
         check_finite(model.state_dict(), folder)
     except ValueError as error:
         raise ValueError(f"--features {source} cannot be loaded: {str(error)[:300]}") from error
@@ -187,8 +190,8 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     std = settings.get("std", open_clip.OPENAI_DATASET_STD)
 
     def extract(images: torch.Tensor) -> torch.Tensor:
-        centre, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
-        return model.encode_image(normalize_images(images.expand(-1, 3, -1, -1), centre, scale))
+        center, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
+        return model.encode_image(normalize_images(images.expand(-1, 3, -1, -1), center, scale))
 
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
     files = sorted([config, *folder.glob("*.safetensors"), *folder.glob("*.bin")])

@@ -6,6 +6,7 @@ modules; they are read with torch's restricted unpickler, which builds nothing b
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ IMAGE_SIZE = 224
 RENAMED = {"Effusion": "Pleural Effusion"}
 
 
-def open_densenet(source: str, device: torch.device) -> dict[str, object]:
+def open_densenet(source: str, device: torch.device) -> dict[str, Any]:
     """The fields of a FilmClassifier for `torchxrayvision:NAME` or `torchxrayvision:FILE`.
 
     Raises:

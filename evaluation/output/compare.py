@@ -121,7 +121,8 @@ def _compare_section(section: str, a: Path, b: Path, num: int, seed: int, found:
             continue
         chosen[metric.key] = metric
         for kept, side in zip(estimators, sides, strict=True):
-            kept[metric.key] = side
+            if side is not None:
+                kept[metric.key] = side
     drawn, points = [], []
     for system, x, kept in zip("ab", items, estimators, strict=True):
         salts = {stratum: "" if paired else system for stratum, paired in same.items()}

@@ -1,7 +1,6 @@
 """Several results.json beside each other: runs that differ in their seed alone become mean and interval."""
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -68,7 +67,10 @@ def _read_groups(results: Sequence[str | Path]) -> dict[str, dict[str, Mapping]]
         path = folder / "results.json"
         if not path.is_file():
             raise ValueError(f"{folder}: no results.json; score it with `python -m evaluation all` first")
-        name, seed = re.fullmatch(r"(.*?)(?:_(\d+))?", given if separator else folder.name).groups()
+        full = given if separator else folder.name
+        name, underscore, seed = full.rpartition("_")
+        if not (underscore and seed.isdecimal()):
+            name, seed = full, ""
         runs = groups.setdefault(name, {})
         if (seed or "") in runs:
             raise ValueError(

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.metric import Figure, Items, Metric
-from evaluation.pairs.inputs import PairInputs, shuffle
+from evaluation.metric import Figure, Items, Metric, needed
+from evaluation.pairs.inputs import PairInputs, Triple, shuffle
 from evaluation.statistics import weighted_estimators
 from evaluation.statistics.bootstrap import Estimator
 from evaluation.statistics.findings import POSITIVE_ONLY, score_f1
@@ -40,8 +40,10 @@ def score_agreement(
         The keys of METRICS, the floors (X_shuffled), per_finding, num_pairs and num_readable.
     """
     readable = ~np.isnan(film).all(axis=1)
-    scored = ~np.isnan(film[readable]).all(axis=0) if readable.any() else np.zeros(film.shape[1], bool)
-    shift = rng.integers(1, len(report)) if len(report) > 1 else 0
+    scored = np.zeros(film.shape[1], bool)
+    if readable.any():
+        scored = np.asarray(~np.isnan(film[readable]).all(axis=0))
+    shift = int(rng.integers(1, len(report))) if len(report) > 1 else 0
     other = shuffle(len(report), rng, shift)
     asked = _f1(prompt, report)
     agreed = _f1(film[readable], report[readable], scored)
@@ -65,18 +67,17 @@ def score_agreement(
 
 
 def _compute(pairs: PairInputs, key: str, floor: str) -> Figure:
-    def find(triple: tuple[np.ndarray, ...], end: str) -> dict[str, Any]:
+    def find(triple: Triple, end: str) -> dict[str, Any]:
         rng = pairs.rng(f"agreement{end}")
         return pairs.once(f"agreement{end}", lambda: score_agreement(*triple, rng))
 
-    found, ceiling = find(pairs.synthetic, ""), find(pairs.real, "_real")
+    made, real = needed(pairs.synthetic), needed(pairs.real)
+    found, ceiling = find(made, ""), find(real, "_real")
     more = {name: found[name] for name in ("per_finding", "num_pairs", "num_readable")}
     more |= {f"{name}_real": ceiling[name] for name in ("num_pairs", "num_readable")}
     items = {
         name: np.concatenate(sides).astype(np.float32)
-        for name, sides in zip(
-            ("prompt", "report", "film"), zip(pairs.synthetic, pairs.real, strict=True), strict=True
-        )
+        for name, sides in zip(("prompt", "report", "film"), zip(made, real, strict=True), strict=True)
     }
     return Figure(found[key], floor=found.get(floor), ceiling=ceiling[key], more=more, items=items)
 
@@ -89,7 +90,7 @@ def _estimate(items: Items, key: str, side: str, average: str, count: int) -> Ma
         rows, columns = items["stratum"] == stratum, None
         if "film" in (reference, hypothesis):
             rows = rows & readable
-            columns = ~np.isnan(items["film"][rows]).all(axis=0)
+            columns = np.asarray(~np.isnan(items["film"][rows]).all(axis=0))
         estimators[f"{key}{end}"] = weighted_estimators.f1(
             items[reference], items[hypothesis], rows, average, count, columns
         )

@@ -18,7 +18,7 @@ def score_edge(embeddings: Embeddings, a: str, b: str, rows: np.ndarray | None =
 
 
 def _compute(pairs: PairInputs, a: str, b: str) -> Figure:
-    made, real = pairs.synthetic_embeddings, pairs.real_embeddings
+    (_, made), (_, real) = pairs.both_sides()
     scores = [score_edge(side, a, b) for side in (made, real)]
     other = pairs.once("shuffled", lambda: shuffle(len(made["film"]), pairs.rng("clip")))
     return Figure(

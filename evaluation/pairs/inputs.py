@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.metric import Items, MetricInputs
+from evaluation.metric import Items, MetricInputs, needed
 from evaluation.statistics import weighted_estimators
 from evaluation.statistics.bootstrap import Estimator
 from evaluation.statistics.items import REAL, SYNTHETIC
@@ -27,7 +27,7 @@ class PairInputs(MetricInputs):
 
     def both_sides(self) -> list[tuple[str, Embeddings]]:
         """The embeddings of the synthetic pairs, end "", and of the real ones, end "_real"."""
-        return [("", self.synthetic_embeddings), ("_real", self.real_embeddings)]
+        return [("", needed(self.synthetic_embeddings)), ("_real", needed(self.real_embeddings))]
 
 
 def shuffle(num: int, rng: np.random.Generator, shift: int = 1) -> np.ndarray:

@@ -42,7 +42,8 @@ def evaluate_pairs(
 
 def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Sequence[Metric]) -> Scored:
     settings = context.settings
-    folders = (context.synthetic, context.real.split(settings.split))
+    synthetic = context.films
+    folders = (synthetic, context.real.split(settings.split))
     used |= {**context.network_names, **context.labeler_name}
     for name, folder in zip(("synthetic", "real"), folders, strict=True):
         if not any(text.strip() for text in texts(folder)):
@@ -50,21 +51,18 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
             if optional:
                 return note
             raise ValueError(note)
-    read = [_read_findings(context, folder) for folder in folders]
-    embeddings, counts = (
-        None,
-        {"num_empty_reports": sum(not text.strip() for text in texts(context.synthetic))},
-    )
+    made, real = (_read_findings(context, folder) for folder in folders)
+    embeddings, counts = None, {"num_empty_reports": sum(not text.strip() for text in texts(synthetic))}
     if settings.clip:
         used["clip"] = settings.clip
-        embeddings, counts["num_texts_cut"] = _embed(context, folders)
-    result, items = evaluate_pairs(*read, settings.seed, metrics, embeddings)
+        embeddings, counts["num_texts_cut"] = _embed(context, settings.clip, folders)
+    result, items = evaluate_pairs(made, real, settings.seed, metrics, embeddings)
     items |= {
         "name": np.array([name for folder in folders for name in row_names(folder)]),
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),
         "stratum": np.repeat([SYNTHETIC, REAL], [len(folder) for folder in folders]),
     }
-    remarks = find_decoder_tokens(texts(context.synthetic), f"--synthetic {context.synthetic.root}")
+    remarks = find_decoder_tokens(texts(synthetic), f"--synthetic {synthetic.root}")
     return result | counts | {"remarks": remarks}, items
 
 
@@ -78,12 +76,14 @@ def _read_findings(context: "Context", folder: PairsFolder) -> Triple:
     return folder.labels, context.labeler(texts(folder)), seen
 
 
-def _embed(context: "Context", folders: Sequence[PairsFolder]) -> tuple[tuple[Embeddings, Embeddings], int]:
+def _embed(
+    context: "Context", source: str, folders: Sequence[PairsFolder]
+) -> tuple[tuple[Embeddings, Embeddings], int]:
     """Embeddings of both folders, and how many texts were cut at the text tower's length."""
     from evaluation.networks.clip import DomainClip
 
     settings = context.settings
-    clip = DomainClip(settings.clip, context.device)
+    clip = DomainClip(source, context.device)
     embedded, num_cut = [], 0
     for folder in folders:
         paths = film_paths(folder)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from data_module.labeler.text import read_statements
@@ -25,14 +26,14 @@ def nearest_reports(reports: Sequence[str], training: Sequence[str]) -> tuple[np
     triples = HashingVectorizer(
         ngram_range=(3, 3),
         binary=True,
-        norm=None,
+        norm=None,  # pyright: ignore[reportArgumentType]  # scikit-learn has no annotations
         alternate_sign=False,
         token_pattern=r"\S+",
         n_features=2**22,
     )
-    known = triples.transform([normalize(text) for text in training]).tocsr()
+    known = csr_matrix(triples.transform([normalize(text) for text in training]))
     known_sizes = np.asarray(known.sum(axis=1)).ravel()
-    asked = triples.transform([normalize(text) for text in reports]).tocsr()
+    asked = csr_matrix(triples.transform([normalize(text) for text in reports]))
     overlaps, rows = np.zeros(len(reports)), np.zeros(len(reports), int)
     for start in range(0, len(reports), BLOCK):
         block = asked[start : start + BLOCK]
@@ -48,7 +49,8 @@ def _describe(reports: Sequence[str], sentences: set[str], training: Sequence[st
     own = [sentence for report in reports for sentence in _long_sentences(report)]
     copied = [sentence for sentence in own if sentence in sentences]
     distinct, places = np.unique(np.array(reports, dtype=object).astype(str), return_inverse=True)
-    overlaps, rows = nearest_reports(distinct.tolist(), training)
+    overlaps, nearest = nearest_reports(distinct.tolist(), training)
+    rows = nearest.tolist()
     whole = {normalize(text) for text in training}
     return {
         "num_reports": len(reports),
@@ -58,7 +60,11 @@ def _describe(reports: Sequence[str], sentences: set[str], training: Sequence[st
         "share_near_duplicates": float((overlaps[places] >= MIN_OVERLAP).mean()),
         "median_overlap": float(np.median(overlaps[places])),
         "nearest": [
-            {"report": str(distinct[i]), "training_report": training[rows[i]], "overlap": float(overlaps[i])}
+            {
+                "report": str(distinct[i]),
+                "training_report": training[rows[i]],
+                "overlap": float(overlaps[i]),
+            }
             for i in np.argsort(-overlaps, kind="stable")[:MAX_SHOWN]
             if overlaps[i] >= MIN_OVERLAP
         ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.metric import Figure, Items, Metric, MetricInputs
+from evaluation.metric import Direction, Figure, Items, Metric, MetricInputs
 from evaluation.privacy.distances import (
     ANGLES,
     DISTANCES,
@@ -24,12 +24,12 @@ from evaluation.statistics.bootstrap import Estimator
 from evaluation.statistics.items import SYNTHETIC
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PrivacyInputs(MetricInputs):
     """Distances of N synthetic and M held-out real films to their nearest training film, by kind."""
 
-    synthetic: Mapping[str, np.ndarray] | None = None  # kind -> (N,)
-    real: Mapping[str, np.ndarray] | None = None  # kind -> (M,)
+    synthetic: dict[str, np.ndarray]  # kind -> (N,)
+    real: dict[str, np.ndarray]  # kind -> (M,)
 
     @property
     def compared(self) -> dict[str, Any]:
@@ -62,12 +62,13 @@ _KINDS = {
     "registered": f"1 - largest correlation of the film's center over shifts of +-{MARGIN} pixels, rotations "
     f"{ANGLES}, scales {SCALES} and mirroring, with the {NUM_CANDIDATES} nearest by pixels and by features",
 }
+_DIRECTIONS: dict[str, Direction] = {"ratio": "none", "share_close": "lower"}
 METRICS = tuple(
     Metric(
         key=f"{kind}.{figure}",
         title=f"{kind}, {title}",
         section="privacy",
-        direction=direction,
+        direction=_DIRECTIONS[figure],
         range=(0.0, np.inf if figure == "ratio" else 1.0),
         convention=f"{_KINDS[kind]}, to the nearest training film; {convention}",
         source="own definition (evaluation/privacy/distances.py)",
@@ -77,17 +78,15 @@ METRICS = tuple(
         row=False,
     )
     for kind in DISTANCES
-    for figure, title, direction, convention in (
+    for figure, title, convention in (
         (
             "ratio",
             "ratio of medians",
-            "none",
             "median of synthetic films by that of held-out real films: below 1, closer",
         ),
         (
             "share_close",
             "share of close films",
-            "lower",
             f"films nearer than the {QUANTILE:.0%} quantile of held-out real ones, {QUANTILE} by chance; "
             "interval with the threshold held",
         ),

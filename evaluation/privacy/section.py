@@ -129,8 +129,8 @@ def _search_held_out(sets: dict[str, Films], names: dict[str, list[str]]) -> dic
     distances, listed = _search(sets["synthetic"], sets["real"], names["synthetic"], names["real"])
     num = min(len(names["training"]), max(len(names["real"]), MAX_REFERENCES))
     chosen = np.sort(np.random.default_rng(0).permutation(len(names["training"]))[:num])
-    others = tuple(x[chosen] for x in sets["training"])
-    distances_real, _ = nearest_training_films(*others, *sets["real"])
+    pixels, features = sets["training"]
+    distances_real, _ = nearest_training_films(pixels[chosen], features[chosen], *sets["real"])
     compared = compare_distances(distances, distances_real)
     return {
         **{kind: compared[kind] for kind in DISTANCES},
@@ -142,12 +142,12 @@ def _search_held_out(sets: dict[str, Films], names: dict[str, list[str]]) -> dic
 def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Sequence[Metric]) -> Scored:
     settings = context.settings
     absent = settings.split == TRAIN or not (context.real.table["split"] == TRAIN).any()
-    if optional and (absent or not context.real.has_films or not context.synthetic.has_films):
+    if optional and (absent or not context.real.has_films or not context.films.has_films):
         return f"Not scored: it needs films of split {TRAIN} in {context.real.root}, beside those of --split."
     used |= context.network_names
     return evaluate_privacy(
         context.real,
-        context.synthetic,
+        context.films,
         context.extractors[0],
         metrics,
         split=settings.split,

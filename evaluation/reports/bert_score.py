@@ -3,12 +3,15 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evaluation.metric import Figure, Metric
 from evaluation.reports.inputs import ReportInputs
+
+if TYPE_CHECKING:
+    import torch
 
 BATCH_SIZE = 64
 
@@ -20,7 +23,7 @@ class BertScore:
     that is not there, and fill weights that a file lacks with random numbers.
     """
 
-    def __init__(self, folder: str | Path, layer: int = -1, device: object = "cpu") -> None:
+    def __init__(self, folder: str | Path, layer: int = -1, device: "torch.device | str" = "cpu") -> None:
         """Open a transformers text model; `layer` is an index of its hidden states, -1 the last.
 
         Raises:
@@ -28,6 +31,7 @@ class BertScore:
         """
         from transformers import AutoModel, AutoTokenizer
 
+        from runtime.devices import move
         from runtime.weights import load_pretrained
 
         try:
@@ -46,8 +50,8 @@ class BertScore:
         shift = config.pad_token_id + 1 if "roberta" in config.model_type else 0
         longest = min(self.tokenizer.model_max_length, config.max_position_embeddings - shift)
         self.tokenizer.model_max_length = longest
-        self.device, self.score = device, bert_cos_score_idf
-        self.model = _hidden_state(model.requires_grad_(False).to(device), layer)
+        self.device, self.score = str(device), bert_cos_score_idf
+        self.model = _hidden_state(move(model.requires_grad_(False), device), layer)
 
     def __call__(self, references: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
         """(N,) F1 of each pair; an empty report scores 0."""
@@ -55,11 +59,12 @@ class BertScore:
         known = [row for row, pair in pairs if all(map(str.strip, pair))]
         scores = np.zeros(len(references))
         if known:
-            texts = [[side[row] for row in known] for side in (references, hypotheses)]
+            real, generated = ([side[row] for row in known] for side in (references, hypotheses))
             # Words weigh the same; the tokens at either end are matched, but none is averaged over.
             ends = (self.tokenizer.sep_token_id, self.tokenizer.cls_token_id)
             weights = defaultdict(lambda: 1.0, dict.fromkeys(ends, 0.0))
-            found = self.score(self.model, *texts, self.tokenizer, weights, False, BATCH_SIZE, self.device)
+            settings = (self.tokenizer, weights, False, BATCH_SIZE, self.device)
+            found = self.score(self.model, real, generated, *settings)
             scores[known] = found[:, 2].numpy()
         return scores
 

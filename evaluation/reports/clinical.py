@@ -42,7 +42,8 @@ def _compute_convention(reports: ReportInputs, policy: str, key: str) -> Figure:
 
 
 def _estimate_convention(items: Items, policy: str, key: str) -> Mapping[str, Estimator]:
-    sides = dict(zip(("truth", "guess"), positive_sides(items["truth"], items["guess"], policy), strict=True))
+    truth, guess = positive_sides(items["truth"], items["guess"], policy)
+    sides = {"truth": truth, "guess": guess}
     return {f"clinical.{policy}.{key}": _estimate(sides, key)[key]}
 
 

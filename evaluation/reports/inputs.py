@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_module.sections import section_text
-from evaluation.metric import MetricInputs
+from evaluation.metric import MetricInputs, needed
 
 ReportLabeler = Callable[[Sequence[str]], np.ndarray]  # N reports -> (N, 14), 1, 0, -1 or NaN, as FINDINGS
 
@@ -44,15 +44,15 @@ class ReportInputs(MetricInputs):
     @property
     def truth(self) -> np.ndarray:
         """(N, 14) findings of the real reports."""
-        return self.once("truth", lambda: self.label(self.real_reports))
+        return self.once("truth", lambda: needed(self.label)(self.real_reports))
 
     @property
     def guess(self) -> np.ndarray:
         """(N, 14) findings of the generated reports."""
-        return self.once("guess", lambda: self.label(self.generated_reports))
+        return self.once("guess", lambda: needed(self.label)(self.generated_reports))
 
     @property
     def constant_guess(self) -> np.ndarray:
         """(N, 14) findings of the baseline's reports."""
-        labels = self.once("constant", lambda: self.label([self.baseline]))
+        labels = self.once("constant", lambda: needed(self.label)([self.baseline]))
         return np.repeat(labels, len(self.real_reports), axis=0)

@@ -85,8 +85,8 @@ def write_negation(out: Path, settings: Any = None) -> str:
     """Write OUT (.md, .tex or .csv) and OUT with .json; returns the Markdown."""
     scores = score_cases(settings)
     rows = [
-        [row.metric, f"{row.paraphrase:.3f}", f"{row.flip:.3f}", f"{row.noticed:.2f}"]
-        for row in scores.itertuples()
+        [row["metric"], f"{row['paraphrase']:.3f}", f"{row['flip']:.3f}", f"{row['noticed']:.2f}"]
+        for _, row in scores.iterrows()
     ]
     note = (
         f"{len(pd.read_csv(CASES))} cases: mean score of a paraphrase, of the sentence with its negation "

@@ -62,7 +62,7 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
     if context.generated:
         matched = context.generated
     else:
-        path = settings.reports or context.synthetic.root / DEFAULT_REPORTS
+        path = settings.reports or context.films.root / DEFAULT_REPORTS
         used["reports"] = str(path)
         # `all` also scores a generator that writes no reports of real films.
         if settings.reports is None and not path.is_file() and optional:

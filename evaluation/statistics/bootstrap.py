@@ -6,9 +6,11 @@ so that two systems scored on the same patients can be given the same draws.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
+Key = TypeVar("Key")
 Estimator = Callable[[np.ndarray], np.ndarray]  # weights (R, N) float32 -> (R,), NaN where it is undefined
 
 NUM_AT_ONCE = 64  # resamples of a block of weights
@@ -40,9 +42,9 @@ def draw_weights(
         yield weights
 
 
-def resample(estimators: Mapping[str, Estimator], blocks: Iterator[np.ndarray]) -> dict[str, np.ndarray]:
+def resample(estimators: Mapping[Key, Estimator], blocks: Iterator[np.ndarray]) -> dict[Key, np.ndarray]:
     """Each estimator on every resample: name -> (num,)."""
-    values: dict[str, list[np.ndarray]] = {name: [] for name in estimators}
+    values: dict[Key, list[np.ndarray]] = {name: [] for name in estimators}
     for weights in blocks:
         for name, estimate in estimators.items():
             values[name].append(estimate(weights))

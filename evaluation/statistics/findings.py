@@ -128,7 +128,12 @@ def score_f1(
         raise ValueError("there is no row to score")
     asked = np.ones(len(FINDINGS), bool) if columns is None else np.asarray(columns, bool)
     truth, guess = reference == POSITIVE, hypothesis == POSITIVE
-    precision, recall, f1, support = precision_recall_fscore_support(truth, guess, zero_division=0.0)
+    by_finding = precision_recall_fscore_support(
+        truth,
+        guess,
+        zero_division=0.0,  # pyright: ignore[reportArgumentType]  # scikit-learn has no annotations
+    )
+    precision, recall, f1, support = (np.asarray(figures) for figures in by_finding)
     defined = asked & (truth.any(axis=0) | guess.any(axis=0))
     result: dict[str, Any] = {}
     for count, names in ((len(FINDINGS), FINDINGS), (len(FIVE_FINDINGS), FIVE_FINDINGS)):
@@ -199,8 +204,12 @@ def _precision_recall_f1(
     if not defined.any():
         return None, None, None
     hits, guessed, true = hits[defined], guessed[defined], true[defined]
-    parts = (hits / np.maximum(guessed, 1), hits / np.maximum(true, 1), 2 * hits / (guessed + true))
-    return tuple(float(part.mean()) for part in parts)
+    precision, recall, f1 = (
+        hits / np.maximum(guessed, 1),
+        hits / np.maximum(true, 1),
+        2 * hits / (guessed + true),
+    )
+    return float(precision.mean()), float(recall.mean()), float(f1.mean())
 
 
 def _micro_f1(truth: np.ndarray, guess: np.ndarray) -> float | None:

@@ -29,7 +29,7 @@ def intervals(metrics: Sequence[Metric], items: Items, num: int, seed: int) -> d
 def save_items(path: Path, items: Items) -> None:
     """Write a section's items as .npz, without pickles."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **items)
+    np.savez_compressed(stream, allow_pickle=False, **items)
     write_atomic(path, stream.getvalue())
 
 

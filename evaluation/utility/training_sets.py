@@ -124,7 +124,8 @@ def _score_runs(
 
 
 def _mean_of_seeds(labels: np.ndarray, seeds: list[np.ndarray], findings: list[str]) -> Estimator:
-    each = [ranked(labels, p, np.isfinite(p).any(axis=1), findings, POLICY, "auroc") for p in seeds]
+    known = [np.asarray(np.isfinite(p).any(axis=1)) for p in seeds]
+    each = [ranked(labels, p, rows, findings, POLICY, "auroc") for p, rows in zip(seeds, known, strict=True)]
     return lambda weights: np.mean([estimate(weights) for estimate in each], axis=0)
 
 

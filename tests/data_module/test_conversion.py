@@ -14,7 +14,7 @@ from data_module.sources.film_block import Job
 from data_module.sources.films import FilmFormat, is_whole, resolve_inside
 from data_module.sources.open_i import prepare_open_i
 
-GREY = to_8_bits(make_values(32))
+GRAY = to_8_bits(make_values(32))
 NUM_FILMS = 70  # two blocks
 
 
@@ -22,7 +22,7 @@ NUM_FILMS = 70  # two blocks
 def films(tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(NUM_FILMS):
-        Image.fromarray(np.roll(GREY, number, axis=1)).save(tmp_path / "in" / f"{number}.png")
+        Image.fromarray(np.roll(GRAY, number, axis=1)).save(tmp_path / "in" / f"{number}.png")
     return tmp_path
 
 
@@ -77,7 +77,7 @@ def test_a_damaged_outcome_is_made_again(films, damage):
 def test_only_what_is_whole_counts_as_there(tmp_path):
     film = FilmFormat(32, "pad", "png")
     assert not is_whole(tmp_path / "a.png", film)
-    Image.fromarray(GREY).save(tmp_path / "a.png")
+    Image.fromarray(GRAY).save(tmp_path / "a.png")
     assert is_whole(tmp_path / "a.png", film)
     os.mkfifo(tmp_path / "b.png")
     assert not is_whole(tmp_path / "b.png", film)
@@ -134,7 +134,7 @@ def test_open_i_goes_on_past_links_and_pipes(tmp_path):
     (tmp_path / "reports" / "2.xml").symlink_to("nowhere.xml")
     os.mkfifo(tmp_path / "reports" / "3.xml")
     (tmp_path / "images").mkdir()
-    Image.fromarray(GREY).save(tmp_path / "images" / f"{films[0]}.png")
+    Image.fromarray(GRAY).save(tmp_path / "images" / f"{films[0]}.png")
     (tmp_path / "images" / f"{films[1]}.png").symlink_to("nowhere.png")
     os.mkfifo(tmp_path / "images" / f"{films[2]}.png")
     (tmp_path / "images" / "loop.png").symlink_to("loop.png")

@@ -1,4 +1,4 @@
-"""Films as images of any depth, colour, alpha and orientation: each is read as what it shows."""
+"""Films as images of any depth, color, alpha and orientation: each is read as what it shows."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ from data_module.film_types import Decoding
 from data_module.images import FilmError, read_pixels
 
 VALUES = make_values()
-GREY = to_8_bits(VALUES)
+GRAY = to_8_bits(VALUES)
 OPAQUE = np.full_like(VALUES, 65535)
 FLOATS = (VALUES / 4095).astype(np.float32)
 
@@ -30,46 +30,46 @@ FLOATS = (VALUES / 4095).astype(np.float32)
         lambda values: np.dstack([values, values, values, OPAQUE]),
         lambda values: np.dstack([values, OPAQUE // 65535 * 4095]),  # alpha of 12 bits as well
     ],
-    ids=["grey", "rgb", "alpha", "rgba", "alpha of 12 bits"],
+    ids=["gray", "rgb", "alpha", "rgba", "alpha of 12 bits"],
 )
 def test_deep_png(tmp_path, make, full):
     values = np.round(VALUES * (full / 4095)).astype(np.uint16)
     path = write_png(tmp_path / "a.png", make(values))
-    assert differ(read_pixels(path), GREY) <= 1
-    assert differ(read_resized(path, 64, "squash"), GREY) <= 1
+    assert differ(read_pixels(path), GRAY) <= 1
+    assert differ(read_resized(path, 64, "squash"), GRAY) <= 1
 
 
 def test_transparent_parts_lie_on_black_and_set_no_scale(tmp_path):
     values, alpha = VALUES.copy(), OPAQUE.copy()
     values[:8], alpha[:8] = 65535, 0
-    expected = GREY.copy()
+    expected = GRAY.copy()
     expected[:8] = 0
     assert differ(read_pixels(write_png(tmp_path / "la.png", np.dstack([values, alpha]))), expected) <= 1
     rgba = np.dstack([values, values, values, alpha])
     assert differ(read_pixels(write_png(tmp_path / "rgba.png", rgba)), expected) <= 1
     clear = png_chunk(b"tRNS", struct.pack(">H", 65535))
     assert differ(read_pixels(write_png(tmp_path / "key.png", values, clear)), expected) <= 1
-    shallow = Image.fromarray(np.dstack([np.where(alpha > 0, GREY, 255), alpha >> 8]).astype(np.uint8), "LA")
+    shallow = Image.fromarray(np.dstack([np.where(alpha > 0, GRAY, 255), alpha >> 8]).astype(np.uint8), "LA")
     shallow.save(tmp_path / "la8.png")
     assert differ(read_pixels(tmp_path / "la8.png"), expected) <= 1
 
 
-def test_deep_colour_is_luminance_and_can_be_refused(tmp_path):
+def test_deep_color_is_luminance_and_can_be_refused(tmp_path):
     path = write_png(tmp_path / "a.png", np.dstack([VALUES, VALUES // 2, VALUES // 4]))
-    assert differ(read_pixels(path), GREY * (0.299 + 0.587 / 2 + 0.114 / 4)) <= 1
-    with pytest.raises(FilmError, match=r"a\.png: stores colour"):
-        read_pixels(path, Decoding(colour="refuse"))
-    grey = write_png(tmp_path / "b.png", np.dstack([VALUES, OPAQUE]))
-    assert differ(read_pixels(grey, Decoding(colour="refuse")), GREY) <= 1
+    assert differ(read_pixels(path), GRAY * (0.299 + 0.587 / 2 + 0.114 / 4)) <= 1
+    with pytest.raises(FilmError, match=r"a\.png: stores color"):
+        read_pixels(path, Decoding(color="refuse"))
+    gray = write_png(tmp_path / "b.png", np.dstack([VALUES, OPAQUE]))
+    assert differ(read_pixels(gray, Decoding(color="refuse")), GRAY) <= 1
 
 
 def test_gamma_changes_nothing_and_palettes_are_looked_up(tmp_path):
     path = write_png(tmp_path / "a.png", VALUES, png_chunk(b"gAMA", struct.pack(">I", 45455)))
-    assert differ(read_pixels(path), GREY) <= 1
-    ramp = Image.fromarray(GREY).convert("P")
-    ramp.putpalette([grey for grey in range(255, -1, -1) for _ in range(3)])
+    assert differ(read_pixels(path), GRAY) <= 1
+    ramp = Image.fromarray(GRAY).convert("P")
+    ramp.putpalette([gray for gray in range(255, -1, -1) for _ in range(3)])
     ramp.save(tmp_path / "palette.png")
-    assert differ(read_pixels(tmp_path / "palette.png"), 255 - GREY) <= 1
+    assert differ(read_pixels(tmp_path / "palette.png"), 255 - GRAY) <= 1
 
 
 TIFFS = {
@@ -78,7 +78,7 @@ TIFFS = {
     "BigTIFF": (VALUES, {"bigtiff": True}),
     "WhiteIsZero": (4095 - VALUES, {"photometric": "miniswhite"}),
     "WhiteIsZero of 16 bits": (65535 - VALUES * 16, {"photometric": "miniswhite"}),
-    "WhiteIsZero of 8 bits": (255 - GREY, {"photometric": "miniswhite"}),
+    "WhiteIsZero of 8 bits": (255 - GRAY, {"photometric": "miniswhite"}),
     "WhiteIsZero of floats": (1 - FLOATS, {"photometric": "miniswhite"}),
     "WhiteIsZero of int32": (4095 - VALUES.astype(np.int32), {"photometric": "miniswhite"}),
     "int16": (VALUES.astype(np.int16), {}),
@@ -107,7 +107,7 @@ TIFFS = {
 def test_tiff(tmp_path, name):
     values, options = TIFFS[name]
     tifffile.imwrite(tmp_path / "a.tif", values, **options)
-    assert differ(read_pixels(tmp_path / "a.tif"), GREY) <= 2
+    assert differ(read_pixels(tmp_path / "a.tif"), GRAY) <= 2
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def turn(upright, orientation):
     return image.transpose(undo[orientation]) if orientation in undo else image
 
 
-UPRIGHT = np.ascontiguousarray(GREY[:, :40])
+UPRIGHT = np.ascontiguousarray(GRAY[:, :40])
 
 
 @pytest.mark.parametrize("orientation", [*range(1, 9), 0, 9, 77])
@@ -203,19 +203,19 @@ def test_orientation_of_deep_tiff_and_of_jpeg_at_reduced_scale(tmp_path, orienta
 
 
 def test_exif_that_is_damaged_costs_no_film(tmp_path):
-    Image.fromarray(GREY).save(tmp_path / "a.jpg", quality=100, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    Image.fromarray(GREY).save(
+    Image.fromarray(GRAY).save(tmp_path / "a.jpg", quality=100, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    Image.fromarray(GRAY).save(
         tmp_path / "b.jpg", quality=100, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02"
     )
     for name in ("a.jpg", "b.jpg"):
-        assert differ(read_pixels(tmp_path / name), GREY) <= 3
+        assert differ(read_pixels(tmp_path / name), GRAY) <= 3
 
 
 def test_jpeg_of_inks(tmp_path):
     """CMYK, as Pillow writes it with Adobe's marker: inverted."""
-    image = Image.fromarray(GREY).convert("RGB").convert("CMYK")
+    image = Image.fromarray(GRAY).convert("RGB").convert("CMYK")
     image.save(tmp_path / "a.jpg", quality=100)
-    assert differ(read_pixels(tmp_path / "a.jpg"), GREY) <= 4
+    assert differ(read_pixels(tmp_path / "a.jpg"), GRAY) <= 4
     expected = read_resized(write_png(tmp_path / "a.png", VALUES), 16, "squash")
     assert differ(read_resized(tmp_path / "a.jpg", 16, "squash"), expected) <= 6
 
@@ -232,7 +232,7 @@ def test_jpeg_of_inks(tmp_path):
 )
 def test_images_of_one_deep_frame(tmp_path, name, frame):
     (tmp_path / name).write_bytes(bytes(frame))
-    assert differ(read_pixels(tmp_path / name), GREY) <= 2
+    assert differ(read_pixels(tmp_path / name), GRAY) <= 2
     (tmp_path / name).write_bytes(bytes(frame)[: len(frame) // 2])
     with pytest.raises(FilmError, match=name):
         read_pixels(tmp_path / name)
@@ -248,8 +248,8 @@ def test_formats_that_run_programs_are_not_opened(tmp_path):
 
 def test_a_multi_picture_jpeg_is_its_first(tmp_path):
     buffer = io.BytesIO()
-    Image.fromarray(GREY).save(
-        buffer, "MPO", save_all=True, append_images=[Image.fromarray(255 - GREY)], quality=100
+    Image.fromarray(GRAY).save(
+        buffer, "MPO", save_all=True, append_images=[Image.fromarray(255 - GRAY)], quality=100
     )
     (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
-    assert differ(read_pixels(tmp_path / "a.jpg"), GREY) <= 3
+    assert differ(read_pixels(tmp_path / "a.jpg"), GRAY) <= 3

@@ -45,7 +45,7 @@ def leaks_of(pairs):
 
 
 def has_grave_leak(description):
-    return any(leak.grave and leak.count for leak in description.leaks)
+    return any(leak.severe and leak.count for leak in description.leaks)
 
 
 def test_counts(tmp_path):

@@ -11,7 +11,7 @@ from data_module.film_types import Decoding
 from data_module.images import FilmError, read_pixels
 
 VALUES = make_values()
-GREY = to_8_bits(VALUES)
+GRAY = to_8_bits(VALUES)
 SIGNED = VALUES.astype(np.int16) - 2048
 IN_12 = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1}
 pytestmark = pytest.mark.filterwarnings("ignore::data_module.film_types.FilmWarning", "ignore::UserWarning")
@@ -59,7 +59,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::data_module.film_types.FilmWarn
     ids=str,
 )
 def test_an_optional_element_that_makes_no_sense_costs_no_film(tmp_path, tags):
-    assert differ(read_pixels(write_dicom(tmp_path / "a.dcm", VALUES, **tags)), GREY) <= 1
+    assert differ(read_pixels(write_dicom(tmp_path / "a.dcm", VALUES, **tags)), GRAY) <= 1
 
 
 @pytest.mark.parametrize("low", [0, 2, 4])
@@ -67,7 +67,7 @@ def test_bits_stored_above_the_lowest(tmp_path, low):
     """12 bits from bit `low` on, with other bits below and above."""
     noise = np.random.default_rng(0).integers(0, 2**low, VALUES.shape, dtype=np.uint16) if low else 0
     path = write_dicom(tmp_path / "a.dcm", (VALUES << low) | noise, HighBit=11 + low)
-    assert differ(read_pixels(path), GREY) <= 1
+    assert differ(read_pixels(path), GRAY) <= 1
 
 
 def test_overlays_within_the_pixels_are_no_part_of_them(tmp_path):
@@ -78,7 +78,7 @@ def test_overlays_within_the_pixels_are_no_part_of_them(tmp_path):
     dataset.add_new(0x60000100, "US", 16)
     dataset.add_new(0x60000102, "US", 14)
     dataset.save_as(path)
-    assert differ(read_pixels(path), GREY) <= 1
+    assert differ(read_pixels(path), GRAY) <= 1
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_overlays_within_the_pixels_are_no_part_of_them(tmp_path):
     ],
 )
 def test_signed_films(tmp_path, stored, tags):
-    assert differ(read_pixels(write_dicom(tmp_path / "a.dcm", stored, **tags)), GREY) <= 1
+    assert differ(read_pixels(write_dicom(tmp_path / "a.dcm", stored, **tags)), GRAY) <= 1
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_broken_lut_gives_way_to_the_window(tmp_path, lut):
     expected = np.round((VALUES.astype(float) - 999.5 + 1000).clip(0, 2000) * 255 / 2000)
     assert differ(read_pixels(path), expected) <= 1
     path = write_dicom(tmp_path / "b.dcm", VALUES, VOILUTSequence=[lut])
-    assert differ(read_pixels(path), GREY) <= 1
+    assert differ(read_pixels(path), GRAY) <= 1
 
 
 @pytest.mark.parametrize(
@@ -221,36 +221,36 @@ def palette_of(ramps, bits=8, first=0):
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", ["ramp", "inverse", "shifted"])
-def test_a_palette_of_greys(tmp_path, bits, kind):
+def test_a_palette_of_grays(tmp_path, bits, kind):
     ramp = np.arange(256) * (257 if bits == 16 else 1)
     ramp, stored, first = {
-        "ramp": (ramp, GREY, 0),
-        "inverse": (ramp[::-1], 255 - GREY, 0),
-        "shifted": (ramp, GREY.astype(np.uint16) + 300, 300),
+        "ramp": (ramp, GRAY, 0),
+        "inverse": (ramp[::-1], 255 - GRAY, 0),
+        "shifted": (ramp, GRAY.astype(np.uint16) + 300, 300),
     }[kind]
     path = write_dicom(
         *(tmp_path / "a.dcm", stored.astype(np.uint16), "PALETTE COLOR", 16),
         **palette_of([ramp] * 3, bits, first),
     )
-    assert differ(read_pixels(path), GREY) <= 1
-    assert differ(read_pixels(path, Decoding(colour="refuse")), GREY) <= 1
+    assert differ(read_pixels(path), GRAY) <= 1
+    assert differ(read_pixels(path, Decoding(color="refuse")), GRAY) <= 1
 
 
-def test_a_palette_of_colours_is_colour(tmp_path):
+def test_a_palette_of_colors_is_color(tmp_path):
     ramp = np.arange(256)
     path = write_dicom(
-        *(tmp_path / "a.dcm", GREY.astype(np.uint16), "PALETTE COLOR", 16),
+        *(tmp_path / "a.dcm", GRAY.astype(np.uint16), "PALETTE COLOR", 16),
         **palette_of([ramp, ramp * 0, ramp * 0]),
     )
-    assert differ(read_pixels(path), np.round(GREY * 0.299)) <= 1
-    with pytest.raises(FilmError, match="--colour refuse"):
-        read_pixels(path, Decoding(colour="refuse"))
+    assert differ(read_pixels(path), np.round(GRAY * 0.299)) <= 1
+    with pytest.raises(FilmError, match="--color refuse"):
+        read_pixels(path, Decoding(color="refuse"))
 
 
 @pytest.mark.parametrize("planar", [0, 1])
 @pytest.mark.parametrize("bits", [8, 12])
-def test_colour_by_plane_or_by_pixel(tmp_path, planar, bits):
-    values = (GREY if bits == 8 else VALUES).astype("<u1" if bits == 8 else "<u2")
+def test_color_by_plane_or_by_pixel(tmp_path, planar, bits):
+    values = (GRAY if bits == 8 else VALUES).astype("<u1" if bits == 8 else "<u2")
     stored = np.stack([values, values // 2, values // 4], axis=0 if planar else -1)
     path = write_dicom(
         *(tmp_path / "a.dcm", VALUES, "RGB", bits),
@@ -259,7 +259,7 @@ def test_colour_by_plane_or_by_pixel(tmp_path, planar, bits):
         BitsAllocated=8 if bits == 8 else 16,
         PixelData=stored.tobytes(),
     )
-    assert differ(read_pixels(path), GREY * (0.299 + 0.587 / 2 + 0.114 / 4)) <= 2
+    assert differ(read_pixels(path), GRAY * (0.299 + 0.587 / 2 + 0.114 / 4)) <= 2
 
 
 @pytest.mark.parametrize("value", [65535, 0])
@@ -279,7 +279,7 @@ def test_32_bits(tmp_path):
         PixelData=stored.tobytes(),
         PixelPaddingValue=0,
     )
-    assert differ(read_pixels(path), GREY) <= 1
+    assert differ(read_pixels(path), GRAY) <= 1
 
 
 @pytest.mark.parametrize(

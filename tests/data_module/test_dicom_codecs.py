@@ -12,7 +12,7 @@ from pydicom.pixels import get_encoder
 from data_module.images import FilmError, read_pixels
 
 VALUES = make_values()
-GREY = to_8_bits(VALUES)
+GRAY = to_8_bits(VALUES)
 pytestmark = pytest.mark.filterwarnings("ignore::data_module.film_types.FilmWarning", "ignore::UserWarning")
 
 
@@ -67,14 +67,14 @@ def test_every_codec_by_its_own_header(tmp_path, kind, told):
         dataset = pydicom.dcmread(path)
         del dataset.file_meta.TransferSyntaxUID
         dataset.save_as(path, implicit_vr=False, little_endian=True)
-    assert differ(read_pixels(path), GREY) <= (3 if kind == "baseline" else 1)
+    assert differ(read_pixels(path), GRAY) <= (3 if kind == "baseline" else 1)
 
 
 def test_rle(tmp_path):
     path = write_dicom(
         *(tmp_path / "a.dcm", encode_rle(VALUES)), syntax=pydicom.uid.RLELossless, Rows=64, Columns=64
     )
-    assert differ(read_pixels(path), GREY) <= 1
+    assert differ(read_pixels(path), GRAY) <= 1
 
 
 @pytest.mark.parametrize("kind", SYNTAXES)
@@ -93,25 +93,25 @@ def test_without_meta_transfer_syntax_or_a_known_one(tmp_path):
         path = write_dicom(tmp_path / f"{number}.dcm", VALUES, syntax=syntax)
         content = path.read_bytes()
         path.write_bytes(content[content.index(struct.pack("<HH", 0x0028, 0x0002)) :])
-        assert differ(read_pixels(path), GREY) <= 1
+        assert differ(read_pixels(path), GRAY) <= 1
     path = write_dicom(tmp_path / "private.dcm", VALUES)
     dataset = pydicom.dcmread(path)
     dataset.file_meta.TransferSyntaxUID = "1.2.826.0.1.3680043.10.9999"
     dataset.save_as(path, implicit_vr=False, little_endian=True)
-    assert differ(read_pixels(path), GREY) <= 1
+    assert differ(read_pixels(path), GRAY) <= 1
 
 
 def test_big_endian(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", VALUES.byteswap(), syntax=pydicom.uid.ExplicitVRBigEndian)
-    assert differ(read_pixels(path), GREY) <= 1
+    assert differ(read_pixels(path), GRAY) <= 1
 
 
 @pytest.mark.parametrize("kind", ["YBR_FULL", "YBR_FULL_422", "RGB"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_grey_films_stored_in_colour(tmp_path, kind, packed):
-    """Luminance and two neutral chroma planes, or three equal colours; as cells and as JPEG."""
-    neutral = np.full_like(GREY, 128)
-    planes = [GREY, GREY, GREY] if kind == "RGB" else [GREY, neutral, neutral]
+def test_gray_films_stored_in_color(tmp_path, kind, packed):
+    """Luminance and two neutral chroma planes, or three equal colors; as cells and as JPEG."""
+    neutral = np.full_like(GRAY, 128)
+    planes = [GRAY, GRAY, GRAY] if kind == "RGB" else [GRAY, neutral, neutral]
     stored = np.stack(planes, axis=-1)
     tags = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "BitsAllocated": 8, "Rows": 64, "Columns": 64}
     if packed:
@@ -122,7 +122,7 @@ def test_grey_films_stored_in_colour(tmp_path, kind, packed):
         )
     else:
         if kind == "YBR_FULL_422":  # two Y, then the chroma of both
-            pairs = [GREY[:, ::2], GREY[:, 1::2], neutral[:, ::2], neutral[:, ::2]]
+            pairs = [GRAY[:, ::2], GRAY[:, 1::2], neutral[:, ::2], neutral[:, ::2]]
             stored = np.stack(pairs, axis=-1)
         path = write_dicom(tmp_path / "a.dcm", VALUES, kind, 8, **tags, PixelData=stored.tobytes())
-    assert differ(read_pixels(path), GREY) <= 3
+    assert differ(read_pixels(path), GRAY) <= 3

@@ -14,8 +14,8 @@ def test_distance_is_the_mahalanobis_distance():
     covariance = np.cov(features.T, bias=True)
     covariance = 0.95 * covariance + 0.05 * np.trace(covariance) / 3 * np.eye(3)
     other = rng.standard_normal((4, 3))
-    centred = other - features.mean(axis=0)
-    wanted = np.sqrt(np.einsum("nd,dk,nk->n", centred, np.linalg.inv(covariance), centred)) / check.limit
+    centered = other - features.mean(axis=0)
+    wanted = np.sqrt(np.einsum("nd,dk,nk->n", centered, np.linalg.inv(covariance), centered)) / check.limit
     np.testing.assert_allclose(check.distances(other), wanted, rtol=1e-4)
 
 

@@ -19,12 +19,12 @@ from pydicom.uid import RLELossless
 
 from data_module.decoding import is_dicom, read_pixels
 from data_module.film_types import FilmError
-from data_module.grey import is_blank
+from data_module.gray import is_blank
 from evaluation.inputs.plain_folder import open_folder
 from evaluation.inputs.rows import spell_alike
 
 ROOT = Path(__file__).resolve().parents[2]
-GREY = to_8_bits(make_values())
+GRAY = to_8_bits(make_values())
 
 
 def make_special(folder):
@@ -66,7 +66,7 @@ def test_what_is_no_plain_file_is_never_waited_for(tmp_path):
 
 def test_a_plain_folder_lists_what_it_cannot_read(tmp_path):
     special = make_special(tmp_path)
-    Image.fromarray(GREY).save(tmp_path / "film.png")
+    Image.fromarray(GRAY).save(tmp_path / "film.png")
     os.mkfifo(tmp_path / "pipe")
     names = open_folder(tmp_path, "--synthetic", "test").table["file_name"].tolist()
     assert names == sorted(["film.png", *(name for name in special if name != "folder.png")])
@@ -83,7 +83,7 @@ def test_blank_films():
     assert is_blank(hot)
     faint = np.tile(np.linspace(100, 104, 64).round().astype(np.uint8), (64, 1))
     assert not is_blank(faint)
-    assert not is_blank(GREY)
+    assert not is_blank(GRAY)
 
 
 def zeros_as_png(width, height, bits, color_type):
@@ -152,7 +152,7 @@ def test_bombs_take_no_memory(tmp_path):
 
 
 @needs_proc
-@pytest.mark.parametrize("kind", ["rgba16.png", "float.tif", "grey16.dcm"])
+@pytest.mark.parametrize("kind", ["rgba16.png", "float.tif", "gray16.dcm"])
 def test_memory_of_the_deepest_films(tmp_path, kind):
     """Fewer than 24 bytes a pixel, so that the largest film, of 80 million, takes less than 2 GB."""
     height, width = 2_000, 4_000

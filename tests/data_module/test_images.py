@@ -11,7 +11,7 @@ from PIL import Image
 
 from data_module.decoding import read_resized
 from data_module.film_types import WINDOWS, Decoding
-from data_module.grey import equalize
+from data_module.gray import equalize
 from data_module.images import (
     RESIZERS,
     FilmError,
@@ -58,12 +58,12 @@ def test_float_films(tmp_path):
         read_pixels(tmp_path / "b.tif")
 
 
-def test_colour_alpha_and_palette(tmp_path):
-    grey = np.stack([RAMP] * 3, axis=-1)
-    assert (read_pixels(save(tmp_path / "rgb.png", grey)) == RAMP).all()
-    opaque = np.dstack([grey, np.full((16, 16), 255, dtype=np.uint8)])
+def test_color_alpha_and_palette(tmp_path):
+    gray = np.stack([RAMP] * 3, axis=-1)
+    assert (read_pixels(save(tmp_path / "rgb.png", gray)) == RAMP).all()
+    opaque = np.dstack([gray, np.full((16, 16), 255, dtype=np.uint8)])
     assert (read_pixels(save(tmp_path / "rgba.png", opaque)) == RAMP).all()
-    clear = np.dstack([np.full_like(grey, 255), np.zeros((16, 16), dtype=np.uint8)])
+    clear = np.dstack([np.full_like(gray, 255), np.zeros((16, 16), dtype=np.uint8)])
     assert (read_pixels(save(tmp_path / "clear.png", clear)) == 0).all()
     Image.fromarray(RAMP).convert("P").save(tmp_path / "p.png")
     assert (read_pixels(tmp_path / "p.png") == RAMP).all()
@@ -128,7 +128,7 @@ def test_dicom_window_and_rescale(tmp_path):
     path = write_dicom(
         tmp_path / "a.dcm", stored, RescaleSlope=2, RescaleIntercept=-100, WindowCenter=4000, WindowWidth=2000
     )
-    # PS3.3, C.11.2.1.2.1: linear between centre -+ half the width.
+    # PS3.3, C.11.2.1.2.1: linear between center -+ half the width.
     values = stored * 2.0 - 100
     expected = np.clip((values - (4000 - 0.5)) / (2000 - 1) + 0.5, 0, 1) * 255
     assert np.abs(read_pixels(path) - expected).max() <= 1
@@ -223,7 +223,7 @@ def test_a_crop_alone_is_exact():
     assert (fit_crop(film, 32) == film[:, 6:38]).all()
 
 
-def test_pad_is_centred():
+def test_pad_is_centered():
     padded = pad(np.full((10, 20), 7, dtype=np.uint8), 20)
     assert (padded[5:15] == 7).all()
     assert padded[:5].max() == padded[15:].max() == 0
@@ -240,7 +240,7 @@ def test_pixels_and_images_are_inverse():
 
 
 def test_load_images_keeps_the_order(tmp_path):
-    paths = [save(tmp_path / f"{grey}.png", np.full((9, 9), grey, dtype=np.uint8)) for grey in (0, 51, 255)]
+    paths = [save(tmp_path / f"{gray}.png", np.full((9, 9), gray, dtype=np.uint8)) for gray in (0, 51, 255)]
     assert load_images(paths, 4)[:, 0, 0, 0].tolist() == pytest.approx([-1.0, -0.6, 1.0])
 
 
@@ -281,7 +281,7 @@ def test_a_truncated_jpeg_is_refused_at_every_scale(tmp_path):
                 read_resized(tmp_path / "a.jpg", size, "fit-crop")
 
 
-def test_equalised_histograms_are_opencvs():
+def test_equalized_histograms_are_opencvs():
     """Known answer, worked by hand from equalizeHist's definition: 255 (c - 2) / (8 - 2), rounded."""
     film = np.array([[10, 10, 20, 20], [20, 30, 200, 200]], dtype=np.uint8)
     expected = np.array([[0, 0, 128, 128], [128, 170, 255, 255]], dtype=np.uint8)
@@ -290,7 +290,7 @@ def test_equalised_histograms_are_opencvs():
     assert (equalize(flat) == flat).all()
 
 
-def test_equalising_spreads_the_whole_film(tmp_path):
+def test_equalizing_spreads_the_whole_film(tmp_path):
     dim = (make_film() // 4).astype(np.uint8)
     path = save(tmp_path / "a.png", dim)
     equal = read_pixels(path, Decoding(equalize=True))
@@ -313,18 +313,18 @@ def test_dicom_windows(tmp_path):
     assert np.abs(np.diff(percentile.astype(int))).max() <= 1
 
 
-def test_colour_can_be_refused(tmp_path):
-    grey = save(tmp_path / "grey.png", RAMP)
-    assert (read_pixels(grey, Decoding(colour="refuse")) == RAMP).all()
+def test_color_can_be_refused(tmp_path):
+    gray = save(tmp_path / "gray.png", RAMP)
+    assert (read_pixels(gray, Decoding(color="refuse")) == RAMP).all()
     deep = save(tmp_path / "deep.png", RAMP.astype(np.uint16) * 257)
-    assert (read_pixels(deep, Decoding(colour="refuse")) == RAMP).all()
+    assert (read_pixels(deep, Decoding(color="refuse")) == RAMP).all()
     for name in ("rgb.png", "rgb.jpg"):
-        with pytest.raises(FilmError, match="stores colour"):
-            read_pixels(save(tmp_path / name, np.stack([RAMP] * 3, -1)), Decoding(colour="refuse"))
-    colour = np.stack([RAMP, RAMP, RAMP], axis=-1)
+        with pytest.raises(FilmError, match="stores color"):
+            read_pixels(save(tmp_path / name, np.stack([RAMP] * 3, -1)), Decoding(color="refuse"))
+    color = np.stack([RAMP, RAMP, RAMP], axis=-1)
     path = write_dicom(
         tmp_path / "a.dcm",
-        colour,
+        color,
         photometric="RGB",
         SamplesPerPixel=3,
         PlanarConfiguration=0,
@@ -333,11 +333,11 @@ def test_colour_can_be_refused(tmp_path):
         BitsAllocated=8,
         BitsStored=8,
         HighBit=7,
-        PixelData=colour.tobytes(),
+        PixelData=color.tobytes(),
     )
     assert (read_pixels(path) == RAMP).all()
-    with pytest.raises(FilmError, match="in colour"):
-        read_pixels(path, Decoding(colour="refuse"))
+    with pytest.raises(FilmError, match="in color"):
+        read_pixels(path, Decoding(color="refuse"))
 
 
 def test_no_word_of_the_patient_is_said(tmp_path, recwarn, caplog, capsys):

@@ -9,7 +9,7 @@ import pytest
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN, prompt_sentence
 from data_module.labeler import label_report, label_reports, label_table
-from data_module.labeler.matcher import PhraseTree, expand
+from data_module.labeler.matcher import PhraseTree, expand_phrase
 from data_module.labeler.text import read_statements
 
 SHORT_NAMES = ("NF", "EC", "CM", "LO", "LL", "ED", "CO", "PN", "AT", "PX", "PE", "PO", "FX", "SD")
@@ -180,10 +180,10 @@ def test_read_statements():
 
 
 def test_expand():
-    assert expand("(a|b[c])d[s]") == ["ad", "ads", "bcd", "bcds", "bd", "bds"]
+    assert expand_phrase("(a|b[c])d[s]") == ["ad", "ads", "bcd", "bcds", "bd", "bds"]
     for broken in ("a[b", "a(b|c", "a]b"):
         with pytest.raises(ValueError):
-            expand(broken)
+            expand_phrase(broken)
 
 
 def test_phrase_tree():

@@ -31,7 +31,7 @@ KINDS = sorted({row["kind"] for row in ROWS})
 
 
 def read_sentence(cell: str) -> str:
-    r"""A cell with its \n, \t and \u2010 spelt out."""
+    r"""A cell with its \n, \t and \u2010 spelled out."""
     return re.sub(r"\\(?:u[0-9a-f]{4}|[nrt])", lambda match: match[0].encode().decode("unicode_escape"), cell)
 
 

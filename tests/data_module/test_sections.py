@@ -108,7 +108,7 @@ ______________________________________________________________________________
         ("HISTORY: Fever and cough.\nIMPRESSION: Normal.", "", "Normal."),
         ("CHEST RADIOGRAPH\n\nIMPRESSION: Normal.", "", "Normal."),
         ("LUNGS ARE CLEAR.", "LUNGS ARE CLEAR.", ""),
-        # Misspelt, in brackets, in any case.
+        # Misspelled, in brackets, in any case.
         ("FINDNGS: A b.\nIMPRESSON: C d.", "A b.", "C d."),
         ("Findings: A b.\nImpresion: C d.", "A b.", "C d."),
         ("PROVISIONAL FINDINGS IMPRESSION (PFI): C d.", "", "C d."),

@@ -106,7 +106,7 @@ def test_a_table_of_labels_becomes_pairs(tmp_path):
         assert (image.size, image.mode) == ((16, 16), "L")
 
 
-def test_notes_go_before_built_text_and_are_labelled(tmp_path):
+def test_notes_go_before_built_text_and_are_labeled(tmp_path):
     rows = [
         {**NIH_ROWS[0], "notes": "Left rib fracture.\nIMPRESSION: Rib fracture."},
         {**NIH_ROWS[1], "notes": "A rib fracture."},
@@ -341,6 +341,22 @@ def test_a_finished_folder_is_kept_and_other_settings_are_refused(tmp_path):
         prepare(tmp_path, NIH_ROWS[:2])
     assert len(prepare(tmp_path, NIH_ROWS[:2], size=32, overwrite=True)) == 2
     assert len(list(pairs.root.rglob("*.png"))) == 2
+
+
+def test_settings_of_an_older_folder(tmp_path):
+    """One had another name then, and one was not there, which stands for its default."""
+    pairs = prepare(tmp_path)
+    path = pairs.root / "prepare.json"
+    settings = json.loads(path.read_text())
+    settings["colour"] = settings.pop("color")
+    assert settings.pop("split_shares") == [0.8, 0.1, 0.1]
+    path.write_text(json.dumps(settings))
+    written = (pairs.root / "metadata.csv").stat().st_mtime_ns
+    assert prepare(tmp_path).table.equals(pairs.table)
+    assert (pairs.root / "metadata.csv").stat().st_mtime_ns == written
+    for change, name in (({"color": "refuse"}, "color"), ({"split_shares": (0.6, 0.2, 0.2)}, "split_shares")):
+        with pytest.raises(ValueError, match=rf"other settings \({name}\)"):
+            prepare(tmp_path, **change)
 
 
 def test_a_film_that_was_deleted_is_made_again(tmp_path):

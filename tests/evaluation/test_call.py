@@ -40,6 +40,11 @@ def test_paths_give_the_numbers_of_the_command(folders, written):
     assert not (folders / "synthetic/cache").exists()
 
 
+def test_reports_that_nobody_names_are_asked_for(folders):
+    with pytest.raises(ValueError, match="--synthetic is missing"):
+        evaluate(folders / "real", metrics=["micro_f1_14"])
+
+
 def test_chosen_metrics_have_the_numbers_of_the_command(folders, written):
     real, synthetic = (PairsFolder.open(folders / name) for name in ("real", "synthetic"))
     found = evaluate(real, synthetic, ["kid", "ssim", "micro_f1_14"], classifier=folders / "run", **FEW)

@@ -25,7 +25,7 @@ def to_8_bits(values, bits=12):
 
 
 def differ(pixels, expected):
-    """The largest difference in grey levels of two films of one shape."""
+    """The largest difference in gray levels of two films of one shape."""
     assert pixels.shape == expected.shape
     return int(np.abs(pixels.astype(int) - expected).max())
 
@@ -72,7 +72,7 @@ def png_chunk(kind, data):
 
 
 def write_png(path, values, *chunks):
-    """16-bit PNG of values (H, W[, C]): grey, grey + alpha, RGB or RGBA; `chunks` before the pixels."""
+    """16-bit PNG of values (H, W[, C]): gray, gray + alpha, RGB or RGBA; `chunks` before the pixels."""
     height, width = values.shape[:2]
     color_type = {1: 0, 2: 4, 3: 2, 4: 6}[values.shape[2] if values.ndim == 3 else 1]
     header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)

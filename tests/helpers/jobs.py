@@ -45,6 +45,16 @@ def write_reports(root: Path) -> None:
         generate_reports.main(["--model", "most-frequent", "--data", str(data), *flags])
 
 
+def score_reports(root: Path) -> None:
+    """The reports of the prepared folder against themselves."""
+    import evaluation.__main__ as evaluation
+
+    data = (root / own_inputs.BESIDE / "pairs").resolve()  # results name it
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        flags = ["--split", "train", "--num-bootstrap", "5", "--out", str(root / "out")]
+        evaluation.main(["reports", "--real", str(data), "--reports", str(data / "metadata.csv"), *flags])
+
+
 def set_up(root: Path) -> None:
     """What the jobs read, beside their output."""
     own_inputs.part_seeds(root / "seeds")
@@ -58,6 +68,7 @@ JOBS: dict[str, Callable[[Path], None]] = {
     "encode": encode,
     "train": train,
     "write_reports": write_reports,
+    "score_reports": score_reports,
 }
 # They say how fast, when or where something was made.
 _PASSING = ("metrics.jsonl", "provenance.json", "reports.provenance.json", "config.json")

@@ -172,3 +172,34 @@ def run_on_full_disk(name, root, kilobytes):
         assert not libc.mount(b"tmpfs", out, b"tmpfs", remount, b"size=100m"), os.strerror(ctypes.get_errno())
         run_script(lambda: jobs.JOBS[name](root))
     shutil.copytree(root / "out", root / "copy", ignore=shutil.ignore_patterns(".lock*"))
+
+
+def convert(root):
+    """U-ViT weights of its authors to a model folder."""
+    import convert_weights
+
+    convert_weights.main(["uvit", str(root / "uvit.pth"), "--out", str(root / "out"), "--context-dim", "8"])
+
+
+def test_a_conversion_is_there_whole_or_not_at_all(tmp_path):
+    import torch
+
+    from vision_module.uvit import UViT
+
+    torch.manual_seed(0)
+    weights = UViT(8, 4, 2, 16, 3, 1, context_dim=8).state_dict()
+    weights = {name: value for name, value in weights.items() if not name.startswith("context_embed")}
+    weights["label_emb.weight"] = torch.randn(1001, 16)
+    torch.save(weights, tmp_path / "uvit.pth")
+    ended = forked.run(convert, make_root(tmp_path / "whole", tmp_path / "uvit.pth"))
+    assert ended.exitcode == 0, ended.output
+    whole = jobs.describe(tmp_path / "whole" / "out")
+    for event in range(1, ended.num_events + 1):
+        root = make_root(tmp_path / str(event), tmp_path / "uvit.pth")
+        assert forked.run(convert, root, kill_at=event).exitcode == -9
+        if not (root / "out").exists():
+            again = forked.run(convert, root)
+            assert again.exitcode == 0, again.output
+        assert jobs.describe(root / "out") == whole
+        # A killed run's lock may stay, which the next one takes.
+        assert {path.name for path in root.iterdir()} <= {"out", "uvit.pth", ".out.lock"}

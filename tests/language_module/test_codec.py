@@ -72,7 +72,7 @@ def test_pooling_known_answers():
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("pooling", ["mean", "bos", "eos", "learned"])
-def test_long_neighbour_changes_nothing(pooling):
+def test_long_neighbor_changes_nothing(pooling):
     codec = make_codec(pooling, 3 if pooling == "learned" else 1)
     alone, together = codec.encode(REPORTS[2:3]), codec.encode([REPORTS[2], REPORTS[3]])
     assert alone.shape == (1, codec.num_embeddings, codec.embedding_dim)
@@ -187,7 +187,7 @@ def test_greedy_is_the_argmax_of_full_passes(codec):
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 def test_report_depends_on_its_embedding_alone(learned_codec, method):
-    """Mixtures of embeddings, whose reports are no learned text; same place, other neighbours."""
+    """Mixtures of embeddings, whose reports are no learned text; same place, other neighbors."""
     embeddings = learned_codec.encode(REPORTS)
     weights = torch.rand(6, 4, generator=torch.Generator().manual_seed(0)).softmax(-1)
     mixed = torch.einsum("bn,nkd->bkd", weights, embeddings)

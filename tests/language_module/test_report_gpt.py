@@ -47,6 +47,17 @@ def make_model(mapping=MAPPINGS[1], decoder=None, max_tokens=48):
     return ReportGPT(encoder, decoder, tokenizer, mapping, max_tokens).eval()
 
 
+def test_padding_may_be_token_zero():
+    model = make_model()
+    model.tokenizer.pad_token = "<s>"
+    assert model.tokenizer.pad_token_id == 0
+    other = ReportGPT(model.encoder, model.decoder, model.tokenizer, MAPPINGS[1], 48)
+    assert other.tokenize(["one two three", "one"])[0][1, -1] == 0
+    model.tokenizer.pad_token = None  # as GPT-2's
+    ended = ReportGPT(model.encoder, model.decoder, model.tokenizer, MAPPINGS[1], 48)
+    assert ended.pad_token_id == model.tokenizer.eos_token_id
+
+
 def make_biogpt():
     config = BioGptConfig(
         vocab_size=400,

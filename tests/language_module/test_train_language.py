@@ -37,14 +37,14 @@ def same(one, other):
 
 def run_interrupted(main, argv):
     """Start a run that is told to stop in its fourth step, then run the same command again."""
-    optimise = _Trainer._optimise
+    optimize = _Trainer._optimize
 
     def stop_at_four(self, batches):
         self.stop_signal = 15 if self.step == 3 else 0
-        return optimise(self, batches)
+        return optimize(self, batches)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Trainer, "_optimise", stop_at_four)
+        patch.setattr(_Trainer, "_optimize", stop_at_four)
         with pytest.raises(KeyboardInterrupt):
             main(argv)
     main(argv)

@@ -38,19 +38,19 @@ def read(path: Path) -> None:
     assert read_resized(path, 16, "pad").shape == (16, 16)
 
 
-def _write_pillow(folder: Path, grey: np.ndarray) -> None:
-    image = Image.fromarray(grey)
+def _write_pillow(folder: Path, gray: np.ndarray) -> None:
+    image = Image.fromarray(gray)
     exif = Image.Exif()
     exif[0x0112] = 6
-    image.save(folder / "grey.png", exif=exif)
-    image.save(folder / "grey.jpg", quality=90, exif=exif)
+    image.save(folder / "gray.png", exif=exif)
+    image.save(folder / "gray.jpg", quality=90, exif=exif)
     image.convert("RGB").save(folder / "progressive.jpg", progressive=True)
     image.convert("CMYK").save(folder / "cmyk.jpg")
     image.convert("P").save(folder / "palette.png", transparency=3)
     image.convert("LA").save(folder / "alpha.png")
     image.convert("1").save(folder / "one_bit.png")
     image.convert("RGB").save(folder / "color.webp")
-    for name in ("grey.bmp", "grey.gif", "grey.pgm", "grey.jp2", "grey.tif"):
+    for name in ("gray.bmp", "gray.gif", "gray.pgm", "gray.jp2", "gray.tif"):
         image.save(folder / name)
     image.save(folder / "lzw.tif", compression="tiff_lzw")
     image.save(folder / "jpeg.tif", compression="jpeg")
@@ -58,8 +58,8 @@ def _write_pillow(folder: Path, grey: np.ndarray) -> None:
 
 def _write_deep(folder: Path, values: np.ndarray) -> None:
     opaque = np.full_like(values, 65535)
-    write_png(folder / "grey16.png", values)
-    write_png(folder / "grey16_clear.png", values, png_chunk(b"tRNS", b"\0\1"))
+    write_png(folder / "gray16.png", values)
+    write_png(folder / "gray16_clear.png", values, png_chunk(b"tRNS", b"\0\1"))
     write_png(folder / "alpha16.png", np.dstack([values, opaque]))
     write_png(folder / "rgb16.png", np.dstack([values] * 3))
     write_png(folder / "rgba16.png", np.dstack([values, values, values, opaque]))
@@ -70,7 +70,7 @@ def _write_deep(folder: Path, values: np.ndarray) -> None:
 def _write_tiff(folder: Path, values: np.ndarray) -> None:
     floats = (values / 4095).astype(np.float32)
     for name, pixels, options in (
-        ("grey16", values, {}),
+        ("gray16", values, {}),
         ("big16", values, {"bigtiff": True}),
         ("white16", values, {"photometric": "miniswhite"}),
         ("zip16", values, {"compression": "zlib", "predictor": True}),
@@ -104,12 +104,12 @@ def _write_dicom(folder: Path, values: np.ndarray) -> None:
     write_dicom(folder / "luts.dcm", values, ModalityLUTSequence=[lut], VOILUTSequence=[lut])
     write_dicom(folder / "big_endian.dcm", values.byteswap(), syntax=pydicom.uid.ExplicitVRBigEndian)
     write_dicom(folder / "implicit.dcm", values, syntax=pydicom.uid.ImplicitVRLittleEndian)
-    grey = to_8_bits(values)
-    eight = {"BitsAllocated": 8, "PixelData": grey.tobytes(), "bits": 8}
+    gray = to_8_bits(values)
+    eight = {"BitsAllocated": 8, "PixelData": gray.tobytes(), "bits": 8}
     palette = {f"{c}PaletteColorLookupTableDescriptor": [256, 0, 8] for c in ("Red", "Green", "Blue")}
     palette |= {f"{c}PaletteColorLookupTableData": bytes(range(256)) for c in ("Red", "Green", "Blue")}
     write_dicom(folder / "palette.dcm", values, "PALETTE COLOR", **eight, **palette)
-    color = {"SamplesPerPixel": 3, "PlanarConfiguration": 1, **eight, "PixelData": grey.tobytes() * 3}
+    color = {"SamplesPerPixel": 3, "PlanarConfiguration": 1, **eight, "PixelData": gray.tobytes() * 3}
     write_dicom(folder / "rgb.dcm", values, "RGB", **color)
 
 

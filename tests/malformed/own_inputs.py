@@ -88,8 +88,7 @@ def model_seeds(folder: Path) -> None:
     from language_module.tokenizer import train_tokenizer
     from prior_model.prior import ReportPrior
     from vision_module.autoencoder import AutoencoderConfig, build_autoencoder
-    from vision_module.clip import ClipConfig, build_clip, make_processor
-    from vision_module.clip import train_tokenizer as train_clip_tokenizer
+    from vision_module.clip import ClipConfig, build_clip, make_processor, train_clip_tokenizer
     from vision_module.diffusion import DiffusionConfig, make_scheduler
     from vision_module.pipeline import VisionModel, load_prompts
     from vision_module.uvit import UViT

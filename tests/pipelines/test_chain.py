@@ -54,7 +54,7 @@ def test_a_pairs_folder_comes_out(chain, whole):
 
 
 def test_items_alone_equal_items_of_a_run(chain, whole, tmp_path):
-    """Items 5 to 10 sampled alone, other neighbours missing, are the same bytes."""
+    """Items 5 to 10 sampled alone, other neighbors missing, are the same bytes."""
     alone = sample(chain, tmp_path / "alone", num_pairs=6, start=5)
     every, some = content(whole), content(alone)
     assert len(some) == 6
@@ -113,6 +113,18 @@ def test_other_settings_are_refused(chain, whole):
     assert len(PairsFolder.open(whole.root)) == 12
 
 
+def test_a_folder_from_before_a_setting_goes_on(chain, whole, tmp_path):
+    out = tmp_path / "older"
+    sample(chain, out, num_pairs=3)
+    path = out / ".parts" / "identity.json"
+    identity = json.loads(path.read_text())
+    del identity["models.drawing.truncate_prompts"], identity["plan.prompt_order"]
+    path.write_text(json.dumps(identity))
+    assert content(sample(chain, out, num_pairs=12)) == content(whole)
+    with pytest.raises(ValueError, match=r"plan.prompt_order = 'random', now 'table'"):
+        sample_pairs.main(chain.sample_flags(out, num_pairs=12, prompt_order="table"))
+
+
 def test_prompts_reference_and_films_only(chain, tmp_path):
     """A free prompt gets its findings from the labeler; one reference film serves all."""
     data = PairsFolder.open(chain.run("data"))
@@ -133,7 +145,7 @@ def test_prompts_reference_and_films_only(chain, tmp_path):
 
 
 def test_stable_diffusion_folder_in_plain_diffusers(chain, tmp_path):
-    """StableDiffusionPipeline loads the clipSD model and draws a grey film; ours samples from it too."""
+    """StableDiffusionPipeline loads the clipSD model and draws a gray film; ours samples from it too."""
     from diffusers import StableDiffusionPipeline
     from transformers import CLIPVisionModelWithProjection
 

@@ -226,7 +226,7 @@ def test_bad_flags_are_named(root, films, tmp_path):
     assert not list(tmp_path.glob("*.csv"))
 
 
-def test_prior_on_features_standardises(root):
+def test_prior_on_features_standardizes(root):
     """What the prior was trained on has zero mean and unit deviation per channel, and is saved with it."""
     prior = ReportPrior.from_pretrained(root / "prior" / "model")
     assert prior.config.features == "classifier"

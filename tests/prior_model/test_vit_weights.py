@@ -137,7 +137,7 @@ def test_latents_and_registers(timm_vit, tmp_path):
     load_vit_weights(three.vit, tmp_path / "flat.safetensors")
     load_vit_weights(prior.vit, tmp_path / "flat.safetensors")
     smaller, source = three.vit.patch_embed.proj.weight, flat["patch_embed.proj.weight"]
-    # A flat grey patch keeps its token when the patch shrinks; a fourth channel repeats the first.
+    # A flat gray patch keeps its token when the patch shrinks; a fourth channel repeats the first.
     torch.testing.assert_close(smaller.sum((2, 3)), source.sum((2, 3)), rtol=0.15, atol=1e-3)
     torch.testing.assert_close(prior.vit.patch_embed.proj.weight, smaller[:, [0, 1, 2, 0]] * 3 / 4)
     torch.testing.assert_close(prior.vit.reg_token, timm_vit.cls_token + before)

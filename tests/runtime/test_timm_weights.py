@@ -42,8 +42,8 @@ def films():
 
 
 def test_weights_by_name_and_by_order(network, source, films, tmp_path):
-    colour = films.expand(-1, 3, -1, -1)
-    expected = network(colour)
+    color = films.expand(-1, 3, -1, -1)
+    expected = network(color)
     save_file(network.state_dict(), tmp_path / "a.safetensors")
     renamed = {f"backbone._{name}": value for name, value in network.state_dict().items()}
     torch.save(renamed, tmp_path / "renamed.pth")
@@ -53,7 +53,7 @@ def test_weights_by_name_and_by_order(network, source, films, tmp_path):
         f"timm:{NAME}:{tmp_path / 'renamed.pth'}",
     ):
         opened = open_timm(found, "--flag")
-        assert torch.equal(opened(colour), expected)
+        assert torch.equal(opened(color), expected)
         assert not any(weight.requires_grad for weight in opened.parameters())
 
 
@@ -85,8 +85,8 @@ def test_extractor_gives_what_the_head_reads(network, source):
     pixels = np.random.default_rng(1).integers(256, size=(2, 224, 224), dtype=np.uint8)
     extractor = open_extractor(source)
     assert extractor.image_size == 224
-    colour = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1) / 255
-    values = (colour - 0.5) / 0.5
+    color = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1) / 255
+    values = (color - 0.5) / 0.5
     features = extractor.features(to_images(pixels))
     torch.testing.assert_close(network.classifier(features), network(values), rtol=1e-4, atol=1e-5)
     assert extractor.predict(to_images(pixels)).isnan().all()
@@ -109,7 +109,7 @@ def test_perceptual_distance_and_features(network, source, films):
 
 
 def test_a_classifier_starts_from_it(network, source, films, tmp_path):
-    """The features are those of the network on grey films; the head is new; the folder is a stock one."""
+    """The features are those of the network on gray films; the head is new; the folder is a stock one."""
     model = adapt_timm(source)
     model.eval()
     features = model.timm_model.forward_features(films)

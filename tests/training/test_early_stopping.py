@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from data_module.config import FoldConfig
 from data_module.splits import split_by_fold, split_by_patient
 from runtime.runs import RunFolder
 from training.__main__ import main as training_main
-from training.__main__ import summarise_folds
+from training.__main__ import summarize_folds
 from training.config import TrainConfig
 from training.loop import fit
 
@@ -239,7 +240,7 @@ def fold_runs(tmp_path_factory):
     ]
 
 
-def test_folds_are_summarised(fold_runs, tmp_path, capsys):
+def test_folds_are_summarized(fold_runs, tmp_path, capsys):
     best = tmp_path / "best"
     line = ["folds", *map(str, fold_runs), "--out", str(tmp_path / "folds.md"), "--best", str(best)]
     training_main(line)
@@ -249,7 +250,7 @@ def test_folds_are_summarised(fold_runs, tmp_path, capsys):
     assert f"| mean ± deviation | | {np.mean(losses):.4f} ± {np.std(losses, ddof=1):.4f} |" in text
     assert f"Best by loss: fold 1, {fold_runs[1] / 'model'}" in text
     assert text in capsys.readouterr().out
-    assert "Best by psnr: fold" in summarise_folds(fold_runs, "psnr")[0]
+    assert "Best by psnr: fold" in summarize_folds(fold_runs, "psnr")[0]
     # The copy is the best fold's run, a run folder like any other.
     assert RunFolder.open(best, "test").config == RunFolder.open(fold_runs[1], "test").config
     weights = [file.read_bytes() for root in (best, fold_runs[1]) for file in (root / "model").iterdir()]
@@ -264,13 +265,21 @@ def test_folds_are_summarised(fold_runs, tmp_path, capsys):
 
 def test_folds_that_do_not_belong_together_are_named(fold_runs, tmp_path):
     with pytest.raises(ValueError, match="fold 2 is missing"):
-        summarise_folds(fold_runs[:2])
+        summarize_folds(fold_runs[:2])
     with pytest.raises(ValueError, match="two runs of one fold"):
-        summarise_folds([*fold_runs, fold_runs[0]])
+        summarize_folds([*fold_runs, fold_runs[0]])
     with pytest.raises(ValueError, match="--metric auroc: the runs have loss, psnr"):
-        summarise_folds(fold_runs, "auroc")
+        summarize_folds(fold_runs, "auroc")
     with pytest.raises(ValueError, match="was trained without --folds"):
-        summarise_folds([train(tmp_path / "plain", num_steps=2)[0].root])
+        summarize_folds([train(tmp_path / "plain", num_steps=2)[0].root])
     other, _ = train(tmp_path / "other", folds=FoldConfig(3, 2), num_steps=10, early_stopping="")
     with pytest.raises(ValueError, match="differ in train"):
-        summarise_folds([*fold_runs[:2], other.root])
+        summarize_folds([*fold_runs[:2], other.root])
+
+
+def test_a_log_without_the_metric_of_the_stop_is_named(fold_runs, tmp_path):
+    copies = [shutil.copytree(root, tmp_path / root.name) for root in fold_runs]
+    path = copies[1] / "metrics.jsonl"
+    path.write_text(path.read_text().replace("validation_loss", "validation_other"))
+    with pytest.raises(ValueError, match=r"fold_1: no validation of loss"):
+        summarize_folds(copies, "psnr")

@@ -108,14 +108,14 @@ def test_a_signal_to_one_stops_all_after_the_same_step(tmp_path):
 def stop_one(out):
     from training import loop
 
-    plain = loop._Trainer._optimise
+    plain = loop._Trainer._optimize
 
     def stopping(trainer, batches):
         if trainer.step == 3 and os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(trainer, batches)
 
-    loop._Trainer._optimise = stopping
+    loop._Trainer._optimize = stopping
     tiny_training.main(["--out", out, "--num-steps", "40", "--checkpoint-every", "100"])
 
 

@@ -78,11 +78,16 @@ def weights(run):
 
 
 @pytest.mark.parametrize(
-    ("precision", "ways", "optimizer"), [("no", 1, "adamw"), ("bf16", 2, "adamw"), ("bf16", 2, "muon")]
+    ("precision", "num_micro", "optimizer"),
+    [("no", 1, "adamw"), ("bf16", 2, "adamw"), ("bf16", 2, "muon")],
 )
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, precision, ways, optimizer):
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, precision, num_micro, optimizer):
     """A process is killed between checkpoints by SIGKILL; the same command then ends with the same bits."""
-    changes = {"mixed_precision": precision, "gradient_accumulation_steps": ways, "optimizer": optimizer}
+    changes = {
+        "mixed_precision": precision,
+        "gradient_accumulation_steps": num_micro,
+        "optimizer": optimizer,
+    }
     whole, _ = train(tmp_path / "whole", **changes)
     script = textwrap.dedent(f"""
         import os, signal, sys
@@ -90,7 +95,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, precision, ways, opti
         import test_training
         def objective(model, batch, generator, calls=[0]):
             calls[0] += 1
-            if calls[0] == {17 * ways}:
+            if calls[0] == {17 * num_micro}:
                 os.kill(os.getpid(), signal.SIGKILL)
             return plain(model, batch, generator)
         plain, test_training.objective = test_training.objective, objective
@@ -136,13 +141,13 @@ def test_accumulation_equals_one_large_batch(tmp_path):
         return {"loss": (model(batch["index"][:, None].float() / 50) - 1).square().mean()}
 
     results = []
-    for size, ways in ((8, 1), (4, 2)):
+    for size, num_micro in ((8, 1), (4, 2)):
         config = TrainConfig(
-            num_steps=5, batch_size=size, gradient_accumulation_steps=ways, mixed_precision="no"
+            num_steps=5, batch_size=size, gradient_accumulation_steps=num_micro, mixed_precision="no"
         )
         torch.manual_seed(0)
         model = nn.Linear(1, 1)
-        run = RunFolder.create(tmp_path / f"{ways}", "test", Config(train=config))
+        run = RunFolder.create(tmp_path / f"{num_micro}", "test", Config(train=config))
         fit(model, plain, Regression(), None, config, run, save)
         results.append(weights(run))
     for name in results[0]:

@@ -89,7 +89,7 @@ def test_the_projection_learns_what_the_tokens_tell():
     assert losses[-1] < 0.4
 
 
-def test_targets_are_cached_and_centred(chain, encoder, tmp_path):
+def test_targets_are_cached_and_centered(chain, encoder, tmp_path):
     pairs = PairsFolder.open(chain.run("data"))
     config = AlignmentConfig(repa=encoder, repa_side=2, repa_scale=1)
     targets = encode_targets(pairs, config, tmp_path, 64)

@@ -1,4 +1,4 @@
-"""The autoencoder: scale, standardised latents, files for plain diffusers."""
+"""The autoencoder: scale, standardized latents, files for plain diffusers."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from vision_module.autoencoder import (
     decode_latents,
     encode_films,
     match_channels,
-    standardise_latents,
+    standardize_latents,
 )
 from vision_module.config import AutoencoderConfig
 
@@ -29,11 +29,11 @@ def images():
 
 
 @pytest.mark.usefixtures("float64")
-def test_standardised_latents_keep_the_function(autoencoder, images):
+def test_standardized_latents_keep_the_function(autoencoder, images):
     """Centring is folded into the weights: reconstructions stay, latents get mean 0 and deviation 1."""
     with torch.no_grad():
         before = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample
-    standardise_latents(autoencoder, images)
+    standardize_latents(autoencoder, images)
     with torch.no_grad():
         after = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample
     torch.testing.assert_close(before, after)
@@ -44,7 +44,7 @@ def test_standardised_latents_keep_the_function(autoencoder, images):
 
 @pytest.mark.usefixtures("float64")
 def test_plain_diffusers_loads_it_with_its_scale(autoencoder, images, tmp_path):
-    standardise_latents(autoencoder, images)
+    standardize_latents(autoencoder, images)
     autoencoder.save_pretrained(tmp_path)
     assert (tmp_path / "diffusion_pytorch_model.safetensors").is_file()
     loaded = AutoencoderKL.from_pretrained(tmp_path).eval()
@@ -57,16 +57,16 @@ def test_plain_diffusers_loads_it_with_its_scale(autoencoder, images, tmp_path):
     torch.testing.assert_close(decode_latents(loaded, mean), expected)
 
 
-def test_three_channel_autoencoders_take_grey_films(images):
-    """Stable Diffusion's autoencoder has three channels: grey in, their mean out."""
+def test_three_channel_autoencoders_take_gray_films(images):
+    """Stable Diffusion's autoencoder has three channels: gray in, their mean out."""
     torch.manual_seed(0)
-    colour = AutoencoderKL(
+    color = AutoencoderKL(
         block_out_channels=(8,), latent_channels=4, norm_num_groups=4, layers_per_block=1
     ).eval()
     assert match_channels(images, 3).shape == (20, 3, 16, 16)
-    mean, _ = encode_films(colour, images)
+    mean, _ = encode_films(color, images)
     assert mean.shape == (20, 4, 16, 16)
-    assert decode_latents(colour, mean).shape == images.shape
+    assert decode_latents(color, mean).shape == images.shape
 
 
 def test_wrong_size_is_named(autoencoder, tmp_path):
@@ -81,7 +81,7 @@ def test_wrong_size_is_named(autoencoder, tmp_path):
 
 def test_fine_tuning_keeps_shape_and_scale_at_another_size(autoencoder, images, tmp_path):
     """A run, another film size: the weights and the scale are those of the start, the size is the new one."""
-    standardise_latents(autoencoder, images)
+    standardize_latents(autoencoder, images)
     autoencoder.save_pretrained(tmp_path)
     tuned = build_autoencoder(AutoencoderConfig(init_from=str(tmp_path), latent_channels=4), 32)
     assert tuned.config.sample_size == 32

@@ -17,7 +17,7 @@ from data_module.images import to_images
 from runtime.runs import RunFolder
 from training.config import TrainConfig
 from training.loop import fit
-from vision_module.adversary import PatchDiscriminator, fooling_loss, judge_frozen, telling_loss
+from vision_module.adversary import PatchDiscriminator, discriminator_loss, frozen_logits, generator_loss
 from vision_module.autoencoder import build_autoencoder, encode_films
 from vision_module.autoencoder_loss import AutoencoderLoss
 from vision_module.config import AutoencoderConfig, AutoencoderLossConfig
@@ -58,17 +58,17 @@ def test_losses_by_hand(images):
 
 
 @pytest.mark.parametrize(
-    ("criterion", "told", "fooled", "fooling"),
+    ("criterion", "told", "fooled", "generator"),
     [("least-squares", 0.0, 1.0, (1.0, 0.0)), ("hinge", 0.0, 2.0, (1.0, -1.0))],
 )
-def test_adversarial_losses_have_known_values(criterion, told, fooled, fooling):
+def test_adversarial_losses_have_known_values(criterion, told, fooled, generator):
     """A discriminator that tells all films apart pays nothing; one that is always wrong pays."""
     low = 0.0 if criterion == "least-squares" else -1.0
     film, fake = torch.ones(2, 1, 3, 3), torch.full((2, 1, 3, 3), low)
-    assert telling_loss(film, fake, criterion).item() == told
-    assert telling_loss(fake, film, criterion).item() == fooled
-    assert fooling_loss(fake, criterion).item() == fooling[0]
-    assert fooling_loss(film, criterion).item() == fooling[1]
+    assert discriminator_loss(film, fake, criterion).item() == told
+    assert discriminator_loss(fake, film, criterion).item() == fooled
+    assert generator_loss(fake, criterion).item() == generator[0]
+    assert generator_loss(film, criterion).item() == generator[1]
 
 
 def test_the_discriminator_sees_patches_of_70_pixels():
@@ -85,7 +85,7 @@ def test_the_discriminator_sees_patches_of_70_pixels():
 
 @pytest.mark.usefixtures("float64")
 def test_each_side_gets_its_own_gradient_alone(images):
-    """Of one backward pass: the discriminator's is that of telling, the autoencoder's has none of it."""
+    """Of one backward pass: the discriminator's is its own loss, the autoencoder's has none of it."""
     module = new_loss(ADVERSARIAL)
     module(images, torch.Generator().manual_seed(3))["loss"].backward()
     found = {name: weight.grad.clone() for name, weight in module.named_parameters()}
@@ -94,7 +94,7 @@ def test_each_side_gets_its_own_gradient_alone(images):
     autoencoder, discriminator = module.autoencoder, module.discriminator
     posterior = autoencoder.encode(images).latent_dist
     output = autoencoder.decode(posterior.sample(torch.Generator().manual_seed(3))).sample
-    telling_loss(discriminator(images), discriminator(output.detach()), "least-squares").backward()
+    discriminator_loss(discriminator(images), discriminator(output.detach()), "least-squares").backward()
     for name, weight in discriminator.named_parameters():
         torch.testing.assert_close(found[f"discriminator.{name}"], weight.grad)
 
@@ -102,16 +102,16 @@ def test_each_side_gets_its_own_gradient_alone(images):
     losses = plain(images, torch.Generator().manual_seed(3))
     posterior = plain.autoencoder.encode(images).latent_dist
     output = plain.autoencoder.decode(posterior.sample(torch.Generator().manual_seed(3))).sample
-    fooling = (discriminator.requires_grad_(False)(output) - 1.0).square().mean()
-    (losses["loss"] + 0.3 * fooling).backward()
+    generator_side = (discriminator.requires_grad_(False)(output) - 1.0).square().mean()
+    (losses["loss"] + 0.3 * generator_side).backward()
     for name, weight in plain.autoencoder.named_parameters():
         torch.testing.assert_close(found[f"autoencoder.{name}"], weight.grad)
 
 
-def test_a_frozen_judgement_trains_nothing(images):
+def test_a_frozen_judgment_trains_nothing(images):
     discriminator = PatchDiscriminator(4, 2)
     film = images.requires_grad_()
-    judge_frozen(discriminator, film).sum().backward()
+    frozen_logits(discriminator, film).sum().backward()
     assert film.grad.abs().sum() > 0
     assert all(weight.grad is None for weight in discriminator.parameters())
 
@@ -151,7 +151,7 @@ def log(run):
 
 
 @pytest.mark.usefixtures("float64")
-def test_one_backward_equals_two_optimisers_in_turn(tmp_path):
+def test_one_backward_equals_two_optimizers_in_turn(tmp_path):
     """Plain torch, as VQGAN and MONAI step: the autoencoder first, then the discriminator, two AdamWs."""
     run, trained, _ = train(tmp_path / "run", max_grad_norm=0.05)
     assert log(run)[-1]["learning_rate"] == 3e-3
@@ -159,13 +159,13 @@ def test_one_backward_equals_two_optimisers_in_turn(tmp_path):
     autoencoder, discriminator = module.autoencoder, module.discriminator
     settings = {"betas": (0.9, 0.99), "weight_decay": 0.01}
 
-    def optimiser(model, rate):
+    def optimizer(model, rate):
         matrices = [p for p in model.parameters() if p.ndim >= 2]
         others = [p for p in model.parameters() if p.ndim < 2]
         groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         return torch.optim.AdamW(groups, lr=rate, **settings)
 
-    first, second = optimiser(autoencoder, 3e-3), optimiser(discriminator, 1.5e-3)
+    first, second = optimizer(autoencoder, 3e-3), optimizer(discriminator, 1.5e-3)
     from runtime.generators import make_generator
     from training.loader import StepDataset
 
@@ -178,8 +178,8 @@ def test_one_backward_equals_two_optimisers_in_turn(tmp_path):
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).sum() / films.numel()
         error = output - films
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        fooling = (discriminator(output) - 1).square().mean()
-        loss = error.abs().mean() + 0.5 * edges + 1e-3 * kl + 0.3 * fooling
+        generator_side = (discriminator(output) - 1).square().mean()
+        loss = error.abs().mean() + 0.5 * edges + 1e-3 * kl + 0.3 * generator_side
         first.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 0.05)
@@ -202,10 +202,10 @@ def test_the_adversary_rests_before_its_step(tmp_path):
     for name, weight in without.autoencoder.state_dict().items():
         assert torch.equal(weight, resting.autoencoder.state_dict()[name]), name
     run, awake, start = train(tmp_path / "awake", adversarial_from=3, num_steps=5)
-    assert ["telling" in line for line in log(run)] == [False] * 3 + [True] * 2
+    assert ["discriminator_loss" in line for line in log(run)] == [False] * 3 + [True] * 2
     for name, weight in awake.discriminator.named_parameters():
         assert not torch.equal(weight, start[f"discriminator.{name}"]), name
-    assert all("fooling" not in line for line in log(plain))
+    assert all("generator_loss" not in line for line in log(plain))
 
 
 def test_resume_with_an_adversary_is_bit_identical(tmp_path, monkeypatch):
@@ -230,7 +230,7 @@ def test_resume_with_an_adversary_is_bit_identical(tmp_path, monkeypatch):
         assert torch.equal(weight, files[1][name]), name
     lines = [[{k: v for k, v in line.items() if k != "items_per_s"} for line in log(r)] for r in (whole, run)]
     assert lines[0] == lines[1]
-    assert "validation_telling" in lines[0][-1]
+    assert "validation_discriminator_loss" in lines[0][-1]
 
 
 @pytest.mark.usefixtures("float64")
@@ -281,7 +281,7 @@ def test_the_script_with_every_loss(chain, tmp_path):
     flags += ["--gradient-accumulation-steps", "2", "--num-validation-batches", "1"]
     train_autoencoder.main(["--data", chain.run("data"), "--out", str(out), *flags])
     lines = log(RunFolder.open(out, "autoencoder"))
-    assert ["telling" in line for line in lines[:4]] == [False, True, True, True]
+    assert ["discriminator_loss" in line for line in lines[:4]] == [False, True, True, True]
     scores = {name for name in lines[-1] if name.startswith("validation_reconstruction")}
     assert scores == {f"validation_reconstruction_{name}" for name in ("ssim", "psnr", "l1")}
     names = set(load_file(out / "model" / "diffusion_pytorch_model.safetensors"))

@@ -84,7 +84,9 @@ def sd(chain, tmp_path_factory):
         ),
         "text_encoder": scatter(CLIPTextModel(text)),
         "tokenizer": tokenizer,
-        "scheduler": PNDMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
+        "scheduler": PNDMScheduler(
+            beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1
+        ),
     }
     folder = tmp_path_factory.mktemp("published") / "sd"
     pipeline = StableDiffusionPipeline(

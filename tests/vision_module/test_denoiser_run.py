@@ -58,13 +58,13 @@ def test_tokens_in_the_step_give_the_loss_of_the_cache(chain, parts):
     pairs, prompts, latents, unet = parts
     source, config = f"{chain.run('clip/model')}+x/y", DiffusionConfig(fusion="concat", text_tokens="all")
     losses = []
-    for tokenised in (False, True):
+    for tokenized in (False, True):
         data, _ = make_sources(
-            pairs, latents, prompts, source, ("prompt",), chain.root / "cache", tokenised=tokenised
+            pairs, latents, prompts, source, ("prompt",), chain.root / "cache", tokenized=tokenized
         )
         batch = data.get_batch(torch.arange(6).numpy(), torch.Generator().manual_seed(1))
         model, null = unet, prompts.encode_texts([""])
-        if tokenised:
+        if tokenized:
             model, null = PromptedDenoiser(unet, prompts), prompts.tokenize([""])
         config_loss = make_objective(config, null)(model, batch, torch.Generator().manual_seed(2))
         losses.append(config_loss["loss"].item())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizer, CLIPModel
 
-from vision_module.clip import build_clip, clip_pixels, make_processor, train_tokenizer
+from vision_module.clip import build_clip, clip_pixels, make_processor, train_clip_tokenizer
 from vision_module.config import ClipConfig
 from vision_module.encoders import (
     encode_pixels,
@@ -167,7 +167,7 @@ def test_biomedclip_keeps_its_outputs(biomed_folder, tmp_path):
 @pytest.mark.usefixtures("float64")
 @torch.no_grad()
 def test_a_clip_folder_is_read_by_halves(tmp_path):
-    tokenizer = train_tokenizer(TEXTS * 10, 300)
+    tokenizer = train_clip_tokenizer(TEXTS * 10, 300)
     clip = build_clip(ClipConfig(width=32, num_layers=1, patch_size=16), tokenizer, 32).eval()
     for part in (clip, tokenizer, make_processor(clip, "")):
         part.save_pretrained(tmp_path)

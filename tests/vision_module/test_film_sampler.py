@@ -150,7 +150,7 @@ def test_another_init_film_of_the_same_name_is_refused(chain, film, tmp_path):
 
 
 @pytest.mark.parametrize("image_format", ["png", "jpg"])
-def test_films_are_8_bit_grey(chain, tmp_path, image_format):
+def test_films_are_8_bit_gray(chain, tmp_path, image_format):
     films(chain, tmp_path / "out", image_format=image_format)
     (path, *_) = PairsFolder.open(tmp_path / "out").image_paths
     with Image.open(path) as image:

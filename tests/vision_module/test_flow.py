@@ -29,10 +29,10 @@ class ExactVelocity(nn.Module):
 
     def forward(self, sample, timestep, encoder_hidden_states):
         t = (torch.as_tensor(timestep) / NUM_TIMESTEPS).expand(len(sample))[:, None, None, None]
-        centred = sample - (1 - t) * MEAN
+        centered = sample - (1 - t) * MEAN
         variance = (1 - t).square() * STD**2 + t.square()
-        latents = MEAN + (1 - t) * STD**2 / variance * centred
-        return UNet2DConditionOutput(sample=t / variance * centred - latents + self.shift)
+        latents = MEAN + (1 - t) * STD**2 / variance * centered
+        return UNet2DConditionOutput(sample=t / variance * centered - latents + self.shift)
 
 
 @pytest.mark.parametrize(

@@ -57,17 +57,17 @@ def test_three_latent_channels_from_films_to_pairs(chain, runs, denoiser, tmp_pa
 
 
 @pytest.mark.usefixtures("float64")
-def test_a_colour_autoencoder_is_trained_on_grey_films(tmp_path):
+def test_a_color_autoencoder_is_trained_on_gray_films(tmp_path):
     """Stable Diffusion's shape: adversary and scores see the mean of the three channels that come out."""
     torch.manual_seed(0)
-    colour = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, layers_per_block=1)
+    color = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, layers_per_block=1)
     config = AutoencoderLossConfig(adversarial_weight=0.1, discriminator_channels=4, discriminator_layers=1)
-    module = AutoencoderLoss(colour, config)
+    module = AutoencoderLoss(color, config)
     films = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     module(films, torch.Generator().manual_seed(1))["loss"].backward()
-    assert colour.decoder.conv_out.weight.grad.flatten(1).norm(dim=1).min().item() > 0
+    assert color.decoder.conv_out.weight.grad.flatten(1).norm(dim=1).min().item() > 0
     with torch.no_grad():
         losses = module.eval()(films, torch.Generator().manual_seed(1))
-        grey = colour.decode(colour.encode(films.expand(-1, 3, -1, -1)).latent_dist.mode()).sample.mean(dim=1)
-    wanted = (grey[:, None].clamp(-1, 1) - films).abs().mean()
+        gray = color.decode(color.encode(films.expand(-1, 3, -1, -1)).latent_dist.mode()).sample.mean(dim=1)
+    wanted = (gray[:, None].clamp(-1, 1) - films).abs().mean()
     torch.testing.assert_close(losses["reconstruction_l1"], wanted)

@@ -58,7 +58,7 @@ def test_merged_and_adapter_models_give_the_same_films(chain, runs, tmp_path):
 def test_plain_diffusers_loads_the_adapter_into_the_base(chain, runs):
     """load_lora_weights on the base pipeline equals the merged folder, text encoder and U-Net each."""
     pipeline, merged = (
-        StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float64)
+        StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float64)
         for folder in (chain.run("sd/model"), runs["merged"] / "model")
     )
     pipeline.load_lora_weights(str(runs["adapter"] / "model"))
@@ -84,7 +84,7 @@ def test_the_adapter_folder_holds_adapters_only(chain, runs):
 
 @pytest.mark.usefixtures("float64")
 def test_only_the_adapters_train(chain):
-    """After steps of the real optimiser every base weight is what it was, and every adapter has moved."""
+    """After steps of the real optimizer every base weight is what it was, and every adapter has moved."""
     base = chain.run("sd/model")
     prompts = load_prompts(base, base, "concat", "all").requires_grad_(False)
     unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet")

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision
 from helpers.float64 import in_float64
+from torch.nn import functional as F
 from torchmetrics.functional.image.lpips import _LPIPS
 
 from vision_module.perceptual import LPIPS_NETWORKS, PerceptualLoss, load_perceptual
@@ -28,9 +29,9 @@ def test_lpips_is_that_of_torchmetrics(name, films, tmp_path):
         theirs[key] = network.features.state_dict()[key.split(".", 2 if key.startswith("slices") else 1)[-1]]
     reference.net.load_state_dict(theirs)
     loss, films = load_perceptual(f"{name}:{file}"), films.double()
-    colour = films.expand(-1, -1, 3, -1, -1)
+    color = films.expand(-1, -1, 3, -1, -1)
     with in_float64():
-        wanted = reference(colour[0], colour[1]).mean()
+        wanted = reference(color[0], color[1]).mean()
         found = loss(films[0], films[1])
     assert wanted.item() > 1e-4
     torch.testing.assert_close(found, wanted)
@@ -89,3 +90,13 @@ def test_bad_sources_are_named(chain, tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             load_perceptual(source)
+
+
+@pytest.mark.usefixtures("float64")
+def test_enlarged_films(chain, films):
+    """At a scale of 2 the features are those of films enlarged before."""
+    source = chain.run("classifier")
+    enlarged = [F.interpolate(film, scale_factor=2, mode="bicubic") for film in films]
+    found = load_perceptual(source, scale=2)(films[0], films[1])
+    torch.testing.assert_close(found, load_perceptual(source)(*enlarged[:2]))
+    assert found.item() != pytest.approx(load_perceptual(source)(films[0], films[1]).item(), rel=1e-3)

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, CLIPTextModel
 from transformers import CLIPVisionModelWithProjection as VisionEncoder
 
-from vision_module.clip import ContrastiveLoss, build_clip, clip_pixels, make_processor, train_tokenizer
+from vision_module.clip import ContrastiveLoss, build_clip, clip_pixels, make_processor, train_clip_tokenizer
 from vision_module.config import ClipConfig
 from vision_module.prompting import Prompts, fuse, num_context_tokens
 
@@ -20,7 +20,7 @@ TEXTS = [
 def clip_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
-    tokenizer = train_tokenizer(TEXTS * 10, 400)
+    tokenizer = train_clip_tokenizer(TEXTS * 10, 400)
     model = build_clip(ClipConfig(width=32, num_layers=1, patch_size=16), tokenizer, 32).eval()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -31,7 +31,7 @@ def clip_folder(tmp_path_factory):
 def test_the_same_texts_give_the_same_tokens():
     """A resumed run makes its tokenizer anew. Words of equal counts: every merge is a tie."""
     texts = [f"{first}{second} {second}{first}x{first}" for first in "abcdefgh" for second in "ijklmnop"]
-    trained = [train_tokenizer(texts, 500).backend_tokenizer.to_str() for _ in range(4)]
+    trained = [train_clip_tokenizer(texts, 500).backend_tokenizer.to_str() for _ in range(4)]
     assert len(set(trained)) == 1
 
 

@@ -22,7 +22,7 @@ def model():
 
 
 def test_saved_and_loaded_it_says_the_same(model, tmp_path):
-    """Also after its texts were standardised: mean and deviation travel in the file."""
+    """Also after its texts were standardized: mean and deviation travel in the file."""
     texts = torch.randn(50, 6, generator=torch.Generator().manual_seed(1)) * 3 + 10
     model.fit_texts(texts)
     model.save_pretrained(tmp_path)
@@ -30,9 +30,9 @@ def test_saved_and_loaded_it_says_the_same(model, tmp_path):
     latents = loaded(texts)
     assert latents.shape == (50, 3, 4, 4)
     assert torch.equal(latents, model.eval()(texts))
-    standardised = (texts - loaded.text_mean) / loaded.text_std
-    torch.testing.assert_close(standardised.mean(dim=0), torch.zeros(6), atol=1e-5, rtol=0)
-    torch.testing.assert_close(standardised.std(dim=0), torch.ones(6), atol=1e-5, rtol=0)
+    standardized = (texts - loaded.text_mean) / loaded.text_std
+    torch.testing.assert_close(standardized.mean(dim=0), torch.zeros(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standardized.std(dim=0), torch.ones(6), atol=1e-5, rtol=0)
 
 
 def test_a_bounded_one_stays_within_one():

@@ -35,8 +35,8 @@ def plain_forward(weights, sample, timestep, context):
         return out + weights[f"{name}.bias"] if f"{name}.bias" in weights else out
 
     def norm(x, name):
-        centred = x - x.mean(-1, keepdim=True)
-        scaled = centred / torch.sqrt(centred.square().mean(-1, keepdim=True) + 1e-5)
+        centered = x - x.mean(-1, keepdim=True)
+        scaled = centered / torch.sqrt(centered.square().mean(-1, keepdim=True) + 1e-5)
         return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     def block(x, name, skip=None):

@@ -9,7 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 import train_diffusion_clipUViT
 from data_module.pairs import PairsFolder
-from training.__main__ import summarise_folds
+from training.__main__ import summarize_folds
 from vision_module.denoiser_config import FilmScoreConfig
 from vision_module.pipeline import VisionModel
 from vision_module.validation import FilmScorer, paired_scores
@@ -29,11 +29,11 @@ def test_scores_repeat_and_leave_the_random_state(chain):
     pairs = PairsFolder.open(chain.run("data")).split("validation")
     asked = []
 
-    def judge(pixels, films, labels):
+    def metrics(pixels, films, labels):
         asked.append((pixels.shape, films.shape, labels.shape))
         return {"auroc": 0.5}
 
-    scorer = FilmScorer(lambda model: vision, pairs, FilmScoreConfig(3, 2), judge, batch_size=2)
+    scorer = FilmScorer(lambda model: vision, pairs, FilmScoreConfig(3, 2), metrics, batch_size=2)
     before = torch.get_rng_state()
     first, second = scorer(vision.denoiser), scorer(vision.denoiser)
     assert first == second
@@ -59,7 +59,7 @@ def test_folds_of_a_denoiser_with_scores(chain, tmp_path):
     lines = [json.loads(line) for run in runs for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert sum({"validation_ssim", "validation_fid"} <= set(line) for line in lines) == 4
     assert len({line["validation_loss"] for line in lines if "validation_loss" in line}) == 4
-    text, best = summarise_folds(runs)
+    text, best = summarize_folds(runs)
     assert "(best)" in text
     assert best.root in runs
     assert all(f" {name} |" in text for name in ("ssim", "psnr", "fid"))

@@ -13,6 +13,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from runtime.weights import Weights, load_exactly, shorten, take
+from vision_module.autoencoder import list_levels
 
 # MONAI puts nothing between the last norm and the last convolution, diffusers a SiLU. For small x,
 # silu(x) = x/2 (1 + x/2 + ...): scaled down by 2^-20 before and up after, it is the identity to float32's
@@ -89,15 +90,16 @@ def convert_unet(weights: Weights, path: Path, config: MonaiConfig, sample_size:
         sample_size=sample_size,
         in_channels=renamed["conv_in.weight"].shape[1],
         out_channels=renamed["conv_out.weight"].shape[0],
-        block_out_channels=channels,
+        block_out_channels=tuple(channels),
         layers_per_block=_count(renamed, r"down_blocks\.0\.resnets\.(\d+)\."),
-        down_block_types=[f"{kind}DownBlock2D" for kind in blocks],
-        up_block_types=[f"{kind}UpBlock2D" for kind in reversed(blocks)],
+        down_block_types=tuple(f"{kind}DownBlock2D" for kind in blocks),
+        up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(blocks)),
         cross_attention_dim=keys[0].shape[1],
         transformer_layers_per_block=_count(
             renamed, r"mid_block\.attentions\.0\.transformer_blocks\.(\d+)\."
         ),
-        attention_head_dim=heads,  # diffusers' name for the number of heads
+        # diffusers' name for the number of heads; it annotates one alone.
+        attention_head_dim=tuple(heads),  # pyright: ignore[reportArgumentType]
         norm_num_groups=config.unet_groups,
         norm_eps=1e-6,
     )
@@ -129,7 +131,7 @@ def convert_autoencoder(
         scaling_factor: factor on the latents that the U-Net was trained with.
         unit_range: MONAI's films are in [0, 1]: fold the change from and to [-1, 1] into the first and the
             last convolution. Exact for the decoder. In the encoder the zero padding around a film then
-            stands for mid-grey in the place of black, which the latents at its border see.
+            stands for mid-gray in the place of black, which the latents at its border see.
 
     Raises:
         ValueError: the weights are not of such a model.
@@ -145,11 +147,9 @@ def convert_autoencoder(
         in_channels=named["encoder.conv_in.weight"].shape[1],
         out_channels=named["decoder.conv_out.weight"].shape[0],
         latent_channels=named["decoder.conv_in.weight"].shape[1],
-        block_out_channels=[
-            named[f"encoder.down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(levels)
-        ],
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
+        **list_levels(
+            [named[f"encoder.down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(levels)]
+        ),
         layers_per_block=_count(named, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
         norm_num_groups=config.autoencoder_groups,
         mid_block_add_attention=False,
@@ -211,7 +211,7 @@ def _name_blocks(weights: Weights, half: str, levels: str, resizers: str, path: 
 
 def _passing_blocks(model: AutoencoderKL) -> Weights:
     """Weights with which the residual blocks that MONAI has not give back their input: all zero but norms."""
-    last = model.config.layers_per_block
+    last = model.config["layers_per_block"]
     idle = re.compile(rf"(encoder|decoder)\.mid_block\.|decoder\.up_blocks\.\d+\.resnets\.{last}\.")
     return {
         name: torch.ones_like(value)

@@ -7,6 +7,7 @@ other names.
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -105,7 +106,8 @@ def convert_open_clip_image(source: str) -> tuple[PreTrainedModel, CLIPImageProc
     return converted.eval(), processor
 
 
-def _load(source: str):
+def _load(source: str) -> tuple[Any, Any]:
+    """The package, which is an extra, and its model, whose towers share no type."""
     try:
         import open_clip
     except ImportError:
@@ -123,10 +125,13 @@ def _schema(source: str) -> str:
 
 
 def _settings(source: str) -> dict:
-    return read_json(Path(cached_file(source, "open_clip_config.json")))
+    path = cached_file(source, "open_clip_config.json")
+    if path is None:
+        raise ValueError(f"{source}: no open_clip_config.json there")
+    return read_json(Path(path))
 
 
-def _shape(source: str, transformer: nn.Module) -> dict[str, object]:
+def _shape(source: str, transformer: Any) -> dict[str, Any]:
     """The settings that both towers share. Raises ValueError for blocks that a CLIP does not have."""
     block = transformer.resblocks[0]
     if type(block).__name__ != "ResidualAttentionBlock" or not isinstance(block.ls_1, nn.Identity):
@@ -156,11 +161,12 @@ def _rename(weights: dict[str, torch.Tensor], dropped: tuple[str, ...]) -> dict[
     return renamed
 
 
-def _stock_tokenizer(tokenizer) -> CLIPTokenizer:
+def _stock_tokenizer(tokenizer: Any) -> CLIPTokenizer:
     """OpenCLIP's byte-pair tokenizer as a CLIPTokenizer; its padding is token 0, "!"."""
     start, end = "<|startoftext|>", "<|endoftext|>"
     special = {tokenizer.sot_token_id: start, tokenizer.eot_token_id: end}
-    vocabulary = {special.get(number, token): number for token, number in tokenizer.encoder.items()}
+    tokens: dict[str, int] = tokenizer.encoder
+    vocabulary = {special.get(number, token): number for token, number in tokens.items()}
     merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
     return CLIPTokenizer(
         vocab=vocabulary, merges=merges, pad_token="!", model_max_length=tokenizer.context_length

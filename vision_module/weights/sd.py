@@ -15,10 +15,10 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from runtime.files import reading
-from runtime.weights import Weights, load_exactly, load_pretrained, shorten, take
+from runtime.weights import Weights, drop_unused, load_exactly, load_pretrained, shorten, take
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 from vision_module.uvit import UVIT_SIZES, UViT
@@ -30,11 +30,22 @@ _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": 
 
 def read_pipeline(folder: str) -> VisionModel:
     """A Stable Diffusion folder or hub name; it knows text alone."""
-    parts = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
-    models = [load_pretrained(kind, folder, subfolder=name) for name, kind in parts.items()]
+    vae = load_pretrained(AutoencoderKL, folder, subfolder="vae")
+    unet = load_pretrained(UNet2DConditionModel, folder, subfolder="unet")
+    text_encoder = load_pretrained(CLIPTextModel, folder, subfolder="text_encoder")
     with reading(folder, "its tokenizer"):
         tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
-    return _with_text(*models, tokenizer, folder)
+    return _with_text(vae, unet, text_encoder, tokenizer, folder)
+
+
+def _new_unet(config: str) -> UNet2DConditionModel:
+    settings = drop_unused(UNet2DConditionModel.load_config(config, subfolder="unet"))
+    return drop_unused(UNet2DConditionModel.from_config(settings))
+
+
+def _new_autoencoder(config: str) -> AutoencoderKL:
+    settings = drop_unused(AutoencoderKL.load_config(config, subfolder="vae"))
+    return drop_unused(AutoencoderKL.from_config(settings))
 
 
 def convert_single_file(weights: Weights, path: Path, config: str) -> tuple[VisionModel, list[str]]:
@@ -53,8 +64,7 @@ def convert_single_file(weights: Weights, path: Path, config: str) -> tuple[Visi
             f"{path}: expected a Stable Diffusion checkpoint in LDM names; found {found} among "
             f"{len(weights)} tensors such as {shorten(sorted(weights))}"
         )
-    unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(config, subfolder="unet"))
-    vae = AutoencoderKL.from_config(AutoencoderKL.load_config(config, subfolder="vae"))
+    unet, vae = _new_unet(config), _new_autoencoder(config)
     text_encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(config, subfolder="text_encoder"))
     lines = [
         load_exactly(unet, convert_ldm_unet_checkpoint(dict(weights), unet.config), path, "SD's U-Net"),
@@ -73,7 +83,7 @@ def convert_single_file(weights: Weights, path: Path, config: str) -> tuple[Visi
 
 
 def convert_cxr_irgen(
-    weights: Weights, path: Path, config: str, reference_encoder: tuple
+    weights: Weights, path: Path, config: str, reference_encoder: tuple[PreTrainedModel, CLIPImageProcessor]
 ) -> tuple[VisionModel, list[str]]:
     """A Lightning checkpoint of CXR-IRGen's DiffusionModel_t2iSD or DiffusionModel_t2iUViT.
 
@@ -90,7 +100,7 @@ def convert_cxr_irgen(
     other = sorted(name for name in weights if not name.startswith(prefixes))
     if other or not all(take(weights, prefix) for prefix in prefixes):
         raise ValueError(f"{path}: expected {expected}; found {shorten(other or sorted(weights))}")
-    vae = AutoencoderKL.from_config(AutoencoderKL.load_config(config, subfolder="vae"))
+    vae = _new_autoencoder(config)
     text_encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(config, subfolder="text_encoder"))
     lines = [
         load_exactly(vae, _rename_attention(take(weights, "vae."), vae), path, "SD's autoencoder"),
@@ -101,9 +111,7 @@ def convert_cxr_irgen(
         lines.append(load_exactly(denoiser, _name_uvit(weights), path, "CXR-IRGen's U-ViT"))
         fusion, text_tokens = "mean", "pooled"
     else:
-        denoiser = UNet2DConditionModel.from_config(
-            UNet2DConditionModel.load_config(config, subfolder="unet")
-        )
+        denoiser = _new_unet(config)
         lines.append(load_exactly(denoiser, take(weights, "unet."), path, "SD's U-Net"))
         fusion, text_tokens = "concat", "all"
     tokenizer = CLIPTokenizer.from_pretrained(config, subfolder="tokenizer")
@@ -158,7 +166,7 @@ def _load_text(text_encoder: CLIPTextModel, weights: Weights, path: Path) -> str
 
 def read_schedule(config: str) -> DDPMScheduler:
     """The noise schedule of a Stable Diffusion folder or hub name, for training and as the solvers' start."""
-    return DDPMScheduler.from_pretrained(config, subfolder="scheduler", clip_sample=False)
+    return drop_unused(DDPMScheduler.from_pretrained(config, subfolder="scheduler", clip_sample=False))
 
 
 def _with_text(

@@ -38,7 +38,7 @@ def load_published(model: UViT, path: Path) -> str:
     ]
     num_patches = model.patch_embed.num_patches
     num_extra = 1 + (_LABELS in weights)
-    positions = (1, num_extra + num_patches, model.config.embed_dim)
+    positions = (1, num_extra + num_patches, model.config["embed_dim"])
     if "pos_embed" in weights and tuple(weights["pos_embed"].shape) != positions:
         wrong.append(f"pos_embed {tuple(weights['pos_embed'].shape)} in the place of {positions}")
     if missing or unexpected or wrong:

@@ -1,4 +1,4 @@
-"""Grey or colour values of any depth -> 8-bit grey."""
+"""Gray or color values of any depth -> 8-bit gray."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from data_module.film_types import FilmError
 
 HOT_SHARE = 1e-4  # of a film's pixels may lie beyond its scale, and are clipped: hot or dead pixels
 OVERSHOOT = 0.05  # so far beyond full scale, values come from resampling or rounding, not from more bits
-FLAT = 2  # grey levels of 255 within which the middle 98% of a blank film lie
+FLAT = 2  # gray levels of 255 within which the middle 98% of a blank film lie
 _DEPTHS = (8, 10, 12, 14, 16)
 _LEAST_FLOAT = 16.0  # a film of fractions that ends between 1 and this has no scale that can be told
 _LUMINANCE = np.array([0.299, 0.587, 0.114])  # of ITU-R 601, as Pillow and JPEG have it
@@ -17,32 +17,32 @@ _BAND = 2**20  # pixels worked on at a time, so that a large film is never held 
 
 
 def scale_depth(values: np.ndarray, path: str | Path) -> np.ndarray:
-    """Values (H, W), or (H, W, 2 to 4) with colour and alpha, of more than 8 bits -> uint8 grey (H, W).
+    """Values (H, W), or (H, W, 2 to 4) with color and alpha, of more than 8 bits -> uint8 gray (H, W).
 
-    The film's own bit depth is the scale, see `full_scale`. Colour becomes luminance; transparent parts lie
+    The film's own bit depth is the scale, see `full_scale`. Color becomes luminance; transparent parts lie
     on black and do not count for the depth.
 
     Raises:
         FilmError: negative or non-finite values, or floats whose scale cannot be told.
     """
     values = values[..., None] if values.ndim == 2 else values
-    num_colours = 3 if values.shape[2] > 2 else 1
-    colours, alpha = values[..., :num_colours], values[..., num_colours:]
+    num_colors = 3 if values.shape[2] > 2 else 1
+    colors, alpha = values[..., :num_colors], values[..., num_colors:]
     opacity = None
     if alpha.shape[2]:
-        colours = np.where(alpha > 0, colours, 0)
+        colors = np.where(alpha > 0, colors, 0)
         opacity = full_scale(alpha, path)
-    scale = full_scale(colours, path)
+    scale = full_scale(colors, path)
 
     def convert(rows: slice) -> np.ndarray:
-        band = colours[rows].astype(np.float64).clip(0.0, scale)
-        band = band @ _LUMINANCE if num_colours == 3 else band[..., 0]
+        band = colors[rows].astype(np.float64).clip(0.0, scale)
+        band = band @ _LUMINANCE if num_colors == 3 else band[..., 0]
         if opacity:
             band *= alpha[rows, :, 0].astype(np.float64).clip(0.0, opacity) / opacity
         return np.round(band * (255.0 / scale))
 
     pixels = _by_bands(values.shape[:2], convert)
-    return mend_hot(pixels, (colours > scale).any(axis=2)) if colours.max() > scale else pixels
+    return mend_hot(pixels, np.asarray((colors > scale).any(axis=2))) if colors.max() > scale else pixels
 
 
 def full_scale(values: np.ndarray, path: str | Path) -> float:
@@ -55,7 +55,7 @@ def full_scale(values: np.ndarray, path: str | Path) -> float:
     """
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise FilmError(f"{path}: holds non-finite grey values; write it without NaN and infinity")
+        raise FilmError(f"{path}: holds non-finite gray values; write it without NaN and infinity")
     allowed = max(1, int(HOT_SHARE * values.size))
     scales = [float(2**depth - 1) for depth in _DEPTHS]
     if values.dtype.kind == "f" and _has_fractions(values):
@@ -64,12 +64,12 @@ def full_scale(values: np.ndarray, path: str | Path) -> float:
     scale = next(fitting, high)
     if scales[0] < scale and scales[0] == 1.0 and high < _LEAST_FLOAT:
         raise FilmError(
-            f"{path}: holds float grey values that reach neither 0..1 nor 0..255; write it with one of these"
+            f"{path}: holds float gray values that reach neither 0..1 nor 0..255; write it with one of these"
         )
     if scale < high <= scale * (1.0 + OVERSHOOT):
         scale = high
     if low < -OVERSHOOT * scale and np.count_nonzero(values < -OVERSHOOT * scale) > allowed:
-        raise FilmError(f"{path}: holds negative grey values; write it with black as 0")
+        raise FilmError(f"{path}: holds negative gray values; write it with black as 0")
     return scale
 
 
@@ -79,15 +79,15 @@ def _has_fractions(values: np.ndarray) -> bool:
 
 
 def _by_bands(shape: tuple[int, int], convert: Callable[[slice], np.ndarray]) -> np.ndarray:
-    grey = np.empty(shape, np.uint8)
+    gray = np.empty(shape, np.uint8)
     step = max(1, _BAND // max(1, shape[1]))
     for top in range(0, shape[0], step):
-        grey[top : top + step] = convert(slice(top, top + step))
-    return grey
+        gray[top : top + step] = convert(slice(top, top + step))
+    return gray
 
 
 def mend_hot(pixels: np.ndarray, hot: np.ndarray) -> np.ndarray:
-    """Pixels (H, W) uint8 with each hot one (H, W) bool that stands alone as the median of its neighbours."""
+    """Pixels (H, W) uint8 with each hot one (H, W) bool that stands alone as the median of its neighbors."""
     mended = pixels.copy()
     for row, column in np.argwhere(hot):
         around = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
@@ -97,16 +97,16 @@ def mend_hot(pixels: np.ndarray, hot: np.ndarray) -> np.ndarray:
     return mended
 
 
-def luminance(colours: np.ndarray, full: float) -> np.ndarray:
-    """Colours (..., 3) of 0..full -> uint8 (...)."""
-    shape = colours.shape[:-1]
-    flat = colours.reshape(-1, 1, 3)
-    grey = _by_bands((len(flat), 1), lambda rows: np.round(flat[rows] @ _LUMINANCE * (255.0 / full)))
-    return grey.reshape(shape)
+def luminance(colors: np.ndarray, full: float) -> np.ndarray:
+    """Colors (..., 3) of 0..full -> uint8 (...)."""
+    shape = colors.shape[:-1]
+    flat = colors.reshape(-1, 1, 3)
+    gray = _by_bands((len(flat), 1), lambda rows: np.round(flat[rows] @ _LUMINANCE * (255.0 / full)))
+    return gray.reshape(shape)
 
 
 def is_blank(pixels: np.ndarray) -> bool:
-    """Whether the middle 98% of the pixels (H, W) uint8 lie within FLAT grey levels: no film is so even."""
+    """Whether the middle 98% of the pixels (H, W) uint8 lie within FLAT gray levels: no film is so even."""
     cumulated = np.bincount(pixels.ravel(), minlength=256).cumsum() / pixels.size
     low, high = np.searchsorted(cumulated, (0.01, 0.99))
     return bool(high - low <= FLAT)
@@ -122,14 +122,14 @@ def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def equalize(pixels: np.ndarray) -> np.ndarray:
-    """Histogram equalisation of (H, W) uint8, as OpenCV's equalizeHist does, of which MIMIC-CXR-JPG was made.
+    """Histogram equalization of (H, W) uint8, as OpenCV's equalizeHist does, of which MIMIC-CXR-JPG was made.
 
-    The darkest grey becomes 0, and grey g becomes 255 (c(g) - c0) / (n - c0), with c the cumulated histogram,
-    c0 its value at the darkest grey and n the number of pixels.
+    The darkest gray becomes 0, and gray g becomes 255 (c(g) - c0) / (n - c0), with c the cumulated histogram,
+    c0 its value at the darkest gray and n the number of pixels.
     """
     cumulated = np.bincount(pixels.ravel(), minlength=256).cumsum()
     darkest = cumulated[int(pixels.min())]
-    if darkest == pixels.size:  # one grey only
+    if darkest == pixels.size:  # one gray only
         return pixels
     table = (cumulated - darkest).clip(min=0) * np.float32(255.0 / (pixels.size - darkest))
     return np.rint(table).astype(np.uint8)[pixels]

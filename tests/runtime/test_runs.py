@@ -1,0 +1,112 @@
+"""Run folders from before a setting, or with names that have no folder in them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from helpers import tiny_training
+from helpers.tiny_training import Config
+
+from runtime.config import flatten, list_changed, list_defaults, to_dict
+from runtime.contents import identify
+from runtime.ledger import BlockLedger
+from runtime.locks import release_folder
+from runtime.runs import RunFolder, is_finished
+from training.config import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class OnFile:
+    """A run that learns from one file."""
+
+    data: Path
+    out: Path = Path("out")
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+
+def save_without(root, *names):
+    """The run's config.json as one of before these settings."""
+    path = root / "config.json"
+    saved = json.loads(path.read_text())
+    for name in names:
+        part = saved["config"]
+        *groups, last = name.split(".")
+        for group in groups:
+            part = part[group]
+        del part[last]
+    path.write_text(json.dumps(saved))
+
+
+def begin(config):
+    run = RunFolder.create(config.out, "tiny", config)
+    release_folder(run.root)
+    return run
+
+
+@pytest.mark.parametrize("names", [["num_validation"], ["train.betas", "train.ema_decay"], ["train"]])
+def test_a_setting_newer_than_a_run_had_its_default_there(tmp_path, names):
+    config = Config(out=tmp_path / "run")
+    begin(config)
+    save_without(config.out, *names)
+    begin(config)
+    (config.out / "model").mkdir()
+    assert is_finished(config)
+
+
+def test_a_newer_setting_with_another_value_is_another_run(tmp_path):
+    begin(Config(out=tmp_path / "run"))
+    save_without(tmp_path / "run", "num_validation", "train.ema_decay")
+    for config, change in (
+        (Config(tmp_path / "run", num_validation=7), "num_validation = 20, now 7"),
+        (Config(tmp_path / "run", train=TrainConfig(ema_decay=0.5)), "train.ema_decay = 0.* now 0.5"),
+    ):
+        with pytest.raises(ValueError, match=change):
+            begin(config)
+        (config.out / "model").mkdir(exist_ok=True)
+        assert not is_finished(config)
+
+
+def test_a_preset_is_no_default(tmp_path):
+    """What a preset says of a newer setting was not so before it."""
+    config = dataclasses.replace(tiny_training.PRESETS["stopping"], out=tmp_path / "run")
+    begin(config)
+    begin(config)
+    save_without(config.out, "train.early_stopping")
+    with pytest.raises(ValueError, match=r"train\.early_stopping = '', now 'loss'"):
+        begin(config)
+
+
+def test_defaults_are_those_of_the_classes():
+    found = list_defaults(OnFile(Path("a"), train=TrainConfig(batch_size=3)))
+    assert "data" not in found
+    assert found == {
+        name: value for name, value in flatten(to_dict(OnFile(Path("a")))).items() if name != "data"
+    }
+    assert list_changed({"a": 1}, {"a": 1, "b": 2}, {"b": 2}) == []
+    assert list_changed({"a": 1}, {"a": 1, "b": 2}, {"b": 3}) == ["b"]
+    assert list_changed({"a": 1, "gone": 1}, {"a": 1}, {"a": 2}) == ["gone"]
+
+
+def test_blocks_from_before_a_setting(tmp_path):
+    ledger = BlockLedger(tmp_path / "blocks")
+    ledger.begin({"seed": 0})
+    assert ledger.find_change({"seed": 0, "steps": 9}, {"steps": 9}) == ""
+    assert ledger.find_change({"seed": 0, "steps": 8}, {"steps": 9}) == "steps = 9, now 8"
+
+
+def test_a_file_in_the_working_folder_counts_by_its_content(tmp_path, monkeypatch):
+    """Its name has no slash, as that of a preset or an optimizer has none."""
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text("a,b\n1,2\n")
+    Path("adamw").write_text("no setting is this file")
+    config = OnFile(Path("rows.csv"))
+    begin(config)
+    identity = identify(config)
+    assert identity["data"] != "rows.csv"
+    assert identity["train.optimizer"] == "adamw"
+    begin(dataclasses.replace(config, data=tmp_path / "rows.csv"))
+    Path("rows.csv").write_text("a,b\n1,3\n")
+    with pytest.raises(ValueError, match="another content of data"):
+        begin(config)
+    assert identify(config) != identity
