@@ -239,7 +239,7 @@ class Models:
         """Write a drawing as a pairs folder of its own within --out; the same drawing again is found there.
 
         Raises:
-            ValueError: a film of one grey.
+            ValueError: a film of one gray.
         """
         wish, num_films = drawing.wish, drawing.wish.num_films
         # Films count by their content: the names of uploaded ones stay out.

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from evaluation.metric import Metric, all_metrics, look_up
 from evaluation.output.cells import format_interval, format_value
 
-Judgement = Literal["good", "weak", "between", "unsaid"]
-TITLES: dict[Judgement, str] = {
+Judgment = Literal["good", "weak", "between", "unsaid"]
+TITLES: dict[Judgment, str] = {
     "good": "Good: as real films, or nearly",
     "between": "Between: above the floor, below real films",
     "weak": "Weak: nearer to the floor",
@@ -24,7 +24,7 @@ CHANCE = {"films.auroc_mean": 0.5}  # the floor of figures that name none
 class Verdict:
     """One figure, and what to think of it."""
 
-    judgement: Judgement
+    judgment: Judgment
     title: str
     text: str
 
@@ -42,7 +42,7 @@ def judge_results(results: Mapping[str, Any]) -> dict[str, list[Verdict]]:
         if metric.headline and (verdict := _judge(metric, results.get(metric.section) or {}))
     ]
     found += _judge_findings(results.get("films") or {})
-    groups = {title: [one for one in found if one.judgement == key] for key, title in TITLES.items()}
+    groups = {title: [one for one in found if one.judgment == key] for key, title in TITLES.items()}
     return {title: verdicts for title, verdicts in groups.items() if verdicts}
 
 
@@ -54,27 +54,27 @@ def _judge(metric: Metric, section: Mapping[str, Any]) -> Verdict | None:
     if value is None or floor is None:
         return None
     if metric.direction == "lower" and floor > 0:
-        judgement = settle(value / floor, [end / floor for end in interval or ()], TIMES_GOOD, TIMES_WEAK)
+        judgment = settle(value / floor, [end / floor for end in interval or ()], TIMES_GOOD, TIMES_WEAK)
         beside = f"{value / floor:.1f} times that of other real films, {format_value(floor, metric.scale)}"
     elif metric.direction == "higher" and real is not None and real > floor:
         shares = [(end - floor) / (real - floor) for end in (value, *(interval or ()))]
-        judgement = settle(-shares[0], [-share for share in shares[1:]], -NEAR, -FAR)
+        judgment = settle(-shares[0], [-share for share in shares[1:]], -NEAR, -FAR)
         floor, real = (format_value(end, metric.scale) for end in (floor, real))
         beside = f"{shares[0]:.0%} of the way from {floor} to {real}"
     elif metric.direction == "higher" and real is None and metric.floor:  # reports: nobody knows the best
         above = bool(interval) and min(interval) > floor
-        judgement = "unsaid" if not interval else "between" if above else "weak"
+        judgment = "unsaid" if not interval else "between" if above else "weak"
         beside = f"{'above' if above else 'not surely above'} the floor {format_value(floor, metric.scale)}"
     else:
         return None
     shown = format_interval(section, metric.key, metric.scale)
     text = f"{format_value(value, metric.scale)}{f' ({shown})' if shown else ''}: {beside}"
-    return Verdict(judgement, metric.label, text)
+    return Verdict(judgment, metric.label, text)
 
 
 def _judge_findings(films: Mapping[str, Any]) -> list[Verdict]:
     """Which findings the films show as real ones do, by the AUROC of each; those of few films are unsaid."""
-    groups: dict[Judgement, list[str]] = {}
+    groups: dict[Judgment, list[str]] = {}
     counts = films.get("auroc_num_positive") or {}
     reached = films.get("auroc_per_finding_real") or {}
     for name, value in (films.get("auroc_per_finding") or {}).items():
@@ -85,10 +85,10 @@ def _judge_findings(films: Mapping[str, Any]) -> list[Verdict]:
         known = [-share] if counts.get(name, 0) >= MIN_POSITIVE else []
         groups.setdefault(settle(-share, known, -NEAR, -FAR), []).append(f"{name} {share:.0%}")
     title = "each finding, share of the way to real films' AUROC:"
-    return [Verdict(judgement, title, ", ".join(names)) for judgement, names in groups.items()]
+    return [Verdict(judgment, title, ", ".join(names)) for judgment, names in groups.items()]
 
 
-def settle(value: float, interval: Sequence[float], good: float, weak: float) -> Judgement:
+def settle(value: float, interval: Sequence[float], good: float, weak: float) -> Judgment:
     """Of a figure of which less is better: good up to the one limit, weak from the other on.
 
     Args:

@@ -1,4 +1,4 @@
-"""The verdict of the report page against figures whose judgement is known."""
+"""The verdict of the report page against figures whose judgment is known."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from evaluation.output.verdict import judge_results, settle
 
 def judged(section, values, intervals):
     found = judge_results({section: {**values, "intervals": intervals}})
-    return {one.title: (one.judgement, one.text) for group in found.values() for one in group}
+    return {one.title: (one.judgment, one.text) for group in found.values() for one in group}
 
 
 @pytest.mark.parametrize(
@@ -31,15 +31,15 @@ def test_less_is_better(value, interval, expected):
 )
 def test_a_share_of_the_way_from_chance_to_real_films(auroc, interval, expected):
     values = {"auroc_mean": auroc, "auroc_mean_real": 0.98}
-    judgement, text = judged("films", values, {"auroc_mean": interval})["mean AUROC"]
-    assert judgement == expected
+    judgment, text = judged("films", values, {"auroc_mean": interval})["mean AUROC"]
+    assert judgment == expected
     assert f"{(auroc - 0.5) / 0.48:.0%} of the way" in text
 
 
 def test_a_distance_is_a_multiple_of_that_of_real_films():
     found = judged("films", {"fid": 30.0, "fid_floor": 10.0}, {"fid": [28.0, 33.0]})
-    ((judgement, text),) = found.values()
-    assert judgement == "weak"
+    ((judgment, text),) = found.values()
+    assert judgment == "weak"
     assert "3.0 times that of other real films, 10.000" in text
 
 
@@ -47,14 +47,14 @@ def test_reports_are_held_against_the_most_frequent_one():
     values = {"micro_f1_14": 0.5, "baseline": {"micro_f1_14": 0.2}}
     for interval, expected in (([0.4, 0.6], "between"), ([0.1, 0.6], "weak")):
         found = judged("reports", values, {"micro_f1_14": interval})
-        assert [judgement for judgement, _ in found.values()] == [expected]
+        assert [judgment for judgment, _ in found.values()] == [expected]
 
 
 def test_findings_are_named_in_their_groups():
     values = {"Edema": 0.97, "Fracture": 0.8, "Pneumonia": 0.55, "Cardiomegaly": 0.99}
     films = {"auroc_per_finding": values, "auroc_per_finding_real": dict.fromkeys(values, 1.0)}
     films["auroc_num_positive"] = {"Edema": 30, "Fracture": 20, "Pneumonia": 50, "Cardiomegaly": 5}
-    found = {one.judgement: one.text for group in judge_results({"films": films}).values() for one in group}
+    found = {one.judgment: one.text for group in judge_results({"films": films}).values() for one in group}
     assert found == {
         "good": "Edema 94%",
         "between": "Fracture 60%",
