@@ -14,6 +14,8 @@ from page.folders import AGREEMENTS, ANY, SIDES, Filter, Folders, OpenFolder
 from page.models import Models
 
 PAGE = 24  # films shown at once
+# In a narrow window the pair stands below all films.
+COME_INTO_VIEW = "() => document.querySelector('#browse-opened').scrollIntoView({block: 'nearest'})"
 FACTS = ("split", "view", "sex", "age", "reference", "seed")  # columns shown below a pair
 
 
@@ -57,7 +59,7 @@ class BrowseTab:
 
     def _connect(self, mine: gr.State) -> None:
         note, asked = self.note, [self.name, *self.filters]
-        found = {note, self.rows, self.start, self.grid, self.opened, self.neighbors}
+        found = [note, self.rows, self.start, self.grid, self.opened, self.neighbors]
         for field in asked:
             field.change(answering(note, self.find), asked, found, show_progress="minimal", **MODELS)
         self.tab.select(lambda own: gr.update(choices=self.names + own), mine, self.name, **LIGHT).then(
@@ -66,10 +68,12 @@ class BrowseTab:
         where = [self.name, self.rows, self.start]
         for by, button in self.turns.items():
             button.click(
-                answering(note, partial(self.turn, by)), where, {note, self.start, self.grid}, **LIGHT
+                answering(note, partial(self.turn, by)), where, [note, self.start, self.grid], **LIGHT
             )
-        shown = {note, self.grid, self.opened, self.neighbors}
-        self.grid.select(answering(note, self.open_row), where, shown, show_progress="minimal", **MODELS)
+        shown = [note, self.grid, self.opened, self.neighbors]
+        self.grid.select(
+            answering(note, self.open_row), where, shown, show_progress="minimal", **MODELS
+        ).then(None, js=COME_INTO_VIEW)
 
     def find(self, name: str, *wanted: str) -> Updates:
         """The rows that fit, their first page, and nothing opened."""

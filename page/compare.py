@@ -71,7 +71,7 @@ class CompareTab:
             self.films = html_place("compare-films")
             with gr.Row():
                 self.buttons = [gr.Button(f"The {side} one is real", interactive=False) for side in SIDES]
-        outputs = {self.note, self.films, self.study, *self.buttons}
+        outputs = [self.note, self.films, self.study, *self.buttons]
         begin.click(answering(self.note, self.begin), [real, made], outputs, **LIGHT)
         for side, button in zip(SIDES, self.buttons, strict=True):
             button.click(answering(self.note, partial(self.vote, side)), self.study, outputs, **LIGHT)

@@ -84,18 +84,18 @@ class DrawTab:
     def _connect(self) -> None:
         note = self.note
         self.kind.change(
-            answering(note, self.choose_kind), self.kind, {note, self.picking, self.dropping}, **LIGHT
+            answering(note, self.choose_kind), self.kind, [note, self.picking, self.dropping], **LIGHT
         )
-        choosing = {note, self.candidates, self.picked}
+        choosing = [note, self.candidates, self.picked]
         self.finding.change(answering(note, self.list_candidates), self.finding, choosing, **LIGHT)
         self.candidates.select(answering(note, self.pick), self.finding, choosing, **LIGHT)
-        self.own.change(answering(note, self.show_own), self.own, {note, self.own_film}, **LIGHT)
+        self.own.change(answering(note, self.show_own), self.own, [note, self.own_film], **LIGHT)
         asked = [self.prompt, self.kind, self.picked, self.own]
         asked += [self.guidance, self.steps, self.number, self.seed]
-        outputs = {note, self.films, self.command, self.save, self.drawn}
+        outputs = [note, self.films, self.command, self.save, self.drawn]
         for event in (self.button.click, self.prompt.submit):
             event(answering(note, self.draw), asked, outputs, show_progress="minimal", **MODELS)
-        self.save.click(answering(note, self.keep), [self.drawn, self.mine], {note, self.mine}, **MODELS)
+        self.save.click(answering(note, self.keep), [self.drawn, self.mine], [note, self.mine], **MODELS)
 
     def choose_kind(self, kind: str) -> Updates:
         """Show the fields of one kind of reference."""

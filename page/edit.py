@@ -60,4 +60,4 @@ def build(models: Models) -> None:
         }
 
     inputs = [before, prompt, strength, guidance, seed]
-    button.click(answering(note, edit), inputs, {note, slider, films}, show_progress="minimal", **MODELS)
+    button.click(answering(note, edit), inputs, [note, slider, films], show_progress="minimal", **MODELS)

@@ -15,7 +15,8 @@ from gradio.utils import get_upload_folder
 from page.pieces import message
 
 Updates = dict[Any, Any]  # component -> its new value
-Shown, Result = TypeVar("Shown"), TypeVar("Result")
+Shown = TypeVar("Shown")
+Result = TypeVar("Result")
 # One call at a time goes through the models; the others wait in gradio's queue.
 MODELS: dict[str, Any] = {"concurrency_id": "models", "concurrency_limit": 1, "api_visibility": "private"}
 LIGHT: dict[str, Any] = {"concurrency_limit": 4, "api_visibility": "private"}
@@ -23,8 +24,9 @@ LIGHT: dict[str, Any] = {"concurrency_limit": 4, "api_visibility": "private"}
 
 def explain(error: Exception) -> str:
     """The message of the command line, without the folder in which an upload lies."""
-    named = isinstance(error, OSError) and error.filename and error.strerror
-    text = f"{error.filename}: {error.strerror}" if named else str(error)
+    text = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
     return re.sub(rf"{re.escape(get_upload_folder())}/(?:[0-9a-f]+/)?", "", text)
 
 
@@ -58,7 +60,8 @@ class Work(Generic[Shown, Result]):
 
     def __init__(self, work: Callable[[Callable[[Shown], None]], Result]) -> None:
         self._shown: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._work, self._end = work, ("", None)
+        self._work = work
+        self._end: tuple[str, Any] = ("", None)
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:

@@ -39,4 +39,4 @@ def build(models: Models) -> None:
 
     upload.clear(lambda: ("", ""), None, [note, film], **LIGHT)
     for event in (upload.upload, button.click):
-        event(answering(note, read), [upload, number], {note, film}, show_progress="minimal", **MODELS)
+        event(answering(note, read), [upload, number], [note, film], show_progress="minimal", **MODELS)
