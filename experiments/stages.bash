@@ -13,12 +13,12 @@ if [ "${PYTHON%% *}" != echo ]; then
   usual_seconds() {
     case $1 in
       prepare_data.py) echo 25 ;;
-      train_autoencoder.py) echo 170 ;;
-      train_clip.py) echo 90 ;;
-      train_classifier.py) echo 90 ;;
-      train_diffusion_*) echo 330 ;;
-      train_bart.py) echo 120 ;;
-      train_prior_model.py) echo 220 ;;
+      train_autoencoder.py) echo 220 ;;
+      train_clip.py) echo 135 ;;
+      train_classifier.py) echo 50 ;;
+      train_diffusion_*) echo 770 ;;
+      train_bart.py) echo 280 ;;
+      train_prior_model.py) echo 500 ;;
       train_report_gpt.py) echo 170 ;;
       train_text_to_latent.py) echo 30 ;;
       sample_pairs.py | generate_reports.py) echo 40 ;;

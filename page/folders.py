@@ -1,7 +1,7 @@
 """The open pairs folders: rows by finding, side, split and agreement; neighbors in the training set."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,14 +96,8 @@ class Folders:
             raise ValueError("this folder is not open: name it with --pairs")
         return self.open[name]
 
-    def find(
-        self, name: str, wanted: Filter, progress: Callable[[float], Any] | None = None
-    ) -> tuple[list[int], str]:
-        """Rows that fit, in order, and a remark or "".
-
-        Args:
-            progress: is told the share of the films that have been looked at.
-        """
+    def find(self, name: str, wanted: Filter) -> tuple[list[int], str]:
+        """Rows that fit, in order, and a remark or ""."""
         folder = self.get(name)
         table, rows = folder.pairs.table, np.arange(len(folder))
         if wanted.split in SPLITS:
@@ -118,11 +112,11 @@ class Folders:
             if wanted.side in SIDES:
                 rows = np.array([row for row in rows if _has_side(folder, int(row), wanted)], int)
             if wanted.agreement in AGREEMENTS:
-                self._compare(folder, rows, progress)
+                self._compare(folder, rows)
                 rows = np.array([row for row in rows if folder.agreements[int(row)] == wanted.agreement], int)
         return rows.tolist(), remark
 
-    def _compare(self, folder: OpenFolder, rows: np.ndarray, progress: Callable[[float], Any] | None) -> None:
+    def _compare(self, folder: OpenFolder, rows: np.ndarray) -> None:
         """Whether classifier and report agree, of rows that have not been looked at."""
         left = [int(row) for row in rows if int(row) not in folder.agreements]
         for start in range(0, len(left), 256):
@@ -134,8 +128,6 @@ class Folders:
             for row, decided, said in zip(block, seen, read, strict=True):
                 found = {find_agreement(float(a), float(b)) for a, b in zip(decided, said, strict=True)}
                 folder.agreements[row] = AGREEMENTS["differ" in found]
-            if progress:
-                progress((start + len(block)) / len(left))
 
     def neighbors(self, folder: OpenFolder, row: int, count: int = 3) -> list[tuple[int, float]]:
         """Training rows of --data nearest to a row's film, itself left out, and their distances.
