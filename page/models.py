@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 
 from data_module.config import name_folder
-from data_module.findings import FINDINGS
 from data_module.images import load_images, read_pixels, to_images, to_pixels
 from data_module.labeler import label_reports
 from data_module.pairs import PairsFolder
@@ -223,13 +222,11 @@ class Models:
         pixels = read_pixels(path)
         with self.lock, torch.inference_mode():
             rows = pd.DataFrame({"path": [path]})
-            (result,) = read_films(self.writer, self.config.models.decoding, rows, None)
+            draws = [[make_generator(0, n, device=self.sampler.device)] for n in range(num_drafts + 1)]
+            (result,) = read_films(self.writer, self.config.models.decoding, rows, draws[0])
             if result.skipped:
                 raise ValueError(result.skipped)
-            drafts: list[str] = []
-            for number in range(num_drafts):
-                draws = [make_generator(0, number, device=self.sampler.device)]
-                drafts += [row.report for row in read_films(self.writer, DRAFTING, rows, draws)]
+            drafts = [read_films(self.writer, DRAFTING, rows, draw)[0].report for draw in draws[1:]]
             images = load_images([path], self.classifier.image_size)
             judged = self.judge(to_pixels(images).numpy(), [result.report])
         drafts = [draft for draft in dict.fromkeys(drafts) if draft != result.report]
@@ -252,8 +249,3 @@ class Models:
                 folder.add(range(num_films), drawing.plan, drawing.pixels, reports)
             folder.finish({**provenance_record(settings), "models": self.hashes, "drawn_by": drawing.command})
         return root
-
-
-def finding_names(codes: np.ndarray) -> list[str]:
-    """Names of the findings that are 1 in (14,) codes."""
-    return [name for name, code in zip(FINDINGS, codes, strict=True) if code == 1]
