@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from helpers.served_page import Served
@@ -55,6 +54,8 @@ def served(config):
 
 @pytest.fixture(scope="session")
 def client(served):
+    import httpx
+
     with httpx.Client(base_url=served.url, timeout=60) as client:
         yield client
 

@@ -178,6 +178,7 @@ def test_a_blinded_question_hides_nothing_in_its_order(folders, config):
 def test_votes_are_lines_that_any_table_reads(tmp_path):
     import pandas as pd
 
+    pytest.importorskip("gradio", reason="the page needs gradio")
     from page.compare import COLUMNS, Question, Study, tell_score, write_vote
 
     film = np.zeros((4, 4), np.uint8)

@@ -6,15 +6,15 @@ import socket
 import uuid
 from dataclasses import replace
 
-import httpx
 import pytest
 from helpers.served_page import Served
 from PIL import Image
 
 from data_module.pairs import PairsFolder
 from page.config import PageConfig
-from page.guard import MAX_MESSAGE
 
+httpx = pytest.importorskip("httpx", reason="the page needs gradio, which brings it")
+MAX_MESSAGE = pytest.importorskip("page.guard", reason="the page needs gradio").MAX_MESSAGE
 SECRET = "the secret that no request may see"
 SCRIPT = '<img src=x onerror="window.hacked=1">'
 PLACES = (
