@@ -26,6 +26,21 @@ class PlannedPair:
     reference_name: str
 
 
+class ReferenceFilms:
+    """The train films of a pairs folder, to draw references from."""
+
+    def __init__(self, pairs: PairsFolder) -> None:
+        self.films = pairs.split("train")
+        self.paths = self.films.image_paths  # once: it walks the whole table
+        self.index = ReferenceIndex(self.films.labels, self.films.table["patient_id"].tolist())
+
+    def draw(self, labels: np.ndarray, patient: str | None, seed: int, item: int) -> tuple[Path, str]:
+        """A film of like findings (14,) and of another patient, and its name; a function of (seed, item)."""
+        uniform = np.random.default_rng((seed, 1, item)).random(1)
+        place = int(self.index.draw_for(labels[None], [patient], uniform)[0])
+        return self.paths[place], str(self.films.table["file_name"][place])
+
+
 class SamplingPlan:
     """Items 0, 1, 2, ... of a sampling run.
 
@@ -80,11 +95,9 @@ class SamplingPlan:
             self.order = np.arange(len(rows))
             if config.prompt_order == "random":
                 self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
-        self.films: PairsFolder | None = None
+        self.references: ReferenceFilms | None = None
         if pairs is not None and self.reference is None and not config.no_reference:
-            self.films = pairs.split("train")
-            self.film_paths = self.films.image_paths  # once: it walks the whole table
-            self.index = ReferenceIndex(self.films.labels, self.films.table["patient_id"].tolist())
+            self.references = ReferenceFilms(pairs)
 
     def __len__(self) -> int:
         """Number of distinct prompts; item i uses prompt i modulo this, in the order of the seed."""
@@ -93,10 +106,8 @@ class SamplingPlan:
     def __getitem__(self, item: int) -> PlannedPair:
         row = int(self.order[item % len(self.order)])
         path, name = self.reference, str(self.reference or "")
-        if self.films is not None:
-            draw = np.random.default_rng((self.seed, 1, item)).random(1)
-            place = int(self.index.draw_for(self.labels[row : row + 1], [self.patients[row]], draw)[0])
-            path, name = self.film_paths[place], str(self.films.table["file_name"][place])
+        if self.references is not None:
+            path, name = self.references.draw(self.labels[row], self.patients[row], self.seed, item)
         return PlannedPair(self.prompts[row], self.labels[row], path, name)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.sh"))
-PAGES = ("reproduce", "augment", "benchmark", "data")  # for users; their commands are tests
+PAGES = ("reproduce", "augment", "benchmark", "data", "page")  # for users; their commands are tests
 TRAINERS = sorted(path.stem for path in ROOT.glob("train_*.py"))
 
 

@@ -10,11 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "diffusers", "accelerate", "timm", "torchvision", "datasets", "peft")
 HEAVY += ("pandas", "pyarrow", "scipy", "sklearn", "skimage", "matplotlib", "pydicom", "torchmetrics")
+HEAVY += ("gradio", "uvicorn")
 PACKAGES = ("evaluation", "data_module", "training")
 SCRIPTS = tuple(path.name for path in sorted(ROOT.glob("*.py")))
 SOURCES = ("--root a --reports b", "--table a --images b", "", "", "--parts a b")
 # Dry runs that show settings alone; those of training also count the model's parameters, which takes torch.
 DRY_RUNS = (
+    "app.py",
     "sample_pairs.py",
     "generate_reports.py",
     "compare_reports.py",

@@ -79,8 +79,13 @@ class FilmSampler:
         prompts: Sequence[str],
         references: Sequence[Path | None],
         generators: Sequence[torch.Generator],
+        on_step: Callable[[torch.Tensor], None] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents (B, C, H, W) and images (B, 1, S, S) in [-1, 1]; one CPU generator an item."""
+        """Latents (B, C, H, W) and images (B, 1, S, S) in [-1, 1]; one CPU generator an item.
+
+        Args:
+            on_step: see `denoise`.
+        """
         config, vision = self.config, self.vision
         if not config.strength:
             latents = self._start(prompts)
@@ -101,5 +106,6 @@ class FilmSampler:
                 config.guidance_interval,
                 self._start(prompts),
                 config.strength,
+                on_step,
             )
             return latents, decode_latents(vision.autoencoder, check_latents(latents))

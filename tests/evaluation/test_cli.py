@@ -269,6 +269,12 @@ def test_the_page_needs_no_other_file(folders):
     assert page.count("data:image/jpeg;base64,") >= 24
     for text in ("Privacy", "How these figures are counted", "films.fid", FINDINGS[2], 'name="viewport"'):
         assert text in page
+    assert page.index('class="verdict"') < page.index('<h2 id="films"'), "the verdict stands on top"
+    assert "<details open" not in page
+    for name in ("auroc", "curves", "distances"):
+        text = (folders / f"out/plots/{name}.svg").read_text()
+        assert text.startswith("<svg")
+    assert all(name in (folders / "out/plots/curves.svg").read_text() for name in FINDINGS)
     results = json.loads((folders / "out/results.json").read_text())
     assert results["privacy"]["num_training"] == 24
     _check_intervals_and_conventions(results)
