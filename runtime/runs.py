@@ -108,7 +108,8 @@ class RunFolder:
         """
         run = cls(Path(root), kind, to_dict(config), frozenset(list_passing(config)), list_defaults(config))
         settings = flatten(dataclasses.asdict(config), run.passing)  # whose paths are paths still
-        on_main(lambda: run._begin(overwrite, settings))
+        if not estimates(config):
+            on_main(lambda: run._begin(overwrite, settings))
         return run
 
     def _begin(self, overwrite: bool, settings: Mapping[str, Any]) -> None:
@@ -174,6 +175,11 @@ class RunFolder:
         if not run.finished:
             raise ValueError(f"{root} is not finished (no model/): run its training command again")
         return run
+
+
+def estimates(config: Any) -> bool:
+    """Whether a training script is only asked how long its run will take; its folder stays as it is."""
+    return hasattr(config, "train") and config.train.estimate
 
 
 def is_finished(config: "DataclassInstance") -> bool:
