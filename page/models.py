@@ -16,7 +16,7 @@ from data_module.images import load_images, read_pixels, to_images, to_pixels
 from data_module.labeler import label_reports
 from data_module.pairs import PairsFolder
 from data_module.sampling_plan import PlannedPair, ReferenceFilms, check_prompts
-from data_module.synthetic import SyntheticFolder
+from data_module.synthetic import Drawn, SyntheticFolder
 from evaluation.networks.classifier import FilmClassifier
 from language_module.config import DecodingConfig
 from page.config import PageConfig
@@ -246,6 +246,6 @@ class Models:
             folder = SyntheticFolder(root, settings, range(num_films), num_films, parse_shard("0/1"))
             if folder.missing():
                 reports = None if self.config.models.films_only else drawing.reports
-                folder.add(range(num_films), drawing.plan, drawing.pixels, reports)
+                folder.add(range(num_films), drawing.plan, Drawn(drawing.pixels, reports))
             folder.finish({**provenance_record(settings), "models": self.hashes, "drawn_by": drawing.command})
         return root
