@@ -15,6 +15,8 @@ from pathlib import Path
 from pipelines.config import ReportTableConfig, WriterConfig
 from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
+from runtime.processes import is_main
+from runtime.shards import describe_share
 
 PRESETS = {
     "demo": ReportTableConfig(),
@@ -26,7 +28,8 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the flags, write the table or print the report."""
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        print(json.dumps(to_dict(config), indent=2))
+        if is_main():
+            print(json.dumps(to_dict(config), indent=2), describe_share(config.shard), sep="\n")
         return
     from pipelines.report_table import write_reports
 

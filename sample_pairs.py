@@ -23,7 +23,8 @@ from pipelines.config import SamplerConfig
 from runtime.cli import parse_config, run_script
 from runtime.config import flatten, list_defaults, list_passing, setting, to_dict
 from runtime.locks import Claim
-from runtime.shards import spread_shard
+from runtime.processes import claim_together, is_main
+from runtime.shards import describe_share, spread_shard
 from vision_module.config import DrawingConfig
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Config:
     """Seed of prompt order, references and noise."""
     dry_run: bool = setting(False, identity=False)
     """Print the resolved config and stop."""
+    estimate: bool = setting(False, identity=False)
+    """Draw some pairs that are not kept, say how long the run and how large its folder will be, and stop."""
 
 
 PRESETS = {
@@ -72,9 +75,9 @@ PRESETS = {
 
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
-    if config.dry_run:
-        print(json.dumps(to_dict(config), indent=2))
-    else:
+    if config.dry_run and is_main():
+        print(json.dumps(to_dict(config), indent=2), describe_share(config.output.shard), sep="\n")
+    if config.estimate or not config.dry_run:
         sample(config)
 
 
@@ -83,6 +86,7 @@ def sample(config: Config) -> None:
     from data_module.sampling_plan import SamplingPlan
     from data_module.synthetic import SyntheticFolder
     from evaluation.filters.kept import warn_of_lost
+    from pipelines.pace import describe_sampling_pace
     from pipelines.pair_sampler import PairSampler
     from runtime.contents import model_hash
     from runtime.provenance import provenance_record
@@ -92,7 +96,7 @@ def sample(config: Config) -> None:
     prompts = sampler.films.vision.prompts
     if not config.models.drawing.truncate_prompts:
         prompts.check_length(plan.prompts, plan.names)
-    if words := prompts.unknown_words(plan.prompts):
+    if is_main() and (words := prompts.unknown_words(plan.prompts)):
         shown = ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
         print(f"warning: words that the text encoder never learned: {shown}", file=sys.stderr)
     draw, tests = open_filter(config, sampler.sample, plan)
@@ -109,16 +113,30 @@ def sample(config: Config) -> None:
     }
     out = output.folder(config.plan.prompt, settings)
     shard = spread_shard(output.shard)
-    with Claim(out, shard) as claim:
+    if config.estimate:
+        done = SyntheticFolder.count_done(out, settings, list_defaults(config)) if not output.overwrite else 0
+        pace = describe_sampling_pace(
+            sampler.sample, plan, items, batch_size, done * batch_size, shard[1], output.image_format
+        )
+        if is_main():
+            print(pace)
+        return
+
+    def prepare(claim: Claim) -> None:
         if output.overwrite and not claim.when_alone(lambda: SyntheticFolder.empty(out)):
             raise ValueError(f"--overwrite: other shards are writing --out {out}: end them first")
+        SyntheticFolder(out, settings, items, batch_size, shard, list_defaults(config))
+
+    with claim_together(Claim(out, shard), prepare) as claim:
         folder = SyntheticFolder(out, settings, items, batch_size, shard, list_defaults(config))
         folder.fill(plan, draw, output.image_format)
-        result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
-    if result is not None and config.keep.keep:
+        with claim.closing():
+            result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
+    if result is not None and config.keep.keep and is_main():
         warn_of_lost(out)
     if result is None:
-        print(f"{out}: {len(folder.missing())} pairs are left to other shards")
+        if is_main():
+            print(f"{out}: {len(folder.missing())} pairs are left to other shards")
     elif len(result) <= 4:
         for path, report in zip(result.image_paths, result.table["report"].fillna(""), strict=True):
             print(f"{path}\n  {report}" if report else path)

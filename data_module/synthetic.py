@@ -24,6 +24,7 @@ from runtime.files import is_size, remove_leftovers, write_atomic
 from runtime.ledger import IDENTITY, BlockLedger
 from runtime.locks import NAME as LOCK
 from runtime.locks import is_unused
+from runtime.processes import is_main
 
 PARTS = ".parts"
 
@@ -74,6 +75,12 @@ class SyntheticFolder:
                 f"--out {root} was sampled with {change}: use the same settings, another --out or --overwrite"
             )
         self.ledger.begin(self.settings)
+
+    @staticmethod
+    def count_done(root: Path, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> int:
+        """Batches that earlier runs of these settings have noted; nothing is written."""
+        ledger = BlockLedger(root / PARTS)
+        return 0 if ledger.find_change(settings, defaults) else ledger.num_done()
 
     @staticmethod
     def empty(root: Path) -> None:
@@ -151,7 +158,7 @@ class SyntheticFolder:
         """
         batches = self.missing_batches()
         num_missing = sum(len(missing) for _, missing in batches)
-        with tqdm(total=num_missing, desc="sampling", unit="pair") as bar:
+        with tqdm(total=num_missing, desc="sampling", unit="pair", disable=not is_main()) as bar:
             for items, missing in batches:
                 planned = [plan[item] for item in items]
                 drawn = Drawn(*sample(items, planned))
@@ -191,7 +198,7 @@ class SyntheticFolder:
                 continue
             name = f"images/{item // 1000:04d}/{item:08d}.{image_format}"
             buffer = io.BytesIO()
-            Image.fromarray(film).save(buffer, **_save_options(image_format))
+            Image.fromarray(film).save(buffer, **save_options(image_format))
             write_atomic(self.root / name, buffer.getvalue(), durable=False)
             report = drawn.reports[place] if drawn.reports is not None else ""
             entry |= {**self._describe(item, pair, name, report), "num_bytes": buffer.tell()}
@@ -258,7 +265,8 @@ def _as_lists(drawn: Drawn) -> list[list | None]:
     return [None if part is None else list(part) for part in drawn]
 
 
-def _save_options(image_format: str) -> dict[str, Any]:
+def save_options(image_format: str) -> dict[str, Any]:
+    """How Pillow writes a film of this format."""
     return {"format": "PNG"} if image_format == "png" else {"format": "JPEG", "quality": 95}
 
 

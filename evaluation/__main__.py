@@ -11,7 +11,9 @@ from typing import Any
 import tyro
 
 from evaluation import commands
+from evaluation.settings import ScoreSettings
 from runtime.cli import run_script
+from runtime.processes import is_main
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(dataclasses.asdict(command), indent=2, default=str))
         return
     flags = {key: value for key, value in vars(command).items() if key != "dry_run"}
+    if not (is_main() or isinstance(command, ScoreSettings | commands.Utility)):
+        return  # nothing here is divided among the processes of a launch
     # Imported where they are needed, so that --help, --dry-run and label do not wait for torch.
     match command:
         case commands.Metrics():
@@ -45,6 +49,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             from evaluation.output.compare import compare_systems
 
             print(compare_systems(num=flags.pop("num_bootstrap"), **flags))
+        case commands.Protocol():
+            from evaluation.protocol.chexgenbench import as_markdown, run_chexgenbench
+
+            print(as_markdown(run_chexgenbench(command)))
+        case commands.Rexrank():
+            from evaluation.output.rexrank import write_predictions
+
+            print(f"{command.out}: {write_predictions(**flags):,} studies")
         case commands.Negation():
             from evaluation.reports.negation import write_negation
 
@@ -56,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         case commands.Utility():
             from evaluation.utility.training_sets import compare_training_sets
 
-            print(compare_training_sets(num=flags.pop("num_bootstrap"), **flags))
+            table = compare_training_sets(num=flags.pop("num_bootstrap"), **flags)
+            if is_main():
+                print(table)
         case _:
             _score(command)
 

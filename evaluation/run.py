@@ -20,6 +20,7 @@ from evaluation.settings import ScoreSettings
 from evaluation.statistics.items import intervals, save_items
 from evaluation.too_good import warn_of_floors
 from runtime.files import remove_leftovers, write_atomic
+from runtime.processes import is_main
 
 LIBRARIES = ("torch", "transformers", "torchmetrics", "scikit-learn", "pycocoevalcap", "numpy")
 SCHEMA_VERSION = 4
@@ -36,6 +37,9 @@ def run_sections(settings: ScoreSettings, sections: Sequence[str]) -> dict[str, 
         raise ValueError("--synthetic is missing: a pairs folder of synthetic films and reports")
     if {"films", "pairs", "privacy"} & set(sections):
         _ = context.extractors  # say at once that a network is missing
+    if not is_main():
+        _score_share(context, sections)
+        return {}
     others = [name for name in SECTION_NAMES if name not in sections]
     kept = _read_results(settings.out / "results.json", others, context)
     asked = {
@@ -53,6 +57,18 @@ def run_sections(settings: ScoreSettings, sections: Sequence[str]) -> dict[str, 
     results = collect_results(kept | scored)
     _write_results(context, results)
     return results
+
+
+def _score_share(context: Context, sections: Sequence[str]) -> None:
+    """The part of a further process of a launch: its share of the films, through the cache.
+
+    It goes the way of the first process, from which it learns which films are asked for next, but for the
+    figures, of which one makes every network of features read.
+    """
+    for name in sections:
+        if name != "reports":  # which has no films
+            of_features = [metric for metric in metrics_of(name) if metric.needs == ("features",)]
+            open_section(name).score(context, {}, len(sections) > 1, of_features[:1])
 
 
 def score_sections(

@@ -8,6 +8,7 @@ from data_module.findings import FINDINGS
 from language_module.config import DecodingConfig
 from prior_model.config import PriorLossConfig
 from runtime.config import setting
+from runtime.shards import parse_shard
 from training.config import TrainConfig
 from vision_module.config import Augmentation, DrawingConfig
 
@@ -144,6 +145,8 @@ class ReportTableConfig:
     """Rows at most, from the first; 0 takes all."""
     batch_size: int = 32
     """Rows at once. Batches are always full, the last one padded: a row's report depends on no other."""
+    shard: str = setting("0/1", identity=False)
+    """i/n writes every n-th batch, from the i-th (0 <= i < n); all shards share --out."""
     seed: int = 0
     """Seed of --method sample; row i draws from (seed, i)."""
     overwrite: bool = setting(False, identity=False)
@@ -151,3 +154,6 @@ class ReportTableConfig:
     dry_run: bool = setting(False, identity=False)
     """Print the resolved config and stop."""
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+    def __post_init__(self) -> None:
+        parse_shard(self.shard)

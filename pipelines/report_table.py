@@ -23,7 +23,9 @@ from runtime.files import file_hash, read_json, write_atomic
 from runtime.generators import make_generator
 from runtime.ledger import BlockLedger
 from runtime.locks import Claim
+from runtime.processes import claim_together, is_main, on_main
 from runtime.provenance import provenance_record
+from runtime.shards import spread_shard
 
 
 @torch.no_grad()
@@ -39,11 +41,8 @@ def write_reports(config: ReportTableConfig) -> None:
         refuse_contract_name(config.out, "--out")
     table = list_rows(config)
     job = {**identify(config), "rows": _hash_rows(table)}
-    if not config.image and config.out.exists() and not config.overwrite:
-        if _is_finished(config, job):
-            print(f"{config.out} is finished; --overwrite writes it anew")
-            return
-        raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
+    if not config.image and on_main(lambda: _check_out(config, job)):
+        return
     process, models = open_process(config)
     if config.image:
         (result,) = process(table, draw_generators(config, range(1)))
@@ -53,24 +52,58 @@ def write_reports(config: ReportTableConfig) -> None:
             print(f"warning: {config.image}: {result.warning}", file=sys.stderr)
         print(result.report)
         return
-    with Claim(config.out, of_file=True):
-        results = _write_batches(config, table, process, {**job, "models": models})
-        record = {**provenance_record(to_dict(config)), "models": models, "job": job}
-        write_results(config.out, table, results, record)
-        _ledger(config.out).delete()
+    shard = spread_shard(config.shard)
+    ledger, blocks = _ledger(config.out, shard), range(-(-len(table) // config.batch_size))
+    claim = Claim(config.out, shard, of_file=True)
+    wanted, defaults = {**job, "models": models}, list_defaults(config)
+    with claim_together(claim, lambda claim: _begin(claim, ledger, wanted, defaults)):
+        _write_batches(config, table, process, ledger, blocks)
+        with claim.closing():
+            results = _collect(ledger, blocks)
+            if results is not None:
+                record = {**provenance_record(to_dict(config)), "models": models, "job": job}
+                write_results(config.out, table, results, record)
+                ledger.delete()
+            elif is_main():
+                print(f"{config.out}: {len(ledger.missing(blocks))} batches are left to other shards")
+
+
+def _check_out(config: ReportTableConfig, job: dict[str, Any]) -> bool:
+    """Whether the table is finished, which is said; ValueError where --out holds something else."""
+    if not config.out.exists() or config.overwrite:
+        return False
+    if _is_finished(config, job):
+        print(f"{config.out} is finished; --overwrite writes it anew")
+        return True
+    raise ValueError(f"--out {config.out} is there already: name another file or use --overwrite")
+
+
+def _begin(claim: Claim, ledger: BlockLedger, job: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Note the job; batches of another one are forgotten, unless other shards are at work."""
+    if (change := ledger.find_change(job, defaults)) and not claim.when_alone(ledger.forget):
+        raise ValueError(f"{claim.what} is being written with {change}: end the other shards, or join them")
+    ledger.begin(job)
+
+
+def _collect(ledger: BlockLedger, blocks: range) -> pd.DataFrame | None:
+    """Columns report, warning and skipped of every row; None while batches are missing."""
+    found: list[list[str]] = []
+    for block in blocks:
+        record = ledger.read(block)
+        if record is None:
+            return None
+        found += record["results"]
+    return pd.DataFrame(found, columns=["report", "warning", "skipped"])
 
 
 def _write_batches(
-    config: ReportTableConfig, table: pd.DataFrame, process: Process, job: dict[str, Any]
-) -> pd.DataFrame:
-    """Columns report, warning and skipped of every row, batch by batch; a killed run's batches are kept."""
-    ledger, size = _ledger(config.out), config.batch_size
-    if ledger.find_change(job, list_defaults(config)):
-        ledger.forget()
-    ledger.begin(job)
-    blocks = range(-(-len(table) // size))
-    missing = ledger.missing(blocks)
-    with tqdm(total=len(blocks), initial=len(blocks) - len(missing), unit="batch") as bar:
+    config: ReportTableConfig, table: pd.DataFrame, process: Process, ledger: BlockLedger, blocks: range
+) -> None:
+    """This shard's batches; those of a killed run are kept."""
+    size, mine = config.batch_size, ledger.mine(len(blocks))
+    missing = ledger.missing(mine)
+    done = len(mine) - len(missing)
+    with tqdm(total=len(mine), initial=done, unit="batch", disable=not is_main()) as bar:
         for block in missing:
             # Always full, the last row repeated, so that a row's shape does not depend on the others.
             places = range(block * size, (block + 1) * size)
@@ -78,8 +111,6 @@ def _write_batches(
             results = process(rows, draw_generators(config, places))
             ledger.write(block, {"results": results[: len(table) - block * size]})
             bar.update()
-    found = [result for block in blocks for result in (ledger.read(block) or {})["results"]]
-    return pd.DataFrame(found, columns=["report", "warning", "skipped"])
 
 
 def open_process(config: ReportTableConfig) -> tuple[Process, list[str]]:
@@ -138,8 +169,8 @@ def _hash_rows(table: pd.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _ledger(out: Path) -> BlockLedger:
-    return BlockLedger(out.with_name(f".{out.name}.parts"))
+def _ledger(out: Path, shard: tuple[int, int] = (0, 1)) -> BlockLedger:
+    return BlockLedger(out.with_name(f".{out.name}.parts"), shard)
 
 
 def _record_path(out: Path) -> Path:

@@ -1,19 +1,25 @@
 """Command lines: presets, replayed configs, and errors without a traceback."""
 
+import dataclasses
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
 from runtime.config import from_dict, to_dict
 from runtime.files import read_json
-from runtime.runs import is_finished
+from runtime.processes import is_main
+from runtime.runs import estimates, is_finished
 from runtime.threads import settle_threads
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 def parse_config(
@@ -49,8 +55,13 @@ def parse_config(
         config=(tyro.conf.OmitArgPrefixes,),
     )
     if is_finished(config):
-        print(f"{to_dict(config)['out']} is finished; --overwrite trains it anew")
+        if is_main():
+            print(f"{to_dict(config)['out']} is finished; --overwrite trains it anew")
         raise SystemExit
+    if estimates(config) and getattr(config, "dry_run", False):
+        print(json.dumps(to_dict(config), indent=2))
+        settings: Any = config
+        return dataclasses.replace(settings, dry_run=False)  # goes on to measure
     return config
 
 

@@ -3,9 +3,13 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dacite
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from typing_extensions import TypeIs
 
 _IDENTITY = "identity"
 
@@ -16,18 +20,22 @@ def setting(default: Any = dataclasses.MISSING, *, identity: bool = True, **opti
     return dataclasses.field(default=default, metadata={_IDENTITY: identity}, **options)
 
 
-def list_passing(config: Any, prefix: str = "") -> Iterator[str]:
+def is_config(value: object) -> "TypeIs[DataclassInstance]":
+    """Whether a value is a group of settings."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def list_passing(config: "DataclassInstance", prefix: str = "") -> Iterator[str]:
     """Dotted names of the settings that do not decide the result."""
     for field in dataclasses.fields(config):
         if not field.metadata.get(_IDENTITY, True):
             yield prefix + field.name
-        elif dataclasses.is_dataclass(value := getattr(config, field.name)):
+        elif is_config(value := getattr(config, field.name)):
             yield from list_passing(value, f"{prefix}{field.name}.")
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: "DataclassInstance") -> dict[str, Any]:
     """A (nested) dataclass as plain JSON values."""
-
     return _plain(dataclasses.asdict(config))
 
 
@@ -39,7 +47,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def list_defaults(config: Any) -> dict[str, Any]:
+def list_defaults(config: "DataclassInstance") -> dict[str, Any]:
     """Dotted name -> default as a plain JSON value, of the settings of a (nested) dataclass that have one."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(config):
@@ -47,11 +55,11 @@ def list_defaults(config: Any) -> dict[str, Any]:
             default = field.default
         elif field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        elif dataclasses.is_dataclass(value := getattr(config, field.name)):
+        elif is_config(value := getattr(config, field.name)):
             default = list_defaults(value)
         else:
             continue
-        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        if is_config(default):
             default = dataclasses.asdict(default)
         found[field.name] = default
     return flatten(_plain(found))

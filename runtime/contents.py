@@ -4,10 +4,13 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.config import flatten, list_passing, to_dict
 from runtime.files import file_hash
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin")  # .bin: OpenCLIP folders of older date
 _MODEL_SUFFIXES = (*WEIGHT_SUFFIXES, ".json", ".txt", ".model", ".jinja")
@@ -44,7 +47,7 @@ def hash_content(path: Path) -> str | None:
         return None
 
 
-def identify(config: Any) -> dict[str, Any]:
+def identify(config: "DataclassInstance") -> dict[str, Any]:
     """The settings that decide a result, dotted name -> value, files and folders by their content."""
     passing = frozenset(list_passing(config))
     return flatten(to_dict(config), passing) | hash_contents(flatten(dataclasses.asdict(config), passing))

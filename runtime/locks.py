@@ -5,7 +5,8 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runtime.files import is_leftover, remove_leftovers
@@ -13,6 +14,7 @@ from runtime.files import is_leftover, remove_leftovers
 NAME = ".lock"  # within a folder; harmless where a killed process left it
 
 _held: dict[Path, int] = {}  # lock file -> descriptor, of this process
+_POLL_S = 0.05
 _NO_WRITING = (errno.EROFS, errno.EACCES)
 # Some network file systems know no such locks: runs go unguarded there rather than not at all.
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -149,6 +151,21 @@ class Claim:
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         return True
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        """Look here whether all parts are done, and put them together: one shard after another does."""
+        lock = self.lock.with_name(f"{self.lock.name}-closing")
+        while True:
+            try:
+                hold(lock, self.what)
+                break
+            except ValueError:
+                time.sleep(_POLL_S)
+        try:
+            yield
+        finally:
+            release(lock)
 
     @property
     def _own(self) -> Path:

@@ -1,8 +1,16 @@
-"""Several processes of one run (`accelerate launch`): the main one acts, the others wait for its verdict."""
+"""Several processes of one run (`accelerate launch`): the main one acts, the others wait for its verdict.
+
+Work over many items is divided by the number that the launcher gives each process (`runtime.shards`), and
+the processes meet through files: they form a process group for the beginning alone, so that none waits hours
+at a barrier, and one that is done ends.
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
+
+from runtime.locks import Claim
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -21,6 +29,11 @@ def process_state() -> "PartialState":
     from accelerate.utils import parse_flag_from_env
 
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+
+
+def is_main() -> bool:
+    """Whether this is the first process of a launch, or the only one; joins no process group."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
 def on_main(action: Callable[[], Result]) -> Result:
@@ -50,3 +63,28 @@ def on_main(action: Callable[[], Result]) -> Result:
     if outcome[1]:
         raise SystemExit(2)
     return outcome[0]
+
+
+@contextmanager
+def claim_together(claim: Claim, prepare: Callable[[Claim], None]) -> Iterator[Claim]:
+    """Hold each process's claim (its shard of one place) after the main one has prepared what they share.
+
+    Args:
+        prepare: called in the main process alone, which holds its claim, before any other works.
+
+    Raises:
+        ValueError, OSError: another run has the place or the shard; or as `prepare` does.
+        SystemExit: the same, in the other processes of the launch.
+    """
+    with ExitStack() as stack:
+        on_main(lambda: prepare(stack.enter_context(claim)))
+        _leave_group()
+        if not is_main():
+            stack.enter_context(claim)
+        yield claim
+
+
+def _leave_group() -> None:
+    """What follows needs none, and a group wants its members to end together."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        process_state().destroy_process_group()

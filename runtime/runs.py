@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.config import flatten, list_changed, list_defaults, list_passing, to_dict
 from runtime.contents import hash_contents
@@ -24,6 +24,9 @@ from runtime.files import (
 from runtime.locks import NAME as LOCK
 from runtime.locks import hold_folder, release_folder
 from runtime.processes import on_main
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 CONFIG = "config.json"
 _RETRAIN = "run its training command again, with --overwrite"
@@ -92,7 +95,9 @@ class RunFolder:
             write_atomic(self.metrics_path, "".join(json.dumps(line) + "\n" for line in kept))
 
     @classmethod
-    def create(cls, root: Path, kind: str, config: Any, overwrite: bool = False) -> "RunFolder":
+    def create(
+        cls, root: Path, kind: str, config: "DataclassInstance", overwrite: bool = False
+    ) -> "RunFolder":
         """Start a run folder, or go on with the one that is there; it is held until the run's end.
 
         Of several processes the main one does all that, and the others wait for it.
@@ -103,7 +108,8 @@ class RunFolder:
         """
         run = cls(Path(root), kind, to_dict(config), frozenset(list_passing(config)), list_defaults(config))
         settings = flatten(dataclasses.asdict(config), run.passing)  # whose paths are paths still
-        on_main(lambda: run._begin(overwrite, settings))
+        if not estimates(config):
+            on_main(lambda: run._begin(overwrite, settings))
         return run
 
     def _begin(self, overwrite: bool, settings: Mapping[str, Any]) -> None:
@@ -171,7 +177,12 @@ class RunFolder:
         return run
 
 
-def is_finished(config: Any) -> bool:
+def estimates(config: Any) -> bool:
+    """Whether a training script is only asked how long its run will take; its folder stays as it is."""
+    return hasattr(config, "train") and config.train.estimate
+
+
+def is_finished(config: "DataclassInstance") -> bool:
     """Whether the run folder of a script's config holds a finished run of these very settings.
 
     Args:
@@ -179,7 +190,7 @@ def is_finished(config: Any) -> bool:
     """
     if not hasattr(config, "train") or any(getattr(config, n, False) for n in ("dry_run", "overwrite")):
         return False
-    root = Path(config.out)
+    root = Path(to_dict(config)["out"])
     if not ((root / CONFIG).is_file() and (root / "model").is_dir()):
         return False
     run = RunFolder(root, "", to_dict(config), frozenset(list_passing(config)))

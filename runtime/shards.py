@@ -12,7 +12,18 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def spread_shard(text: str) -> tuple[int, int]:
-    """The part of "i/n" that falls to this process, where a launcher (torchrun, srun) has started several."""
+    """The part of "i/n" that falls to this process, where a launcher (torchrun, accelerate) has started
+    several: together they have every n-th block from the i-th, however many they are."""
     index, count = parse_shard(text)
     rank, num_processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    return index * num_processes + rank, count * num_processes
+    return index + rank * count, count * num_processes
+
+
+def describe_share(text: str, what: str = "batches") -> str:
+    """A sentence for `--dry-run`: how the work of "i/n" is divided; "" where one process does all of it."""
+    index, count = parse_shard(text)
+    num_processes = int(os.environ.get("WORLD_SIZE", 1))
+    if count * num_processes == 1:
+        return ""
+    part = f"1 in {count} of the {what}, from number {index} on" if count > 1 else f"all {what}"
+    return f"{part}, in turns by {num_processes} process(es) of this launch"

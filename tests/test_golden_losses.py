@@ -36,6 +36,8 @@ SCRIPTS = {
     " --optimizer muon --min-snr-gamma 5",
     "train_diffusion_clipSD": f"{MODELS} --image-size {SIDE} --block-out-channels 8 16 --num-heads 2"
     " --fusion concat --text-tokens all --zero-terminal-snr",
+    "distill_diffusion": "--teacher {root}/train_diffusion_clipUViT --cache {root}/cache --num-paths 24"
+    " --num-validation-paths 8 --teacher-steps 8 --optimizer muon",
     "train_text_to_latent": f"{MODELS} --image-size {SIDE} --hidden-dim 16 --gradient-accumulation-steps 2",
     "train_bart": f"{BART} --segments --optimizer muon",
     "train_prior_model": "--autoencoder {root}/train_autoencoder --language {root}/train_bart"
@@ -110,5 +112,5 @@ def test_losses_are_those_of_the_golden_file(script, logs, request):
 
 
 def test_every_training_script_has_a_golden_file():
-    scripts = {path.stem for path in ROOT.glob("train_*.py")}
+    scripts = {path.stem for kind in ("train", "distill") for path in ROOT.glob(f"{kind}_*.py")}
     assert set(SCRIPTS) == scripts == {path.stem for path in GOLDEN.glob("*.json")}

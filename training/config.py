@@ -67,6 +67,9 @@ class TrainConfig:
     """Loader processes. 0 is right where the data lies in memory or in the latent cache."""
     tracker: Literal["none", "tensorboard", "wandb"] = setting("none", identity=False)
     """Also log there; metrics.jsonl is always written."""
+    estimate: bool = setting(False, identity=False)
+    """Measure some steps on the real data, say how long the run will take from here, and stop. Nothing is
+    written but caches of what frozen models make of the data. With --dry-run it shows the settings too."""
 
     def __post_init__(self) -> None:
         least = {"warmup_steps": 0, "validate_every": 0, "score_every": 0, "num_workers": 0}

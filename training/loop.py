@@ -21,6 +21,7 @@ from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
 from training.loader import Batch, BatchSource, iterate_steps, to_device
 from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_by_clipping
+from training.pace import MOST_STEPS, describe_pace
 from training.validation import Objective, mean_losses
 
 STEPS_TO_ASK = 10  # between two times that processes ask each other whether one was stopped
@@ -57,6 +58,9 @@ def fit(
         print(f"{run.root} is finished; --overwrite trains it anew")
         return {}
     trainer = _Trainer(model, objective, config, run, groups, score)
+    if config.estimate:
+        trainer.estimate(train_data, validation_data)
+        raise SystemExit
     trainer.resume()
     trainer.train(train_data, validation_data)
     losses = trainer.validate(validation_data)
@@ -136,10 +140,7 @@ class _Trainer:
             config.validate_every and validation_data is not None and len(validation_data)
         ):
             raise ValueError("--early-stopping needs validation data and --validate-every above 0")
-        num_micro = config.gradient_accumulation_steps
-        rank, world = accelerator.process_index, accelerator.num_processes
-        micro_steps = range(self.step * num_micro * world + rank, config.num_steps * num_micro * world, world)
-        batches = iterate_steps(train_data, config.batch_size, config.seed, micro_steps, config.num_workers)
+        batches = self._iterate(train_data, config.num_steps)
         bar = tqdm(
             total=config.num_steps,
             initial=self.step,
@@ -162,7 +163,7 @@ class _Trainer:
                             f"{self.run.root}: loss is {values['loss']} at step {self.step}: "
                             "lower --learning-rate or use --mixed-precision no"
                         )
-                    rate = (self.step - since) * config.batch_size * num_micro * world
+                    rate = (self.step - since) * self.items_per_step
                     rate /= max(time.perf_counter() - started_s, 1e-9)
                     bar.set_postfix(loss=f"{values['loss']:.4f}", items_per_s=f"{rate:.0f}")
                     lr = self.schedules[0].get_last_lr()[0]
@@ -176,6 +177,34 @@ class _Trainer:
                 if stopped and not last:
                     raise KeyboardInterrupt
         bar.close()
+
+    @property
+    def items_per_step(self) -> int:
+        """Of all processes together."""
+        config = self.config
+        return config.batch_size * config.gradient_accumulation_steps * self.accelerator.num_processes
+
+    def _iterate(self, data: BatchSource, last_step: int) -> Iterator[Batch]:
+        """This process's micro-batches from the present step to the last."""
+        config, rank, world = self.config, self.accelerator.process_index, self.accelerator.num_processes
+        ways = config.gradient_accumulation_steps
+        places = range(self.step * ways * world + rank, last_step * ways * world, world)
+        return iterate_steps(data, config.batch_size, config.seed, places, config.num_workers)
+
+    def estimate(self, train_data: BatchSource, validation_data: BatchSource | None) -> None:
+        """Say how long the run will take from its last checkpoint on; nothing is kept of the steps taken."""
+        batches = self._iterate(train_data, MOST_STEPS)
+
+        def optimize() -> None:
+            self._optimize(batches)["loss"].item()
+
+        def validate() -> None:
+            if validation_data is not None and len(validation_data):
+                self._mean_losses(validation_data)
+
+        pace = describe_pace(self.config, self.run, self.items_per_step, optimize, validate)
+        self.accelerator.print(pace)
+        self.accelerator.end_training()
 
     def note_signal(self, number: int) -> None:
         self.stop_signal = number
@@ -252,16 +281,7 @@ class _Trainer:
             return {}
         if self.stopping and self.stopping.last_step == self.step:
             return self.stopping.values  # a resumed run's, whose step is in the log already
-        accelerator, config = self.accelerator, self.config
-        with self._averaged():
-            means = mean_losses(
-                accelerator.unwrap_model(self.model),
-                self.objective,
-                data,
-                config.batch_size,
-                config.num_validation_batches,
-                accelerator,
-            )
+        config, means = self.config, self._mean_losses(data)
         scores = self._scores()
         means.update(scores)
         if self.stopping:
@@ -271,9 +291,22 @@ class _Trainer:
             self.stopping.update(means, self.step, self._read_weights)
         self._log(means)
         shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in means.items())
-        if accelerator.is_main_process:
+        if self.accelerator.is_main_process:
             tqdm.write(f"{self.run.root.name} step {self.step}, validation: {shown}")
         return means
+
+    def _mean_losses(self, data: BatchSource) -> dict[str, float]:
+        """Mean validation losses of the averaged weights."""
+        config, accelerator = self.config, self.accelerator
+        with self._averaged():
+            return mean_losses(
+                accelerator.unwrap_model(self.model),
+                self.objective,
+                data,
+                config.batch_size,
+                config.num_validation_batches,
+                accelerator,
+            )
 
     @torch.no_grad()
     def _scores(self) -> dict[str, float]:

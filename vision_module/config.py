@@ -247,7 +247,8 @@ class DrawingConfig:
     """How films are drawn from the noise."""
 
     solver: str = "dpm-solver++"
-    """dpm-solver++, ddim, pndm, unipc or euler; with a flow model dpm-solver++, unipc, euler or heun."""
+    """dpm-solver++, ddim, pndm, unipc or euler; with a flow model dpm-solver++, unipc, euler or heun; with a
+    student of distill_diffusion.py few-step."""
     num_inference_steps: int = 15
     """Steps of the solver."""
     guidance_scale: float = 3.0

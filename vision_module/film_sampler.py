@@ -10,6 +10,7 @@ from data_module.images import load_images
 from runtime.precision import settle_precision
 from vision_module.autoencoder import decode_latents, encode_films
 from vision_module.config import DrawingConfig
+from vision_module.few_step import SOLVER, embed_guidance
 from vision_module.pipeline import VisionModel
 from vision_module.sampling import denoise, draw_noise, left_timesteps, make_solver
 
@@ -41,6 +42,7 @@ class FilmSampler:
         read_start: Callable[[Sequence[str]], torch.Tensor] | None = None,
     ) -> None:
         self.vision, self.config, self.read_start = vision, config, read_start
+        self._check_student()
         self.device = vision.prompts.device
         self.precision = settle_precision(config.mixed_precision, self.device)
         if self.device.type == "cuda":
@@ -55,6 +57,25 @@ class FilmSampler:
         solver = self._make_solver()
         if (config.init_film or read_start) and config.strength:
             left_timesteps(solver, config.strength)
+
+    def _check_student(self) -> None:
+        """Raise ValueError where a student is asked to draw as others do, or another model as students do."""
+        config, student = self.config, self.vision.few_step
+        if student and config.solver != SOLVER:
+            raise ValueError(
+                f"--solver {config.solver}: the model was distilled to draw in few steps: "
+                f"pass --solver {SOLVER} --num-inference-steps {student.num_evaluations}"
+            )
+        if student:
+            student.check(config.num_inference_steps, config.guidance_scale, config.guidance_interval)
+        elif config.solver == SOLVER:
+            raise ValueError(f"--solver {SOLVER} is for students: distill one with distill_diffusion.py")
+
+    def _guidance_input(self, size: int) -> torch.Tensor | None:
+        """(B, D), the scale as a student's input; None for other models."""
+        if not self.vision.few_step:
+            return None
+        return embed_guidance(torch.full((size,), self.config.guidance_scale, device=self.device))
 
     def _make_solver(self):
         return make_solver(self.config.solver, self.vision.scheduler, self.config.num_inference_steps)
@@ -79,8 +100,13 @@ class FilmSampler:
         prompts: Sequence[str],
         references: Sequence[Path | None],
         generators: Sequence[torch.Generator],
+        on_step: Callable[[torch.Tensor], None] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents (B, C, H, W) and images (B, 1, S, S) in [-1, 1]; one CPU generator an item."""
+        """Latents (B, C, H, W) and images (B, 1, S, S) in [-1, 1]; one CPU generator an item.
+
+        Args:
+            on_step: see `denoise`.
+        """
         config, vision = self.config, self.vision
         if not config.strength:
             latents = self._start(prompts)
@@ -101,5 +127,7 @@ class FilmSampler:
                 config.guidance_interval,
                 self._start(prompts),
                 config.strength,
+                self._guidance_input(len(noise)),
+                on_step,
             )
             return latents, decode_latents(vision.autoencoder, check_latents(latents))

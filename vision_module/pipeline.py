@@ -1,6 +1,7 @@
 """The vision model as one folder: a `StableDiffusionPipeline` folder, or the same with a U-ViT in it.
 
-Beside the pipeline's own parts stands `prompting.json`: how text and reference were fused in training.
+Beside the pipeline's own parts stands `prompting.json`: how text and reference were fused in training; in a
+student's folder also `few_step.json`: how it is to be asked.
 Plain diffusers loads a clipSD folder with `StableDiffusionPipeline.from_pretrained`. A LoRA run may hold the
 adapters alone; `adapter.json` then names the models they belong to.
 """
@@ -29,6 +30,7 @@ from vision_module.adapters import load_adapters, merge_adapters, save_adapters
 from vision_module.config import Fusion, TextTokens
 from vision_module.diffusion import Schedule
 from vision_module.encoders import load_image_encoder, load_text_encoder
+from vision_module.few_step import FewStep
 from vision_module.prompting import Prompts
 from vision_module.uvit import UViT
 
@@ -81,6 +83,7 @@ class VisionModel:
     denoiser: UViT | UNet2DConditionModel
     prompts: Prompts
     scheduler: Schedule
+    few_step: FewStep | None = None  # of a student
 
     def prefer_channels_last(self) -> None:
         """Lay out convolutions as tensor cores want them; values change by rounding only."""
@@ -114,6 +117,8 @@ class VisionModel:
             pipeline = StableDiffusionPipeline(**parts)
         pipeline.save_pretrained(folder)
         self._save_prompting(Path(folder))
+        if self.few_step:
+            self.few_step.save(Path(folder))
 
     def save_adapter(self, folder: str | Path, sources: Sources) -> None:
         """Write the LoRA adapters alone, beside the schedule, prompting.json and adapter.json."""
@@ -154,6 +159,7 @@ class VisionModel:
             load_pretrained(denoiser_class, folder, subfolder="unet"),
             _load_prompts(folder, str(folder), str(folder), prompting),
             load_scheduler(folder),
+            FewStep.read(folder),
         )
 
     @classmethod

@@ -1,6 +1,6 @@
 """From context to latents: fast solvers of the trained diffusion, with classifier-free guidance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from diffusers import (
@@ -32,6 +32,8 @@ SOLVERS = {
     ),
     "unipc": (UniPCMultistepScheduler, {EVEN_IN_LOG_SNR: True}),
     "euler": (EulerDiscreteScheduler, {}),
+    # Of students alone (`vision_module.distillation`): the even steps that they were trained to take.
+    "few-step": (DDIMScheduler, {"timestep_spacing": "trailing", "set_alpha_to_one": True}),
 }
 
 # Of flow matching's straight paths, whose steps are even in time. Heun calls the denoiser twice a step.
@@ -44,6 +46,7 @@ FLOW_SOLVERS = {
     "unipc": (UniPCMultistepScheduler, _FLOW),
     "euler": (FlowMatchEulerDiscreteScheduler, {}),
     "heun": (FlowMatchHeunDiscreteScheduler, {}),
+    "few-step": (FlowMatchEulerDiscreteScheduler, {}),
 }
 
 
@@ -63,7 +66,10 @@ def make_solver(
     solver_class, options = solvers[name]
     if flow:
         solver = solver_class(num_train_timesteps=schedule.config["num_train_timesteps"], **options)
-        solver.set_timesteps(num_inference_steps)
+        if name == "few-step":  # its own steps end just short of the film, and take one to go there
+            solver.set_timesteps(sigmas=[1 - k / num_inference_steps for k in range(num_inference_steps)])
+        else:
+            solver.set_timesteps(num_inference_steps)
         return solver
     if name == "pndm" and schedule.config["rescale_betas_zero_snr"]:
         raise ValueError("--solver pndm cannot start from a zero terminal SNR: choose another")
@@ -127,6 +133,22 @@ def start_from(
     return solver.add_noise(latents, noise, timesteps[:1].expand(len(latents))), timesteps
 
 
+def estimate_clean(
+    solver, noised: torch.Tensor, prediction: torch.Tensor, timestep: torch.Tensor
+) -> torch.Tensor:
+    """What the denoiser takes the clean latents (B, C, H, W) to be, from what it was given and what it said.
+
+    Flow: SiT, eq. 2 and 9. Velocity: Salimans and Ho, 2022, appendix D. Noise: DDIM, eq. 9.
+    """
+    kind = solver.config.get("prediction_type", "flow_prediction")  # the flow solvers know no other
+    if kind == "flow_prediction":
+        return noised - timestep / solver.config.num_train_timesteps * prediction
+    signal = solver.alphas_cumprod[timestep.long().cpu()].to(noised)
+    if kind == "v_prediction":
+        return signal.sqrt() * noised - (1.0 - signal).sqrt() * prediction
+    return (noised - (1.0 - signal).sqrt() * prediction) / signal.sqrt()
+
+
 @torch.no_grad()
 def denoise(
     denoiser: nn.Module,
@@ -138,6 +160,8 @@ def denoise(
     guidance_interval: tuple[float, float] = (0.0, 1.0),
     start: torch.Tensor | None = None,
     strength: float = 1.0,
+    guidance_input: torch.Tensor | None = None,
+    on_step: Callable[[torch.Tensor], None] | None = None,
 ) -> torch.Tensor:
     """Latents (B, C, H, W) from noise (B, C, H, W) under the context (B, T, D); null context (1 or B, T, D).
 
@@ -148,7 +172,10 @@ def denoise(
         guidance_interval: noise levels at which guidance acts (Kynkäänniemi et al., 2024), as shares of
             the training timesteps: 0 is the film, 1 pure noise; both ends belong to it.
         start: latents (B, C, H, W) to start from, noised to the level of `strength`; None starts from noise.
+        guidance_input: (B, D), a student's input in the place of the scale: one pass a step.
+        on_step: is shown, after each step, what the clean latents (B, C, H, W) would be by now.
     """
+    student = {} if guidance_input is None else {"timestep_cond": guidance_input}
     if start is None:
         latents, timesteps = noise * getattr(solver, "init_noise_sigma", 1.0), solver.timesteps
         if hasattr(solver, "set_begin_index"):  # else looked up by the timestep, which may stand twice
@@ -160,7 +187,7 @@ def denoise(
     # PNDM and the multistep solvers keep state: a fresh one for each batch.
     for timestep in timesteps.to(noise.device):
         low, high = guidance_interval
-        guided = guidance_scale != 1.0 and low <= timestep.item() / num_timesteps <= high
+        guided = not student and guidance_scale != 1.0 and low <= timestep.item() / num_timesteps <= high
         scale = getattr(solver, "scale_model_input", None)  # which the flow solvers have no need of
         inputs = scale(latents, timestep) if scale else latents
         if guided:
@@ -168,6 +195,9 @@ def denoise(
             null, conditional = output.sample.float().chunk(2)
             prediction = null + guidance_scale * (conditional - null)
         else:
-            prediction = denoiser(inputs, timestep, encoder_hidden_states=context).sample.float()
+            output = denoiser(inputs, timestep, encoder_hidden_states=context, **student)
+            prediction = output.sample.float()
         latents = solver.step(prediction, timestep, latents, return_dict=False)[0]
+        if on_step:
+            on_step(estimate_clean(solver, inputs, prediction, timestep))
     return latents

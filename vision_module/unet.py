@@ -23,9 +23,11 @@ def load_unet(source: str, in_channels: int, sample_size: int, context_dim: int)
     """The U-Net of a pipeline folder or hub name.
 
     Raises:
-        ValueError: it takes other latents or another width of text.
+        ValueError: it takes other latents or another width of text, or draws in few steps.
     """
     unet = load_pretrained(UNet2DConditionModel, source, subfolder="unet")
+    if unet.config["time_cond_proj_dim"]:
+        raise ValueError(f"--init-from {source} is distilled for few steps: name the model it was made of")
     if unet.config["cross_attention_dim"] != context_dim:
         raise ValueError(
             f"--init-from {source}: its U-Net takes text of width {unet.config['cross_attention_dim']}, "

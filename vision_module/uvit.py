@@ -51,6 +51,7 @@ class UViT(ModelMixin, ConfigMixin):
         depth: number of blocks, odd: half in, one mid, half out.
         context_dim: width D of the context tokens.
         num_context_tokens: tokens T of the context: 1 for the pooled fusions, 78 for text and reference.
+        time_cond_proj_dim: width of `timestep_cond`, a further input beside the time; None takes none.
     """
 
     _supports_gradient_checkpointing = True
@@ -67,6 +68,7 @@ class UViT(ModelMixin, ConfigMixin):
         mlp_ratio: float = 4.0,
         context_dim: int = 768,
         num_context_tokens: int = 1,
+        time_cond_proj_dim: int | None = None,
     ) -> None:
         super().__init__()
         if depth % 2 == 0:
@@ -80,6 +82,8 @@ class UViT(ModelMixin, ConfigMixin):
         self.gradient_checkpointing = False
         self.patch_embed = PatchEmbed(sample_size, patch_size, in_channels, embed_dim)
         self.context_embed = nn.Linear(context_dim, embed_dim)
+        if time_cond_proj_dim:
+            self.cond_proj = nn.Linear(time_cond_proj_dim, embed_dim, bias=False)
         self.num_extra_tokens = 1 + num_context_tokens
         num_tokens = self.num_extra_tokens + self.patch_embed.num_patches
         self.pos_embed = nn.Parameter(torch.zeros(1, num_tokens, embed_dim))
@@ -112,6 +116,7 @@ class UViT(ModelMixin, ConfigMixin):
         sample: torch.Tensor,
         timestep: torch.Tensor | int,
         encoder_hidden_states: torch.Tensor,
+        timestep_cond: torch.Tensor | None = None,
         return_dict: bool = True,
     ) -> UNet2DConditionOutput | tuple[torch.Tensor]:
         """Predict the target of one denoising step.
@@ -120,6 +125,7 @@ class UViT(ModelMixin, ConfigMixin):
             sample: noisy latents (B, C, H, W).
             timestep: (B,) or a scalar, in 0..999.
             encoder_hidden_states: context (B, T, D).
+            timestep_cond: (B, time_cond_proj_dim), of a model that was built for it.
         """
         if encoder_hidden_states.shape[1] != self.num_extra_tokens - 1:
             raise ValueError(
@@ -130,6 +136,8 @@ class UViT(ModelMixin, ConfigMixin):
         time_token = get_timestep_embedding(
             timestep, self.config["embed_dim"], flip_sin_to_cos=True, downscale_freq_shift=0
         )
+        if timestep_cond is not None:
+            time_token = time_token + self.cond_proj(timestep_cond)
         x = self.patch_embed(sample)
         context = self.context_embed(encoder_hidden_states.to(x.dtype))
         x = torch.cat([time_token.to(x.dtype).unsqueeze(1), context, x], dim=1) + self.pos_embed

@@ -165,7 +165,7 @@ def _check_reports(
             counts.update(prepared.counts)
         except ReportError as error:
             reasons[study] = str(error)
-    why = joined.films["study_id"].map(reasons).fillna("").to_numpy(dtype=object)
+    why = np.array([reasons.get(study, "") for study in joined.films["study_id"]], dtype=object)
     joined.skip(why != "", why)
     return counts
 

@@ -200,11 +200,12 @@ def _add_labels(joined: FilmTable, path: Path) -> None:
 def _add_views(joined: FilmTable) -> None:
     films = joined.films
     position = films["ViewPosition"].str.strip().str.upper()
-    coded = films["ViewCodeSequence_CodeMeaning"].str.strip().str.lower().map(_CODED_VIEWS).fillna("")
-    view = position.map(_VIEWS).fillna(position)
+    code = films["ViewCodeSequence_CodeMeaning"].str.strip().str.lower()
+    coded = code.map(_CODED_VIEWS).astype(object).fillna("")
+    view = position.map(_VIEWS).astype(object).fillna(position)
     films["view_position"] = position
     films["view"] = view.where(position != "", coded)
-    films["projection"] = films["view"].map(_PROJECTIONS).fillna("other")
+    films["projection"] = films["view"].map(_PROJECTIONS).astype(object).fillna("other")
 
 
 def _add_patients(joined: FilmTable, path: Path | None) -> None:

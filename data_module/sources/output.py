@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,7 +16,11 @@ from runtime.files import file_hash, read_json, remove_leftovers, write_atomic
 from runtime.locks import is_unused
 from runtime.provenance import provenance_record
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 PARTS = ".parts"  # outcomes of the finished blocks of films
+SCRATCH = f"{PARTS}/films"  # films that lay in no files, until they are converted
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
 _RENAMED = {"colour": "color", "labelled": "labeled"}  # settings in folders of older date
@@ -137,7 +141,7 @@ def remove_rests(out: Path) -> None:
     remove_leftovers(out, f".{SETTINGS}.*.tmp")
 
 
-def content_settings(config: Any) -> dict[str, Any]:
+def content_settings(config: "DataclassInstance") -> dict[str, Any]:
     """The settings that decide a folder's content, and of a path the name only, so that a folder is the same
     on every machine."""
     passing = set(list_passing(config))
@@ -148,7 +152,7 @@ def content_settings(config: Any) -> dict[str, Any]:
     }
 
 
-def source_record(kind: str, config: Any) -> dict[str, Any]:
+def source_record(kind: str, config: "DataclassInstance") -> dict[str, Any]:
     """Provenance of a source: the command as far as it decides the content, config, commit, versions."""
     settings = content_settings(config)
     defaults = {f.name: f.default for f in dataclasses.fields(config)}

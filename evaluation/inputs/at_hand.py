@@ -100,6 +100,9 @@ def _from_dataset(data: Any, name: str, split: str, scratch: Path) -> PairsFolde
 def _fold(table: pd.DataFrame, split: str, root: Path) -> PairsFolder:
     labeled = any(name in table for name in FINDINGS)
     table = table.reindex(columns=COLUMNS)
+    # A column of text that is not there is one of numbers, NaN, until it is said.
+    texts = ("patient_id", "study_id", "prompt", "report", "split", "source")
+    table = table.astype(dict.fromkeys(texts, object))
     for column in ("patient_id", "study_id"):
         table[column] = table[column].fillna(table["file_name"]).astype(str)
     for column in ("prompt", "report"):

@@ -1,11 +1,13 @@
 """Film scores on disk, keyed by the network's weights, the preprocessing and the films' bytes.
 
-Films are scored and kept in blocks: what was finished before an interruption is not computed again.
+Films are scored and kept in blocks: what was finished before an interruption is not computed again. Of the
+processes of a launch each scores its share of the blocks, and reads those of the others once they are there.
 """
 
 import hashlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +16,10 @@ import numpy as np
 
 from evaluation.networks.classifier import FilmClassifier, FilmScores
 from runtime.files import write_atomic
+from runtime.shards import spread_shard
 
-BLOCK = 4096  # films of one file
+BLOCK = 512  # films of one file
+_POLL_S = 0.1
 
 
 def hash_films(paths: Sequence[Path | None]) -> str:
@@ -37,15 +41,32 @@ def score_cached(
 ) -> FilmScores:
     """`classifier.score_folder(paths)`, read from `cache_dir` when the same films were scored before.
 
+    All processes of a launch must ask for the same films, in the same order of calls.
+
     Raises:
         ValueError: no film can be read.
     """
     blocks = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
-    parts = []
-    for number, block in enumerate(blocks, start=1):
-        name = f"{progress} {number}/{len(blocks)}" if progress and len(blocks) > 1 else progress
-        parts.append(_score_block(classifier, block, cache_dir, batch_size, name))
-    return _join(parts).require_readable()
+    index, count = (0, 1) if cache_dir is None else spread_shard("0/1")
+    parts: dict[int, FilmScores] = {}
+    for number in range(index, len(blocks), count):
+        name = f"{progress} {number + 1}/{len(blocks)}" if progress and len(blocks) > 1 else progress
+        parts[number] = _score_block(classifier, blocks[number], cache_dir, batch_size, name)
+    for number, block in enumerate(blocks):
+        if number not in parts and cache_dir is not None:
+            parts[number] = _wait_for(_file_of(classifier, block, cache_dir), len(block))
+    return _join([parts[number] for number in range(len(blocks))]).require_readable()
+
+
+def _wait_for(file: Path, num_films: int) -> FilmScores:
+    """The scores of a block that is another process's."""
+    while (scores := _read(file, num_films)) is None:
+        time.sleep(_POLL_S)
+    return scores
+
+
+def _file_of(classifier: FilmClassifier, paths: Sequence[Path | None], cache_dir: Path) -> Path:
+    return Path(cache_dir) / f"{classifier.identity}-{hash_films(paths)}.npz"
 
 
 def _score_block(
@@ -57,7 +78,7 @@ def _score_block(
 ) -> FilmScores:
     if cache_dir is None:
         return classifier.score_folder(paths, batch_size, progress=name)
-    file = Path(cache_dir) / f"{classifier.identity}-{hash_films(paths)}.npz"
+    file = _file_of(classifier, paths, cache_dir)
     cached = _read(file, len(paths))
     if cached is None:
         cached = classifier.score_folder(paths, batch_size, progress=name)

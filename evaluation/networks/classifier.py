@@ -160,7 +160,7 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, Any]:
     move(model.requires_grad_(False), device)
     places = {name: int(place) for name, place in (model.config.label2id or {}).items()}
     if not any(name in places for name in FINDINGS):
-        names = ", ".join(map(str, list(places)[:5]))
+        names = ", ".join(map(str, list((model.config.id2label or {}).values())[:5]))
         raise ValueError(f"--classifier {folder} predicts {names}, none of the 14 CheXpert findings")
     size, mean, std = _preprocessing(folder, config)
     num_channels = getattr(model.config, "num_channels", 3)

@@ -60,13 +60,20 @@ def run(
     return run_all([(function, args, env or {})], kill_at, memory, timeout_s)[0]
 
 
-def run_ranks(function: Callable[..., Any], *args: Any, num: int = 2, kill_at: int = 0) -> list[Ended]:
-    """The same call in `num` processes of one run, as torchrun starts them; the first is killed, then all."""
+def run_ranks(
+    function: Callable[..., Any], *args: Any, num: int = 2, kill_at: int = 0, gpus: bool = False
+) -> list[Ended]:
+    """The same call in `num` processes of one run, as torchrun starts them; the first is killed, then all.
+
+    Args:
+        gpus: each process has a GPU; else none of them sees one.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": str(num), "LOCAL_WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1"}
-    shared |= {"MASTER_PORT": port, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    shared |= {"MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    shared |= {} if gpus else {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     calls = [(function, args, {**shared, "RANK": str(i), "LOCAL_RANK": str(i)}) for i in range(num)]
     return run_all(calls, kill_at)
 

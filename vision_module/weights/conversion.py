@@ -56,6 +56,7 @@ def convert_monai(config: ConversionConfig) -> tuple[VisionModel | ModelMixin, l
         beta_schedule="scaled_linear",
         prediction_type=schedule.get("prediction_type", "v_prediction"),
         clip_sample=False,
+        steps_offset=1,  # as any schedule of a StableDiffusionPipeline, which sets it where it is 0
     )
     text_encoder = load_pretrained(CLIPTextModel, config.text_encoder, subfolder="text_encoder")
     tokenizer = CLIPTokenizer.from_pretrained(config.text_encoder, subfolder="tokenizer")

@@ -99,7 +99,7 @@ def convert_unet(weights: Weights, path: Path, config: MonaiConfig, sample_size:
             renamed, r"mid_block\.attentions\.0\.transformer_blocks\.(\d+)\."
         ),
         # diffusers' name for the number of heads; it annotates one alone.
-        attention_head_dim=tuple(heads),  # pyright: ignore[reportArgumentType]
+        attention_head_dim=heads,  # pyright: ignore[reportArgumentType]
         norm_num_groups=config.unet_groups,
         norm_eps=1e-6,
     )
