@@ -96,6 +96,11 @@ def given_film(upload: str | None, what: str) -> Path:
     return Path(upload)
 
 
+def clicked_row(event: gr.EventData) -> Any:
+    """What was clicked, as the browser says it: nothing may be taken for granted."""
+    return event._data.get("row") if isinstance(event._data, dict) else None
+
+
 def whole(value: Any, name: str) -> int:
     """A number of a field as int; ValueError for an empty field or a fraction."""
     if value is None or isinstance(value, str) or not float(value).is_integer():  # inf and NaN are none

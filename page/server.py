@@ -73,9 +73,10 @@ def make_app(config: PageConfig, password: str = "") -> "ASGIApp":
     models = Models(config)
     models.warm_up()
     max_upload = config.max_file_mb * 2**20
+    page = build_page(models, others)
     app = gradio.mount_gradio_app(
         FastAPI(openapi_url=None),
-        build_page(models, others),
+        page,
         path="/",
         footer_links=[],
         run_history=False,
@@ -89,4 +90,4 @@ def make_app(config: PageConfig, password: str = "") -> "ASGIApp":
         head=f"<style>{STYLE.read_text()}</style>",  # gradio's own way drops container queries
     )
     hosts = None if config.public else (*_LOCAL_NAMES, config.host)
-    return Guard(app, hosts, password, max_upload)
+    return Guard(app, hosts, password, max_upload, page.fns)
