@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint types lock clean
+.PHONY: setup demo app test lint types lock clean
 
 setup: $(VENV)/.installed
 
@@ -17,6 +17,10 @@ $(VENV)/.installed: requirements.lock
 
 demo: setup
 	PYTHON=$(BIN)/python bash experiments/cxr_irgen.sh
+
+# The page, over the demo's models.
+app: setup
+	$(BIN)/python app.py
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -4,6 +4,7 @@
     python prepare_data.py mimic-cxr --root FOLDER --reports mimic-cxr-reports.zip --out FOLDER
     python prepare_data.py open-i    --out FOLDER [--images FOLDER | --download FOLDER]
     python prepare_data.py csv       --table films.csv --images FOLDER --out FOLDER
+    python prepare_data.py csv       --layout nih --table FOLDER --out FOLDER
     python prepare_data.py merge     --parts FOLDER FOLDER --out FOLDER
 
 The same command again goes on where a killed one stopped, and does nothing once the folder is finished.
@@ -122,7 +123,7 @@ def describe(config: Config) -> None:
         case TableConfig():
             there = config.table.is_file()
             num_films = sum(1 for _ in config.table.open("rb")) - 1 if there else 0
-            what = "films, at most" if there else f"films: {config.table} is absent, so they are not counted"
+            what = "films, at most" if there else f"films: {config.table} is no file, so they are not counted"
         case OpenIConfig():
             num_films = 3955 if config.images or config.download else 0
             what = "films, about, with reports" if num_films else "films: about 3,900 reports, text only"

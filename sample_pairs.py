@@ -152,7 +152,7 @@ def open_filter(config: Config, draw: Callable, plan: "SamplingPlan") -> tuple[C
     from pipelines.filtering import FilteredSampler
 
     keep = config.keep
-    if keep.results:
+    if keep.results and is_main():
         warn_of_weak(plan.labels, keep.results)
     if not keep.keep:
         return draw, {}

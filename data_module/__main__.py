@@ -1,6 +1,7 @@
-"""Look into a pairs folder:
+"""Look into a pairs folder, or write it in a form that others read:
 
 python -m data_module describe FOLDER        # counts, lengths, co-occurrence, leaks; FOLDER/describe.html
+python -m data_module export --layout parquet --data FOLDER --out FOLDER
 """
 
 import base64
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from data_module.export.config import ExportConfig
+from runtime.config import to_dict
 from runtime.files import write_atomic
 
 if TYPE_CHECKING:
@@ -34,14 +37,27 @@ class DescribeConfig:
     """Print the settings and stop."""
 
 
+Command = (
+    Annotated[DescribeConfig, tyro.conf.subcommand("describe")]
+    | Annotated[ExportConfig, tyro.conf.subcommand("export")]
+)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] != ["describe"] and not {"-h", "--help"} & set(arguments):
-        raise ValueError("say what to do: python -m data_module describe FOLDER")
-    arguments = [argument for place, argument in enumerate(arguments) if place or argument != "describe"]
-    config = tyro.cli(
-        DescribeConfig, args=arguments, prog="python -m data_module describe", description=__doc__
-    )
+    config = tyro.cli(Command, args=argv, prog="python -m data_module", description=__doc__)
+    if isinstance(config, DescribeConfig):
+        describe(config)
+        return
+    if config.dry_run:
+        print(json.dumps(to_dict(config), indent=2))
+        return
+    from data_module.export.run import export_folder
+
+    print(f"{config.out}: {export_folder(config):,} rows as {config.layout}")
+
+
+def describe(config: DescribeConfig) -> None:
+    """Print what the folder holds, and write describe.html."""
     out = config.out or config.folder / "describe.html"
     if config.dry_run:
         print(json.dumps({"folder": str(config.folder), "out": str(out)}, indent=2))

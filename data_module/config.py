@@ -94,6 +94,11 @@ class SyntheticConfig:
         """`out`, or the folder of its own that a free prompt gets."""
         if self.out or not prompt:
             return self.out or Path("runs/demo/pairs")
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-        words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:48]
-        return Path("runs/films") / f"{words}-{key}"
+        return Path("runs/films") / name_folder(prompt, settings)
+
+
+def name_folder(prompt: str, settings: Mapping[str, Any]) -> str:
+    """Of a free prompt: its words and a hash of all settings."""
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:48]
+    return f"{words}-{key}"

@@ -43,7 +43,8 @@ def read_dicom(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
 
     The modality rescale is applied, then the window that `decoding` names: "voi" is the first VOI LUT or
     window (DICOM PS3.3, C.11.1 and C.11.2) that shows the film. Lowest..highest value is stretched to 0..255
-    and MONOCHROME1 inverted, as MIMIC-CXR-JPG was made (Johnson et al., 2019). Pixels of PixelPaddingValue
+    and MONOCHROME1 inverted, as MIMIC-CXR-JPG was made (Johnson et al., 2019); values of 8 bits under the
+    window that shows each as it is (128, 256) are not stretched. Pixels of PixelPaddingValue
     become black. An optional element that makes no sense is left out with a FilmWarning.
 
     Raises:

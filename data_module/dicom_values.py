@@ -94,6 +94,8 @@ def _show(
     shown = _apply_voi(dataset, values, counts) if window == "voi" else None
     levels = Levels(values if shown is None else shown, counts)
     low, high = float(levels.values.min()), float(levels.values.max())
+    if shown is not None and _is_ready(dataset):
+        low, high = 0.0, 1.0
     hot = np.zeros(len(stored), bool)
     if window == "percentile":
         low, high = levels.quantiles(*(share / 100 for share in _PERCENTILES))
@@ -103,6 +105,19 @@ def _show(
     gray = (levels.values.clip(low, high) - low) * (255.0 / max(high - low, 1e-9))
     # MIMIC-CXR-JPG truncates, where rounding would be closer.
     return (gray if window == "minmax" else np.round(gray)).astype(np.uint8), hot
+
+
+def _is_ready(dataset: Dataset) -> bool:
+    """Whether the first window shows all values of 8 bits as they are: a film ready for the screen."""
+    window = read_number(dataset, "WindowCenter"), read_number(dataset, "WindowWidth")
+    plain = not {"ModalityLUTSequence", "RescaleSlope", "VOILUTSequence"} & set(dataset.dir())
+    return (
+        plain
+        and window == (128.0, 256.0)
+        and read_number(dataset, "BitsStored") == 8
+        and read_number(dataset, "PixelRepresentation") == 0
+        and read_string(dataset, "VOILUTFunction") in ("", "LINEAR")
+    )
 
 
 def _leave_out_hot(levels: Levels, low: float, high: float) -> tuple[float, float]:

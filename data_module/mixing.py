@@ -1,16 +1,15 @@
 """Training sets of real and synthetic films in any proportion: what are synthetic films good for?"""
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from data_module.exact_table import open_exact
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import PairsFolder, hash_folder, write_pairs
-from runtime.files import read_json
+from runtime.files import link_or_copy, read_json
 from runtime.provenance import provenance_record
 
 ALL = -1
@@ -50,6 +49,7 @@ def mix_folders(
         if path.is_file() and read_json(path).get("config") == asked_for:
             return PairsFolder.open(out)
         raise ValueError(f"--out {out} is a pairs folder of something else: name another")
+    opened, made = open_exact(real), open_exact(synthetic)  # a stranger's column 007 stays 007
     rng = np.random.default_rng(seed)
     asked = np.ones(len(made), bool)
     if only:
@@ -67,7 +67,7 @@ def mix_folders(
         # One patient of each side must not become one of both.
         part = part.assign(patient_id=name + "-" + part["patient_id"].astype(str))
         for old in part["file_name"]:
-            _link(root / old, out / "images" / name / old)
+            link_or_copy(root / old, out / "images" / name / old)
         rows.append(part.assign(file_name=f"images/{name}/" + part["file_name"]))
     record = provenance_record(asked_for)
     card = (
@@ -82,12 +82,3 @@ def _draw(table: pd.DataFrame, num: int, rng: np.random.Generator, flag: str) ->
     if not 0 <= num <= len(table):
         raise ValueError(f"{flag}: {num} asked for, {len(table)} there")
     return table.iloc[np.sort(rng.permutation(len(table))[:num])]
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)

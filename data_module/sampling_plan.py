@@ -8,7 +8,7 @@ import numpy as np
 
 from data_module.config import PlanConfig
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
-from data_module.pairs import PairsFolder
+from data_module.pairs import METADATA, REQUIRED, PairsFolder
 from data_module.quoting import quote_columns
 from data_module.references import ReferenceIndex
 from data_module.tables import find_column, read_table, read_text
@@ -24,6 +24,21 @@ class PlannedPair:
     labels: np.ndarray
     reference: Path | None
     reference_name: str
+
+
+class ReferenceFilms:
+    """The train films of a pairs folder, to draw references from."""
+
+    def __init__(self, pairs: PairsFolder) -> None:
+        self.films = pairs.split("train")
+        self.paths = self.films.image_paths  # once: it walks the whole table
+        self.index = ReferenceIndex(self.films.labels, self.films.table["patient_id"].tolist())
+
+    def draw(self, labels: np.ndarray, patient: str | None, seed: int, item: int) -> tuple[Path, str]:
+        """A film of like findings (14,) and of another patient, and its name; a function of (seed, item)."""
+        uniform = np.random.default_rng((seed, 1, item)).random(1)
+        place = int(self.index.draw_for(labels[None], [patient], uniform)[0])
+        return self.paths[place], str(self.films.table["file_name"][place])
 
 
 class SamplingPlan:
@@ -57,7 +72,10 @@ class SamplingPlan:
         self.data_hash = pairs.manifest_hash() if pairs else ""
         if self.prompts:
             self.labels = np.full((len(self.prompts), len(FINDINGS)), np.nan, dtype=np.float32)
-            if labeler:
+            given = read_prompt_labels(config.prompts, len(self.prompts))
+            if given is not None:
+                self.labels = given
+            elif labeler:
                 self.labels = labeler(self.prompts)
             self.patients: list[str | None] = [None] * len(self.prompts)
             self.order = np.arange(len(self.prompts))
@@ -77,11 +95,9 @@ class SamplingPlan:
             self.order = np.arange(len(rows))
             if config.prompt_order == "random":
                 self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
-        self.films: PairsFolder | None = None
+        self.references: ReferenceFilms | None = None
         if pairs is not None and self.reference is None and not config.no_reference:
-            self.films = pairs.split("train")
-            self.film_paths = self.films.image_paths  # once: it walks the whole table
-            self.index = ReferenceIndex(self.films.labels, self.films.table["patient_id"].tolist())
+            self.references = ReferenceFilms(pairs)
 
     def __len__(self) -> int:
         """Number of distinct prompts; item i uses prompt i modulo this, in the order of the seed."""
@@ -90,10 +106,8 @@ class SamplingPlan:
     def __getitem__(self, item: int) -> PlannedPair:
         row = int(self.order[item % len(self.order)])
         path, name = self.reference, str(self.reference or "")
-        if self.films is not None:
-            draw = np.random.default_rng((self.seed, 1, item)).random(1)
-            place = int(self.index.draw_for(self.labels[row : row + 1], [self.patients[row]], draw)[0])
-            path, name = self.film_paths[place], str(self.films.table["file_name"][place])
+        if self.references is not None:
+            path, name = self.references.draw(self.labels[row], self.patients[row], self.seed, item)
         return PlannedPair(self.prompts[row], self.labels[row], path, name)
 
 
@@ -129,6 +143,21 @@ def read_prompts(prompt: str, path: Path | None) -> tuple[list[str], list[str]]:
         print(f"note: {where}: {len(found) - len(given)} row(s) hold no prompt", file=sys.stderr)
     names = [name for _, name in given]
     return check_prompts([line for line, _ in given], names), names
+
+
+def read_prompt_labels(path: Path | None, num_prompts: int) -> np.ndarray | None:
+    """The findings of each prompt where --prompts is the table of a pairs folder, (N, 14); else None.
+
+    Such a folder is drawn anew, larger say, with the findings that it was asked for and not those that a
+    labeler reads off its prompts.
+    """
+    if path is None or path.name != METADATA[0]:
+        return None
+    columns = read_table(path, f"--prompts {path}").columns
+    if not {*REQUIRED, *FINDINGS} <= set(columns):
+        return None
+    labels = PairsFolder.open(path.parent).labels
+    return labels if len(labels) == num_prompts else None
 
 
 def check_prompts(prompts: list[str], names: list[str]) -> list[str]:

@@ -7,6 +7,14 @@ from collections.abc import Sequence
 from data_module.config import SHARES, FoldConfig, check_shares
 from data_module.pairs import SPLITS, PairsFolder
 
+TRAIN_OR_VALIDATION = "train or validation"  # what is not held out for the test
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), SPLITS[0]),
+    **dict.fromkeys(("validation", "val", "valid", "validate", "dev"), SPLITS[1]),
+    **dict.fromkeys(("test", "testing"), SPLITS[2]),
+    **{"": "", TRAIN_OR_VALIDATION: TRAIN_OR_VALIDATION},
+}
+
 
 def split_by_patient(patient_ids: Sequence[str], seed: int, fractions: Sequence[float] = SHARES) -> list[str]:
     """Split of each row: "train", "validation" or "test".
@@ -32,6 +40,42 @@ def split_by_patient(patient_ids: Sequence[str], seed: int, fractions: Sequence[
         if patient not in of_patient:
             of_patient[patient] = _split_of(patient, seed, fractions)
     return [of_patient[patient] for patient in patient_ids]
+
+
+def settle_splits(
+    words: Sequence[str], patient_ids: Sequence[str], seed: int, fractions: Sequence[float], where: str
+) -> list[str]:
+    """Split of each row: what its word says, and for a row without one its patient's, or one by patient.
+
+    Args:
+        words: train, validation (val, valid, dev), test, "", or TRAIN_OR_VALIDATION, in any case.
+        where: what messages call the words.
+
+    Raises:
+        ValueError: another word, or a patient whose rows say different splits.
+    """
+    unknown = {word for word in words if word.lower() not in SPLIT_WORDS}
+    if unknown:
+        raise ValueError(f"{where}: {len(unknown)} of its words are none of train, validation, test")
+    said = [SPLIT_WORDS[word.lower()] for word in words]
+    of_patient: dict[str, str] = {}
+    torn = set()
+    for patient, split in zip(patient_ids, said, strict=True):
+        if split and of_patient.setdefault(patient, split) != split:
+            torn.add(patient)
+    if torn:
+        raise ValueError(
+            f"{where}: {len(torn)} patient(s) stand in several splits, so that a model would be tested on "
+            "whom it was trained on; leave it out, and the rows are split by patient"
+        )
+    both = fractions[0] + fractions[1] or 1.0
+    drawn = split_by_patient(patient_ids, seed, fractions)
+    held = split_by_patient(patient_ids, seed, (fractions[0] / both, 1 - fractions[0] / both, 0.0))
+    settled = (of_patient.get(patient, "") for patient in patient_ids)
+    return [
+        own if split == TRAIN_OR_VALIDATION else split or other
+        for split, own, other in zip(settled, held, drawn, strict=True)
+    ]
 
 
 def split_by_fold(splits: Sequence[str], patient_ids: Sequence[str], config: FoldConfig) -> list[str]:

@@ -50,6 +50,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             from evaluation.output.compare import compare_systems
 
             print(compare_systems(num=flags.pop("num_bootstrap"), **flags))
+        case commands.Protocol():
+            from evaluation.protocol.chexgenbench import as_markdown, run_chexgenbench
+
+            print(as_markdown(run_chexgenbench(command)))
+        case commands.Rexrank():
+            from evaluation.output.rexrank import write_predictions
+
+            print(f"{command.out}: {write_predictions(**flags):,} studies")
         case commands.Negation():
             from evaluation.reports.negation import write_negation
 

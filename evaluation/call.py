@@ -12,7 +12,7 @@ from evaluation.context import Context
 from evaluation.images.inputs import FeatureSets, FilmInputs
 from evaluation.inputs.at_hand import as_folder, is_texts, text_folder
 from evaluation.inputs.rows import DEFAULT_REPORTS, ReportPairs, find_decoder_tokens
-from evaluation.metric import Metric, find_metrics, metrics_of, score_metrics
+from evaluation.metric import ROOMS, Metric, find_metrics, metrics_of, score_metrics
 from evaluation.run import collect_results, score_sections
 from evaluation.settings import ScoreSettings
 from evaluation.statistics.items import REAL, SYNTHETIC, intervals
@@ -24,7 +24,9 @@ def evaluate_data(
     real: Any, synthetic: Any, metrics: Iterable[str] | None, cache: Any, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """See `evaluation.evaluate`."""
-    chosen = None if metrics is None else find_metrics([metrics] if isinstance(metrics, str) else metrics)
+    chosen = (
+        None if metrics is None else _choose([metrics] if isinstance(metrics, str) else metrics, settings)
+    )
     with tempfile.TemporaryDirectory() as scratch:
         made = _make_settings(real, synthetic, Path(cache or scratch), settings, chosen)
         if _is_features(real) or _is_features(synthetic):
@@ -33,6 +35,16 @@ def evaluate_data(
         asked = _group(context, chosen)
         scored, _ = score_sections(context, asked, optional=chosen is None and len(asked) > 1)
         return collect_results(scored)
+
+
+def _choose(names: Iterable[str], settings: Mapping[str, Any]) -> list[Metric]:
+    """The metrics of the names; a section's means those of it that no flag asks for, or whose flag is set."""
+    chosen: dict[str, Metric] = {}
+    for name in names:
+        for metric in find_metrics([name]):
+            if name not in ROOMS or not metric.flag or settings.get(metric.flag):
+                chosen[metric.name] = metric
+    return list(chosen.values())
 
 
 def _make_settings(
@@ -47,10 +59,12 @@ def _make_settings(
     values: dict[str, Any] = dict(settings)
     if isinstance(values.get("features"), str | Path):
         values["features"] = (str(values["features"]),)
-    for name in ("captions", "bert_score", "reports"):
+    for name in ("captions", "bert_score", "reports", "distilroberta", "chexbert"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
-    for name in ("classifier", "clip", "radgraph"):
+    if values.get("radgraph_json"):
+        values["radgraph_json"] = tuple(map(Path, values["radgraph_json"]))
+    for name in ("classifier", "clip", "radgraph", "radcliq"):
         if values.get(name) is not None:
             values[name] = str(values[name])
     for metric in chosen or ():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -65,6 +65,64 @@ class Label:
     """CSV with a column `report`."""
     out: Path
     """CSV to write."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A published benchmark's protocol on local files; each figure says whether it compares, and why."""
+
+    real: Path
+    """Its table of real test films (path, annotated_prompt, chexpert_labels), or a pairs folder."""
+    synthetic: Path
+    """Its table of synthetic films (prompt, img_savename), or a pairs folder."""
+    raddino: Path
+    """Folder of microsoft/rad-dino."""
+    out: Path
+    """Folder for protocol.json and protocol.md."""
+    protocol: Literal["chexgenbench"] = "chexgenbench"
+    """Which one: CheXGenBench (Dutt et al., 2025)."""
+    real_images: Path | None = None
+    """Folder that the real table's paths start from; by default the table's."""
+    synthetic_images: Path | None = None
+    """The same of the synthetic table."""
+    inception: Path | None = None
+    """torch-fidelity's InceptionV3 weights: adds FID and KID on them."""
+    clip: str | None = None
+    """CLIPModel folder: adds image-text alignment."""
+    draws: Path | None = None
+    """Table of several films for each training prompt, or a pairs folder: adds privacy. Needs --training."""
+    draws_images: Path | None = None
+    """Folder of its films."""
+    training: Path | None = None
+    """Table of the real training films of these prompts, or a pairs folder."""
+    training_images: Path | None = None
+    """Folder of its films."""
+    reidentify: Path | None = None
+    """ResNet-50_epoch11_data_handling_RPN.pth: adds patient re-identification."""
+    split: str = "test"
+    """Rows of --real, where it is a pairs folder."""
+    batch_size: int = 32
+    """Films per forward pass."""
+    device: str = "auto"
+    """torch device."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Rexrank:
+    """Generated reports as ReXrank takes them: its JSON file with each study's model_prediction."""
+
+    real: Path
+    """Pairs folder of real films and reports."""
+    reports: Path
+    """CSV of generated reports: file_name (or study_id), report."""
+    out: Path
+    """JSON file to write."""
+    split: str = "test"
+    """Rows of the real folder."""
     dry_run: bool = False
     """Print the resolved settings and stop."""
 
@@ -175,6 +233,8 @@ Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Summary, tyro.conf.subcommand("summary")]
     | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[Protocol, tyro.conf.subcommand("protocol")]
+    | Annotated[Rexrank, tyro.conf.subcommand("rexrank")]
     | Annotated[Negation, tyro.conf.subcommand("negation")]
     | Annotated[Mix, tyro.conf.subcommand("mix")]
     | Annotated[Utility, tyro.conf.subcommand("utility")]

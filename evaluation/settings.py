@@ -37,8 +37,22 @@ class ScoreSettings:
     """Hidden state that BERTScore compares; -1 is the last."""
     radgraph: str | None = None
     """Model of the radgraph package (radgraph-xl ...): adds RadGraph F1. Needs the extra `radgraph`."""
+    rexrank: bool = False
+    """Adds BLEU-2 as ReXrank counts it; its other figures by the next four."""
+    distilroberta: Path | None = None
+    """Folder of distilroberta-base: adds ReXrank's BERTScore (layer 5, rescaled). Needs `bert-score`."""
+    chexbert: Path | None = None
+    """The published chexbert.pth, beside vocab.txt: adds SembScore."""
+    radgraph_json: tuple[Path, ...] = ()
+    """Two files of RadGraph's output, of the real and of the generated reports: adds its F1 as ReXrank counts
+    it, and as the radgraph package does (partial, complete)."""
+    radcliq: str | None = None
+    """v1, or a JSON file of coefficients: adds RadCliQ, which needs the three above."""
+    temporal: bool = False
+    """Adds temporal-entity F1, of the words of change."""
     reports: Path | None = None
-    """CSV of generated reports for the real films: file_name, report.
+    """CSV of generated reports for the real films: file_name, report; or ReXrank's predictions, or COCO's
+    results, as JSON.
     Default: heldout_reports.csv in the synthetic folder."""
     guidance: tuple[Path, ...] = ()
     """Results folders of the same system at other guidance scales: adds AUROC and FID over the scale. The

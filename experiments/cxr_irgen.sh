@@ -5,7 +5,7 @@
 #   ABLATION=1 bash experiments/cxr_irgen.sh               # + text alone against text and reference, 3 seeds
 #   SCALE=paper DATA=mimic-pairs bash experiments/cxr_irgen.sh   # the paper's settings, on a pairs folder
 #   UVIT_WEIGHTS=imagenet256_uvit_large.pth SCALE=paper ...      # the U-ViT from the authors' ImageNet weights
-#   DRY_RUN=1 bash experiments/cxr_irgen.sh                # show what would run
+#   DRY_RUN=1 bash experiments/cxr_irgen.sh                # a line for each stage
 set -euo pipefail
 [ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 shopt -s nullglob  # systems/ may hold no other system yet
@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}
 DRY=${DRY_RUN:+--dry-run}
+. experiments/stages.bash
 
 case $SCALE in
   demo)
@@ -64,4 +65,14 @@ if [ -n "${ABLATION:-}" ]; then
     done
   done
   $PYTHON -m evaluation summary "$OUT"/ablation/results_* --out "$OUT/results/ablation.md" $DRY
+fi
+
+if [ "$SCALE" = demo ]; then cat <<LOOK
+
+Four things to look at:
+  $OUT/pairs/contact_sheet.png       the first films, with their prompts and reports
+  $OUT/results/report.html           how good they are; the verdict stands on top
+  make app                              a page to draw, read and compare films yourself
+  .venv/bin/python sample_pairs.py --prompt "Large right pleural effusion."
+LOOK
 fi

@@ -4,7 +4,7 @@
 #   bash experiments/cxrgenai_lora.sh                                # demo scale; takes over what make demo trained
 #   SCALE=paper DATA=open-i-pairs bash experiments/cxrgenai_lora.sh  # SD 1.4, on a pairs folder of films and reports:
 #     python prepare_data.py open-i --download raw --split-shares 0.7 0.1 0.2 --out open-i-pairs   # 20% for the test
-#   DRY_RUN=1 bash experiments/cxrgenai_lora.sh                      # show what would run
+#   DRY_RUN=1 bash experiments/cxrgenai_lora.sh                      # a line for each stage
 #
 # The demo has no Stable Diffusion to adapt, so it trains a small one first: on 2,000 other phantoms and their
 # reports. The adapters then learn the prompt sentences, which it has never seen, on the demo's own films.
@@ -17,6 +17,7 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}
 DRY=${DRY_RUN:+--dry-run}
+. experiments/stages.bash
 
 case $SCALE in
   demo)

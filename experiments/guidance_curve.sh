@@ -4,7 +4,7 @@
 #
 #   bash experiments/guidance_curve.sh                                        # the demo's U-ViT, after make demo
 #   VISION=RUN DATA=FOLDER CLASSIFIER=RUN OUT=FOLDER bash experiments/guidance_curve.sh
-#   DRY_RUN=1 bash experiments/guidance_curve.sh                              # show what would run
+#   DRY_RUN=1 bash experiments/guidance_curve.sh                              # a line for each stage
 set -euo pipefail
 [ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 cd "$(dirname "$0")/.."
@@ -17,6 +17,7 @@ FILMS=${FILMS:-128}
 LOW=${LOW:-0.2}
 HIGH=${HIGH:-0.8}
 DRY=${DRY_RUN:+--dry-run}
+. experiments/stages.bash
 
 draw() {  # NAME LOW HIGH GUIDANCE
   $PYTHON sample_pairs.py --vision "$VISION" --data "$DATA" --films-only --num-pairs "$FILMS" --guidance-scale "$4" --guidance-interval "$2" "$3" --out "$OUT/films_$1_$4" $DRY

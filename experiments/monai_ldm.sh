@@ -4,13 +4,14 @@
 #
 #   bash experiments/monai_ldm.sh                               # demo scale; takes over what make demo trained
 #   SCALE=paper DATA=mimic-pairs bash experiments/monai_ldm.sh  # 512x512, the published sizes, on a pairs folder
-#   DRY_RUN=1 bash experiments/monai_ldm.sh                     # show what would run
+#   DRY_RUN=1 bash experiments/monai_ldm.sh                     # a line for each stage
 set -euo pipefail
 [ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}
 DRY=${DRY_RUN:+--dry-run}
+. experiments/stages.bash
 
 case $SCALE in
   demo)

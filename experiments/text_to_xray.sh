@@ -3,7 +3,7 @@
 #
 #   bash experiments/text_to_xray.sh                               # demo scale; takes over what make demo trained
 #   SCALE=paper DATA=mimic-pairs bash experiments/text_to_xray.sh  # 256x256, ClinicalBERT, on a pairs folder
-#   DRY_RUN=1 bash experiments/text_to_xray.sh                     # show what would run
+#   DRY_RUN=1 bash experiments/text_to_xray.sh                     # a line for each stage
 #
 # At demo scale the demo's CLIP reads the reports: there is no small ClinicalBERT.
 set -euo pipefail
@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}
 DRY=${DRY_RUN:+--dry-run}
+. experiments/stages.bash
 
 case $SCALE in
   demo)

@@ -7,7 +7,7 @@
 #   SYNTHETIC=FOLDER DATA=FOLDER bash experiments/utility.sh
 #   SEEDS="0 1 2 3 4" RARE="Fracture Pneumonia" STEPS=800 bash experiments/utility.sh
 #   REAL=256 ADD="64 256" bash experiments/utility.sh # few real films (-1: all), and how many synthetic ones are added
-#   DRY_RUN=1 bash experiments/utility.sh             # show what would run
+#   DRY_RUN=1 bash experiments/utility.sh             # a line for each stage
 set -euo pipefail
 [ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
 cd "$(dirname "$0")/.."
@@ -20,8 +20,9 @@ SEEDS=${SEEDS:-0 1 2}
 RARE=${RARE:-Fracture Pneumonia}
 REAL=${REAL:--1}
 ADD=${ADD:-64 128 256}
-STEPS=${STEPS:+--num-steps $STEPS}
 DRY=${DRY_RUN:+--dry-run}
+. experiments/stages.bash
+STEPS=${STEPS:+--num-steps $STEPS}
 
 mix() {  # NAME FLAGS...
   $PYTHON -m evaluation mix --real "$DATA" --synthetic "$SYNTHETIC" --out "$OUT/data_$1" "${@:2}" $DRY

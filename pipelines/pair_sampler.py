@@ -1,5 +1,6 @@
 """Pairs from prompts and reference films: a film by the vision model, its report by prior and codec."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from runtime.devices import move, pick_device
 from runtime.generators import make_generator
 from runtime.runs import model_source
 from runtime.weights import load_pretrained
+from vision_module.config import DrawingConfig
 from vision_module.film_sampler import FilmSampler
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
@@ -64,14 +66,30 @@ class PairSampler:
         codec = self.codec
         self.report_prior.check_codec(codec.num_embeddings, codec.embedding_dim, codec.fingerprint())
 
+    def with_drawing(self, drawing: DrawingConfig, seed: int) -> "PairSampler":
+        """The same models, asked to draw in another way; `drawing.init_from` stays what it was."""
+        other = copy.copy(self)
+        other.seed = seed
+        other.films = FilmSampler(self.films.vision, drawing, self.films.read_start)
+        return other
+
     @torch.inference_mode()
     def sample(
-        self, items: Sequence[int], plan: Sequence[PlannedPair], number: int = 0
+        self,
+        items: Sequence[int],
+        plan: Sequence[PlannedPair],
+        number: int = 0,
+        on_step: Callable[[torch.Tensor], None] | None = None,
     ) -> tuple[np.ndarray, list[str] | None]:
-        """Films (B, S, S) uint8 and reports (None with --films-only) of these items: their draw `number`."""
+        """Films (B, S, S) uint8 and reports (None with --films-only) of these items: their draw `number`.
+
+        Args:
+            on_step: see `vision_module.sampling.denoise`.
+        """
         again = (number,) if number else ()
         draws = [make_generator(self.seed, 2, item, *again) for item in items]
-        latents, images = self.films.draw([p.prompt for p in plan], [p.reference for p in plan], draws)
+        prompts, references = [p.prompt for p in plan], [p.reference for p in plan]
+        latents, images = self.films.draw(prompts, references, draws, on_step)
         pixels = to_pixels(images).cpu().numpy()
         if self.config.films_only:
             return pixels, None

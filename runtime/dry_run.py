@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from runtime.config import to_dict
+from runtime.files import show_bytes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,16 +30,16 @@ def describe_run(
     print(json.dumps(to_dict(config), indent=2))
     import torch  # late: settings are shown at once
 
-    gigabytes = 0.0
+    memory = 0.0  # bytes
     for name, build in models.items():
         with torch.device("meta"):
             model = build()
         num_parameters = sum(p.numel() for p in model.parameters())
         # Trained: weights, gradients and two AdamW moments in float32, and the averaged copy.
         copies = (4 + averaged) if name in trained else 1
-        gigabytes += num_parameters * 4 * copies / 1e9
+        memory += num_parameters * 4.0 * copies
         state = "trained" if name in trained else "frozen"
         print(f"{name}: {type(model).__name__}, {num_parameters:,} parameters, {state}")
     for name, value in (sizes or {}).items():
         print(f"{name}: {value}")
-    print(f"memory of weights, gradients and optimizer: {gigabytes:.2f} GB, activations come on top")
+    print(f"memory of weights, gradients and optimizer: {show_bytes(memory)}, activations come on top")

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.sh"))
-PAGES = ("reproduce", "augment", "benchmark", "data", "scale")  # for users; their commands are tests
+PAGES = ("reproduce", "augment", "benchmark", "data", "page", "scale")  # for users; their commands are tests
 LAUNCHER = re.compile(r"^(?:torchrun|accelerate launch) .*?(?=-m |\S+\.py )")
 TRAINERS = sorted(path.stem for kind in ("train", "distill") for path in ROOT.glob(f"{kind}_*.py"))
 

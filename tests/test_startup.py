@@ -10,11 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "diffusers", "accelerate", "timm", "torchvision", "datasets", "peft")
 HEAVY += ("pandas", "pyarrow", "scipy", "sklearn", "skimage", "matplotlib", "pydicom", "torchmetrics")
+HEAVY += ("gradio", "uvicorn")
 PACKAGES = ("evaluation", "data_module", "training")
 SCRIPTS = tuple(path.name for path in sorted(ROOT.glob("*.py")))
 SOURCES = ("--root a --reports b", "--table a --images b", "", "", "--parts a b")
 # Dry runs that show settings alone; those of training also count the model's parameters, which takes torch.
 DRY_RUNS = (
+    "app.py",
     "sample_pairs.py",
     "generate_reports.py",
     "compare_reports.py",
@@ -28,10 +30,13 @@ DRY_RUNS = (
     "evaluation metrics",
     "evaluation label --reports a --out b",
     "evaluation negation --out b",
+    "evaluation protocol --real a --synthetic b --raddino c --out d",
+    "evaluation rexrank --real a --reports b --out c",
     "evaluation mix --real a --synthetic b --out c",
     "evaluation utility a=b --real c --out d",
     "training folds a --out b",
     "data_module describe a",
+    "data_module export --data a --layout dicom --out b",
 )
 COMMANDS = [f"{name} --help" for name in (*SCRIPTS, *PACKAGES)] + [f"{run} --dry-run" for run in DRY_RUNS]
 # Runs the commands one after another in one process, and tells what each brought in.

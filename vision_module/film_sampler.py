@@ -100,8 +100,13 @@ class FilmSampler:
         prompts: Sequence[str],
         references: Sequence[Path | None],
         generators: Sequence[torch.Generator],
+        on_step: Callable[[torch.Tensor], None] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents (B, C, H, W) and images (B, 1, S, S) in [-1, 1]; one CPU generator an item."""
+        """Latents (B, C, H, W) and images (B, 1, S, S) in [-1, 1]; one CPU generator an item.
+
+        Args:
+            on_step: see `denoise`.
+        """
         config, vision = self.config, self.vision
         if not config.strength:
             latents = self._start(prompts)
@@ -123,5 +128,6 @@ class FilmSampler:
                 self._start(prompts),
                 config.strength,
                 self._guidance_input(len(noise)),
+                on_step,
             )
             return latents, decode_latents(vision.autoencoder, check_latents(latents))

@@ -1,6 +1,6 @@
 """From context to latents: fast solvers of the trained diffusion, with classifier-free guidance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from diffusers import (
@@ -133,6 +133,22 @@ def start_from(
     return solver.add_noise(latents, noise, timesteps[:1].expand(len(latents))), timesteps
 
 
+def estimate_clean(
+    solver, noised: torch.Tensor, prediction: torch.Tensor, timestep: torch.Tensor
+) -> torch.Tensor:
+    """What the denoiser takes the clean latents (B, C, H, W) to be, from what it was given and what it said.
+
+    Flow: SiT, eq. 2 and 9. Velocity: Salimans and Ho, 2022, appendix D. Noise: DDIM, eq. 9.
+    """
+    kind = solver.config.get("prediction_type", "flow_prediction")  # the flow solvers know no other
+    if kind == "flow_prediction":
+        return noised - timestep / solver.config.num_train_timesteps * prediction
+    signal = solver.alphas_cumprod[timestep.long().cpu()].to(noised)
+    if kind == "v_prediction":
+        return signal.sqrt() * noised - (1.0 - signal).sqrt() * prediction
+    return (noised - (1.0 - signal).sqrt() * prediction) / signal.sqrt()
+
+
 @torch.no_grad()
 def denoise(
     denoiser: nn.Module,
@@ -145,6 +161,7 @@ def denoise(
     start: torch.Tensor | None = None,
     strength: float = 1.0,
     guidance_input: torch.Tensor | None = None,
+    on_step: Callable[[torch.Tensor], None] | None = None,
 ) -> torch.Tensor:
     """Latents (B, C, H, W) from noise (B, C, H, W) under the context (B, T, D); null context (1 or B, T, D).
 
@@ -156,6 +173,7 @@ def denoise(
             the training timesteps: 0 is the film, 1 pure noise; both ends belong to it.
         start: latents (B, C, H, W) to start from, noised to the level of `strength`; None starts from noise.
         guidance_input: (B, D), a student's input in the place of the scale: one pass a step.
+        on_step: is shown, after each step, what the clean latents (B, C, H, W) would be by now.
     """
     student = {} if guidance_input is None else {"timestep_cond": guidance_input}
     if start is None:
@@ -180,4 +198,6 @@ def denoise(
             output = denoiser(inputs, timestep, encoder_hidden_states=context, **student)
             prediction = output.sample.float()
         latents = solver.step(prediction, timestep, latents, return_dict=False)[0]
+        if on_step:
+            on_step(estimate_clean(solver, inputs, prediction, timestep))
     return latents

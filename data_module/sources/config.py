@@ -14,6 +14,9 @@ from runtime.threads import usable_cores
 
 COLLECTION = "https://openi.nlm.nih.gov/imgs/collections"
 PAPER_VALIDATION = 0.01  # of the patients of p10 to p18
+Layout = Literal[
+    "columns", "nih", "chexpert", "chexpert-plus", "vindr", "padchest", "coco", "r2gen", "rexrank", "datasets"
+]
 _VIEWS = {"official": ("PA", "AP"), "paper": ("PA",)}
 
 
@@ -96,9 +99,16 @@ class TableConfig(OutputConfig):
     """A table of films and, where it has them, reports and labels."""
 
     table: Path
-    """CSV file, one row a film; what separates its cells (comma, semicolon, tab) is found by looking."""
-    images: Path
-    """Folder that the image column's paths start from."""
+    """CSV file, one row a film; what separates its cells (comma, semicolon, tab) is found by looking. Or a
+    pairs folder, whose films are converted and whose table is kept. Or what --layout names."""
+    images: Path | None = None
+    """Folder that the image column's paths start from; by default the table's."""
+    layout: Layout = "columns"
+    """columns: the flags below say which column is what. Else a data set's own tables, or the folder that
+    holds them: nih (Data_Entry_2017.csv), chexpert (train.csv, valid.csv), chexpert-plus
+    (df_chexpert_plus_240401.csv), vindr (image_labels_train.csv, annotations_train.csv, Kaggle's train.csv),
+    padchest, coco (captions as json), r2gen (annotation.json), rexrank (its test files), datasets (a saved
+    or hub-style data set)."""
     image_column: str = "image"
     """Path of the film under --images."""
     patient_column: str = "patient_id"
@@ -120,6 +130,13 @@ class TableConfig(OutputConfig):
     """Years: 63, 063Y, 63 years, 6 months, 90+; what is unclear stays empty and is counted."""
     study_column: str = ""
     """Study id; "" takes the image's name."""
+    split_column: str = ""
+    """train, validation (val, valid, dev) or test, by patient; rows without one are split by patient, and so
+    is everything where this is ""."""
+    prompt_column: str = ""
+    """What each film is asked for with; "" makes it of the row's findings."""
+    views: tuple[str, ...] = ()
+    """Views to keep, such as PA AP; () keeps all."""
     source_column: str = ""
     """Name of each row's data set; "" takes --source-name."""
     source_name: str = "csv"

@@ -105,16 +105,26 @@ def label_key(label: str) -> str:
 
 
 class LabelMap:
-    """Label -> findings: the built-in names, over which a file's entries go."""
+    """Label -> findings: the built-in names, over which a file's entries go.
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    Args:
+        path: JSON or CSV file of entries.
+        vocabulary: stands in the place of the built-in names, for a data set whose labels are known.
+    """
+
+    def __init__(self, path: str | Path | None = None, vocabulary: Mapping[str, Codes] | None = None) -> None:
         entries, same = _read_file(Path(path)) if path else ({}, {})
-        self._codes = {label_key(label): codes for label, codes in {**BUILT_IN, **entries}.items()}
+        known = BUILT_IN if vocabulary is None else vocabulary
+        self._codes = {label_key(label): codes for label, codes in {**known, **entries}.items()}
         own = {label_key(label) for label in entries}
         self._same = {label_key(name) for name in _SAME} - own | {label_key(label) for label in same}
 
     def __contains__(self, label: str) -> bool:
         return label_key(label) in self._codes
+
+    def has_finding(self, label: str) -> bool:
+        """Whether a label that is known has a place among the 14 findings."""
+        return bool(self._codes.get(label_key(label)))
 
     def code(self, labels: Sequence[str]) -> Codes:
         """Findings of one film's labels. Of two codes for one finding the positive wins, then uncertain."""

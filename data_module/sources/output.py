@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 PARTS = ".parts"  # outcomes of the finished blocks of films
+SCRATCH = f"{PARTS}/films"  # films that lay in no files, until they are converted
 LIST_NAME = "mimic-cxr-list-filtered.csv"  # of the mimic-cxr source
 SETTINGS = "prepare.json"  # what the folder is made with, written first
 _RENAMED = {"colour": "color", "labelled": "labeled"}  # settings in folders of older date

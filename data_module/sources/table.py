@@ -1,7 +1,7 @@
 """The `csv` source: any table of films, with its column names as flags -> a pairs folder."""
 
-import dataclasses
 import hashlib
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,14 @@ import pandas as pd
 
 from data_module.findings import Labeler, prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
-from data_module.quoting import quote_columns
 from data_module.sections import join_sections
 from data_module.sources.config import TableConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
 from data_module.sources.films import name_films
-from data_module.sources.label_columns import find_label_columns
-from data_module.sources.label_map import LabelMap, merge_codes
+from data_module.sources.label_map import merge_codes, quote_label
 from data_module.sources.output import (
+    SCRATCH,
     begin_folder,
     content_settings,
     count_values,
@@ -27,9 +26,10 @@ from data_module.sources.output import (
     refuse_skipped,
     source_record,
 )
+from data_module.sources.pairs_table import convert_pairs, find_pairs
+from data_module.sources.table_opening import OpenTable, open_table
 from data_module.sources.table_rows import Row, RowParser
-from data_module.splits import split_by_patient
-from data_module.tables import read_table
+from data_module.splits import settle_splits
 from runtime.config import list_defaults
 
 
@@ -45,79 +45,82 @@ def prepare_table(config: TableConfig, labeler: Labeler | None = None) -> PairsF
         ValueError: names the flag, file or column that is wrong.
     """
     _ = config.film_format  # a wrong flag is named before anything is written
-    label_map = LabelMap(config.label_map)
-    table, label_columns = _read(config, label_map)
-    if begin_folder(config.out, _settings(config, table), config.overwrite, list_defaults(config)):
+    pairs = find_pairs(config)
+    if pairs:
+        return convert_pairs(config, pairs, pairs.table["file_name"].tolist())
+    opened = open_table(config)
+    stored = opened.as_pairs()
+    if stored:
+        return convert_pairs(config, *stored, opened.films)
+    if begin_folder(config.out, _settings(config, opened.table), config.overwrite, list_defaults(config)):
         print(f"{config.out}: already done")
         return PairsFolder.open(config.out)
-    rows, skipped = RowParser(table, config, label_map, label_columns).parse()
-    converted = _write_films(rows, config)
+    parser = RowParser(opened.table, opened.config, opened.label_map, opened.label_columns)
+    rows, skipped = parser.parse()
+    _settle_splits(rows, opened.config)
+    converted = _write_films(rows, opened)
     if converted is None:
         return None
     rows, failed = converted
     skipped += failed
     refuse_skipped(skipped, config.strict)
     if not rows:
-        first = skipped[0] if skipped else {"item": "the table", "reason": "it has no rows"}
+        first = (skipped + parser.left_out or [{"item": "the table", "reason": "it has no rows"}])[0]
         raise ValueError(f"{config.table}: no row can be used; {first['item']}: {first['reason']}")
     _label_texts(rows, labeler)
     records = [_as_record(row) for row in rows]
-    splits = split_by_patient([record["patient_id"] for record in records], config.seed, config.split_shares)
-    for record, split in zip(records, splits, strict=True):
-        record["split"] = split
     texts: Counter[str] = Counter()
     for row in rows:
         texts.update(row.text_counts)
     counts = {
         "num_patients": len({record["patient_id"] for record in records}),
-        "splits": count_values(splits),
+        "splits": count_values([record["split"] for record in records]),
         "sources": count_values([record["source"] for record in records]),
         "labels_from": count_values([record["labels_from"] for record in records]),
-        "label_columns": label_columns,
+        "label_columns": opened.label_columns,
+        "labels_without_finding": _tell_unmapped(parser, config),
         "no_finding_contradicted": sum(row.contradicted for row in rows),
         "unclear": count_values([field for row in rows for field in row.unclear]),
         "texts": dict(sorted(texts.items())),
     }
     provenance = {**source_record("csv", config), **counts}
-    return write_pairs(config.out, records, provenance, _card(config, counts), skipped)
+    shutil.rmtree(config.out / SCRATCH, ignore_errors=True)
+    return write_pairs(config.out, records, provenance, _card(config, counts), skipped + parser.left_out)
 
 
-def _read(config: TableConfig, label_map: LabelMap) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The table, and those of its columns that are labels."""
-    where = f"--table {config.table}"
-    if not config.images.is_dir():
-        raise ValueError(f"--images {config.images}: no such folder")
-    table = read_table(config.table, where)
-    flags = [f.name for f in dataclasses.fields(config) if f.name.endswith("_column")]
-    for flag in flags:
-        column = getattr(config, flag)
-        if column and column not in table.columns:
-            name = flag.replace("_", "-")
-            raise ValueError(
-                f"--{name} {column!r}: {where} has no such column; it has {quote_columns(table)}"
-            )
-    if not config.image_column or not config.patient_column:
-        raise ValueError("--image-column and --patient-column cannot be empty")
-    if config.labels_column and not config.label_separator:
-        raise ValueError("--label-separator cannot be empty")
-    if config.labels_column:
-        others = [name for name in table.columns if name in label_map and name != config.labels_column]
-        if others:
-            print(f"note: {where}: --labels-column goes before {', '.join(others)}", file=sys.stderr)
-        return table, {}
-    used = {getattr(config, flag) for flag in flags}
-    labels = find_label_columns(table, used, label_map, where, alone=not config.report_column)
-    if not (config.report_column or labels):
-        raise ValueError(f"{where}: give --labels-column or --report-column; it has {quote_columns(table)}")
-    return table, labels
+def _settle_splits(rows: Sequence[Row], config: TableConfig) -> None:
+    """Each row's split, before hours of films: what the table says, else by patient."""
+    said = [row.values["split"] for row in rows]
+    patients = [row.values["patient_id"] for row in rows]
+    where = f"--split-column {config.split_column}"
+    splits = settle_splits(said, patients, config.seed, config.split_shares, where)
+    for row, split in zip(rows, splits, strict=True):
+        row.values["split"] = split
 
 
-def _write_films(rows: Sequence[Row], config: TableConfig) -> tuple[list[Row], list[dict[str, str]]] | None:
+def _tell_unmapped(parser: RowParser, config: TableConfig) -> dict[str, int]:
+    """Labels that have no place among the 14 findings, with their counts; said on the screen, too."""
+    counts = dict(parser.without_finding.most_common())
+    if counts:
+        named = ", ".join(f"{quote_label(name)} ({count:,})" for name, count in list(counts.items())[:20])
+        rest = f" and {len(counts) - 20} more" if len(counts) > 20 else ""
+        print(
+            f"note: {config.table}: {len(counts)} label(s) are none of the 14 findings: {named}{rest} "
+            "(provenance.json); --label-map gives them one",
+            file=sys.stderr,
+        )
+    return counts
+
+
+def _write_films(rows: Sequence[Row], opened: OpenTable) -> tuple[list[Row], list[dict[str, str]]] | None:
+    config, root = opened.config, opened.config.images
     names = name_films([row.item for row in rows], config.image_format)
-    root = str(config.images)
+    if opened.films:
+        root = config.out / SCRATCH
+        opened.films(root)
 
     def jobs(films: range) -> list[Job]:
-        return [Job(root, rows[film].item, names[film]) for film in films]
+        return [Job(str(root), rows[film].item, names[film]) for film in films]
 
     failed = convert_films(config, jobs, len(rows))
     if failed is None:
@@ -154,7 +157,7 @@ def _as_record(row: Row) -> dict[str, Any]:
         "report": join_sections(*row.sections),
         "findings_section": row.sections.findings,
         "impression_section": row.sections.impression,
-        "prompt": prompt_sentence(row.codes),
+        "prompt": row.values["prompt"] or prompt_sentence(row.codes),
         "source": f"{row.values['source']} ({marked})",
         "labels_from": row.labels_from,
     }

@@ -49,11 +49,19 @@ class UnusableRow(ValueError):
     """Why a row cannot be used."""
 
 
+class OtherView(UnusableRow):
+    """A row of a view that is not asked for."""
+
+
 class RowParser:
     """Rows of one table -> `Row`.
 
     Args:
         label_columns: column -> label, for a table whose labels are columns.
+
+    Attributes:
+        left_out: rows of other views, as `skipped` has them.
+        without_finding: label that has no place among the 14 findings -> number of rows that say it.
 
     Raises:
         ValueError: labels that the map does not know; all of them are named.
@@ -67,6 +75,8 @@ class RowParser:
             dict(zip(table.columns, row, strict=True)) for row in table.to_numpy()
         ]
         self.sexes = SexColumn(table[columns.sex_column] if columns.sex_column else ())
+        self.left_out: list[dict[str, str]] = []
+        self.without_finding: Counter[str] = Counter()
         if columns.labels_column:
             self._check_labels()
 
@@ -83,6 +93,8 @@ class RowParser:
                     raise UnusableRow("duplicate: this image stands in an earlier row")
                 rows.append(self._parse_row(record, name))
                 seen.add(name)
+            except OtherView as error:
+                self.left_out.append({"item": item, "reason": str(error)})
             except (UnusableRow, FilmError) as error:
                 skipped.append({"item": item, "reason": f"row {number}: {error}"})
         return rows, skipped
@@ -95,17 +107,24 @@ class RowParser:
         columns = self.columns
         if not get(columns.patient_column):
             raise UnusableRow(f"{columns.patient_column} is empty")
+        view = get(columns.view_column)
+        if columns.views and view not in columns.views:
+            raise OtherView("left out: its view is not in --views")
         labels = self._read_labels(record)
+        positive = [label for label, code in labels.items() if code == POSITIVE]
+        self.without_finding.update(label for label in positive if not self.label_map.has_finding(label))
         said = self.label_map.code_certainties(labels)
         codes = settle_no_finding(said)
         sex, age = get(columns.sex_column), get(columns.age_column)
-        values = {
+        values: dict[str, Any] = {
             "patient_id": get(columns.patient_column),
             "study_id": get(columns.study_column) or Path(name).stem,
-            "view": get(columns.view_column),
+            "view": view,
             "sex": self.sexes.read(sex),
             "age": read_age(age),
             "source": get(columns.source_column) or columns.source_name,
+            "split": get(columns.split_column).lower(),
+            "prompt": get(columns.prompt_column),
         }
         unclear = [
             field for field, cell in (("sex", sex), ("age", age)) if cell and values[field] in ("", None)
@@ -116,12 +135,12 @@ class RowParser:
             if not any(sections):
                 raise UnusableRow(columns.text_preparation.nothing_left)
         else:
-            present = [label_key(label) for label, code in labels.items() if code == POSITIVE]
+            present = [label_key(label) for label in positive]
             about = {key: values[key] for key in ("view", "sex", "age")}
             sections, counts = build_report(codes, present, row_id=name, **about), Counter[str]()
             if sections is None:
                 raise UnusableRow("no report, and no label to build one from")
-        resolve_inside(columns.images, name)
+        resolve_inside(columns.images or Path("."), name)
         labels_from = "table" if codes else ""
         return Row(name, values, codes, sections, counts, labels_from, said != codes, tuple(unclear))
 

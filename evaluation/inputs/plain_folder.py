@@ -34,7 +34,7 @@ def open_folder(path: Path, flag: str, split: str, captions: Path | None = None)
         if captions is not None:
             raise ValueError(f"--captions {captions}: {path} has its own metadata with prompts and reports")
         return PairsFolder.open(path)
-    if path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
+    if path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".json"):
         table = read_captions(path)
         find_decoder_tokens(table["report"].tolist(), f"{flag} {path}")
         return _fold(path.parent, table, split, with_films=False)

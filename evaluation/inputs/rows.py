@@ -1,17 +1,20 @@
 """What the scores read: films and reports of pairs folders, and tables of generated reports."""
 
+import json
 import re
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from data_module.findings import FINDINGS, prompt_sentence
 from data_module.pairs import PairsFolder
 from data_module.quoting import quote_columns, quote_name
-from data_module.tables import find_column, read_table
+from data_module.sections import join_sections
+from data_module.tables import find_column, read_table, read_text
 
 DEFAULT_REPORTS = "heldout_reports.csv"  # in the synthetic folder: image -> report on the real held-out films
 NAME_COLUMNS = (
@@ -65,6 +68,8 @@ def read_captions(path: Path, key: str = "", known: Iterable[str] = ()) -> pd.Da
         ValueError: no CSV table, columns that are not known, or a film in two rows.
     """
     where = str(path)
+    if path.suffix.lower() == ".json":
+        return read_report_json(path)
     table = read_table(path, where)
     name, report, prompt = (
         find_column(table, wanted, where) for wanted in ((key, *NAME_COLUMNS), REPORT_COLUMNS, PROMPT_COLUMNS)
@@ -94,6 +99,36 @@ def read_captions(path: Path, key: str = "", known: Iterable[str] = ()) -> pd.Da
             "report": table[report] if report else empty,
         }
     )
+
+
+def read_report_json(path: Path) -> pd.DataFrame:
+    """Reports in JSON as columns file_name, prompt ("") and report: ReXrank's predictions, {study:
+    {"model_prediction"}} (or a test file of its, by sections), or COCO's results, [{"image_id", "caption"}].
+
+    Raises:
+        ValueError: another form.
+    """
+    try:
+        content = json.loads(read_text(path, str(path)))
+        if isinstance(content, dict):
+            rows = [(study, _rexrank_report(entry)) for study, entry in content.items()]
+        else:
+            rows = [(str(entry["image_id"]), str(entry["caption"])) for entry in content]
+    except (json.JSONDecodeError, RecursionError, TypeError, KeyError, AttributeError):
+        raise ValueError(
+            f"{path}: neither ReXrank's predictions nor COCO captions ([{{image_id, caption}}])"
+        ) from None
+    table = pd.DataFrame(rows, columns=["file_name", "report"]).assign(prompt="")
+    if table.empty or table["file_name"].duplicated().any():
+        raise ValueError(f"{path}: {'holds no report' if table.empty else 'an image has several captions'}")
+    return table[["file_name", "prompt", "report"]]
+
+
+def _rexrank_report(entry: dict[str, Any]) -> str:
+    if "model_prediction" in entry:
+        return str(entry["model_prediction"])
+    findings, impression = entry["section_findings"], entry["section_impression"]
+    return join_sections(findings or "", impression or "")
 
 
 def _keep_first_line(table: pd.DataFrame, where: str, known: Collection[str]) -> pd.DataFrame:
@@ -150,6 +185,11 @@ def _as_path(name: str) -> Path:
     return Path(name.replace("\\", "/"))
 
 
+def _names_agree(path: Path, real: PairsFolder) -> bool:
+    names = read_report_json(path)["file_name"]
+    return real.has_films and spell_alike(real.table["file_name"].dropna(), names) is not None
+
+
 @dataclass(frozen=True)
 class ReportPairs:
     """Generated reports beside the real reports of the same rows."""
@@ -179,6 +219,8 @@ def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
             f"{split!r}, columns file_name and report"
         )
     key = "file_name" if real.has_films else "study_id"
+    if path.suffix.lower() == ".json" and not _names_agree(path, real):  # by study, however many films it has
+        key, real = "study_id", replace(real, table=real.table.drop_duplicates("study_id"))
     table = read_captions(path, key, known=real.table[key].dropna())
     if not table["report"].any():
         raise ValueError(f"--reports {path}: no column `report`, or nothing in it")

@@ -69,12 +69,26 @@ class CheXbert:
             labels[rows] = self._label([texts[row] for row in rows])
         return labels
 
+    def embed(self, reports: Sequence[str]) -> np.ndarray:
+        """Embeddings of N reports: (N, D) float32, the last hidden state of the first token."""
+        texts = [re.sub(r"\s+", " ", text).strip() for text in reports]
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        found = np.zeros((len(texts), self.model.config.hidden_size), np.float32)
+        for start in range(0, len(order), BATCH_SIZE):
+            rows = order[start : start + BATCH_SIZE]
+            found[rows] = self._encode([texts[row] for row in rows]).float().cpu().numpy()
+        return found
+
     @torch.no_grad()
-    def _label(self, texts: list[str]) -> np.ndarray:
+    def _encode(self, texts: list[str]) -> torch.Tensor:
         tokens = self.tokenizer(
             texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
         ).to(self.device)
-        first = self.model(**tokens).last_hidden_state[:, 0]
+        return self.model(**tokens).last_hidden_state[:, 0]
+
+    @torch.no_grad()
+    def _label(self, texts: list[str]) -> np.ndarray:
+        first = self._encode(texts)
         columns = {}
         for name, (weight, bias) in zip(HEADS, self.heads, strict=True):
             columns[name] = CODES[(first @ weight.T + bias).argmax(dim=1).cpu()]

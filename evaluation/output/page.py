@@ -11,13 +11,15 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 from PIL import Image
 
-from data_module.findings import POSITIVE
+from data_module.findings import FINDINGS, POSITIVE
 from data_module.images import FilmError, fit_crop, read_pixels
+from data_module.labeler import label_reports
 from data_module.pairs import PairsFolder, film_paths
 from evaluation.filters.kept import describe_kept
 from evaluation.inputs.rows import prompts, texts
 from evaluation.output.plots import plot_auroc, plot_curves, plot_distances, plot_guidance, to_svg
-from evaluation.output.table import build_chapters
+from evaluation.output.table import HEADER, build_chapters
+from evaluation.output.verdict import judge_results
 from evaluation.statistics.items import load_items
 from runtime.files import write_atomic
 
@@ -50,7 +52,9 @@ def write_page(
     caption = " ".join([caption + ".", describe_kept(results)]).strip()
     page = pages.get_template("page.html").render(
         caption=caption,
+        verdicts=judge_results(results),
         chapters=build_chapters(results),
+        figures_header=HEADER,
         plots=_plots(results, out),
         sheets=sheets,
         inputs=results.get("inputs", {}),
@@ -65,24 +69,29 @@ def _plots(results: Mapping[str, Any], out: Path) -> dict[str, list[tuple[str, M
     if films.get("auroc_findings"):
         items = load_items(out / "items" / "films.npz")
         plots["films"] = [
-            ("AUROC of each finding", _inline(plot_auroc(films))),
+            ("AUROC of each finding", _inline(plot_auroc(films), out, "auroc")),
             (
                 "Precision-recall and calibration: synthetic (red), real (gray)",
-                _inline(plot_curves(items, films["auroc_findings"])),
+                _inline(plot_curves(items, films["auroc_findings"]), out, "curves"),
             ),
         ]
     if films.get("guidance"):
         title = "AUROC and FID over the guidance scale"
-        plots.setdefault("films", []).append((title, _inline(plot_guidance(films["guidance"]))))
+        plots.setdefault("films", []).append(
+            (title, _inline(plot_guidance(films["guidance"]), out, "guidance"))
+        )
     if "pixels" in privacy:
         items = load_items(out / "items" / "privacy.npz")
         title = "Distance to the nearest training film; dashed: threshold of near-copies"
-        plots["privacy"] = [(title, _inline(plot_distances(items, privacy)))]
+        plots["privacy"] = [(title, _inline(plot_distances(items, privacy), out, "distances"))]
     return plots
 
 
-def _inline(figure: Any) -> Markup:
-    return Markup(to_svg(figure))  # our own plot, with labels from our own tables
+def _inline(figure: Any, out: Path, name: str) -> Markup:
+    """The plot for the page; it is written to OUT/plots too, as SVG."""
+    text = to_svg(figure)
+    write_atomic(out / "plots" / f"{name}.svg", text)
+    return Markup(text)  # our own plot, with labels from our own tables
 
 
 def _encode(path: Path | None) -> str | None:
@@ -104,14 +113,27 @@ def _contact_sheet(synthetic: PairsFolder, real: PairsFolder) -> list[dict[str, 
     asked, shown = synthetic.labels == POSITIVE, real.labels == POSITIVE
     paths, real_paths = film_paths(synthetic), film_paths(real)
     sentences, reports = prompts(synthetic), texts(synthetic)
+    said = label_reports([reports[row] for row in rows]) == POSITIVE
     cards, used = [], np.zeros(len(real))
-    for row in rows:
+    for place, row in enumerate(rows):
         unlike = (asked[row] != shown).sum(axis=1) + 0.1 * used  # another film for each card
         match = int(unlike.argmin())
         used[match] += 1
         films = [("synthetic", _encode(paths[row])), ("real", _encode(real_paths[match]))]
-        cards.append({"films": films, "prompt": sentences[row], "text": reports[row]})
+        differ = _tell_differences(asked[row], said[place]) if reports[row] else []
+        cards.append({"films": films, "prompt": sentences[row], "text": reports[row], "differ": differ})
     return cards
+
+
+def _tell_differences(asked: np.ndarray, said: np.ndarray) -> list[str]:
+    """Findings (14,) that the prompt asks for and the report leaves out, or the other way round."""
+    missing = [f"asked for, not in the report: {name}" for name in _names(asked & ~said)]
+    return missing + [f"in the report, not asked for: {name}" for name in _names(said & ~asked)]
+
+
+def _names(chosen: np.ndarray) -> list[str]:
+    names = [name for name, here in zip(FINDINGS, chosen, strict=True) if here and name != "No Finding"]
+    return [", ".join(names)] if names else []
 
 
 def _neighbors(

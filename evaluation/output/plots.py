@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
@@ -20,6 +21,7 @@ from evaluation.statistics.items import REAL, SYNTHETIC
 from runtime.files import write_atomic
 
 SYNTHETIC_COLOR, REAL_COLOR = "#c4532d", "#8c9aa8"
+CURVE_COLUMNS = 3  # of the grid of precision-recall curves
 CURVE_COLORS = (SYNTHETIC_COLOR, "#2b6a99", "#4f8a3c", "#8b5ea8")
 
 
@@ -42,8 +44,8 @@ def to_svg(figure: Figure) -> str:
 def plot_auroc(section: Mapping[str, Any]) -> Figure:
     """Bar chart of the AUROC of each finding, synthetic beside real."""
     made, real = section["auroc_per_finding"], section["auroc_per_finding_real"]
-    names = [name for name in FINDINGS if name in made or name in real]
-    figure = new_figure(7.5, 0.42 * max(len(names), 3) + 1.2)
+    names = list(FINDINGS)
+    figure = new_figure(7.5, 0.42 * len(names) + 1.2)
     axes = figure.add_subplot()
     rows = range(len(names))
     missing = float("nan")
@@ -53,6 +55,9 @@ def plot_auroc(section: Mapping[str, Any]) -> Figure:
     ):
         lengths = [values.get(name, missing) for name in names]
         axes.barh([row + offset for row in rows], lengths, height=0.38, label=label, color=color)
+    for row, name in enumerate(names):
+        if name not in made and name not in real:
+            axes.text(0.01, row, "too few films", va="center", fontsize=8, color=REAL_COLOR)
     axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     axes.set_yticks(list(rows), names)
     axes.invert_yaxis()
@@ -69,33 +74,44 @@ def draw_auroc(section: Mapping[str, Any], path: Path) -> None:
     write_atomic(path, stream.getvalue())
 
 
-def plot_curves(items: Items, findings: Sequence[str]) -> Figure:
-    """Precision over recall, and frequency over probability, of each finding, synthetic beside real."""
-    shown = list(findings)
-    figure = new_figure(8.0, 1.9 * -(-len(shown) // 3) * 2 + 0.6)
-    grid = figure.subplots(-(-len(shown) // 3) * 2, 3, squeeze=False)
+def plot_curves(items: Items, scored: Sequence[str]) -> Figure:
+    """Of each of the 14 findings precision over recall and, below, frequency over probability, synthetic
+    beside real; those that are not among the scored ones say so."""
+    num_rows = -(-len(FINDINGS) // CURVE_COLUMNS)
+    figure = new_figure(9.0, 4.2 * num_rows)
+    grid = figure.subplots(2 * num_rows, CURVE_COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.set_visible(False)
-    truth = as_binary(items["labels"], *items["policy"].tolist())
-    synthetic = items["stratum"] == SYNTHETIC
-    for place, name in enumerate(shown):
-        column = FINDINGS.index(name)
-        above, below = grid[2 * (place // 3) : 2 * (place // 3) + 2, place % 3]
-        for rows, color in ((~synthetic, REAL_COLOR), (synthetic, SYNTHETIC_COLOR)):
-            rows = rows & ~np.isnan(truth[:, column]) & ~np.isnan(items["probabilities"][:, column])
-            y, p = truth[rows, column], items["probabilities"][rows, column]
-            precision, recall, _ = precision_recall_curve(y, p)
-            above.plot(recall, precision, color=color, linewidth=1.4)
-            confidence, frequency, counts = calibration_bins(y, p)
-            area = 9.0 + 120.0 * counts / counts.sum()  # a bin of few films says little
-            below.scatter(confidence, frequency, np.where(counts, area, 0.0), color=color, alpha=0.7)
-        below.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle=":")
-        for axes, label in ((above, "precision over recall"), (below, "frequency over probability")):
+    for place, name in enumerate(FINDINGS):
+        line, column = divmod(place, CURVE_COLUMNS)
+        above, below = grid[2 * line, column], grid[2 * line + 1, column]
+        for axes, across, upwards in ((above, "recall", "precision"), (below, "probability", "frequency")):
             axes.set_visible(True)
             axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 1), yticks=(0, 1))
-            axes.set_title(f"{name}\n{label}" if axes is above else label, fontsize=8)
+            axes.set_xlabel(across, fontsize=8, labelpad=-6)
+            axes.set_ylabel(upwards, fontsize=8, labelpad=-4)
             axes.tick_params(labelsize=7)
+        above.set_title(name, fontsize=9)
+        below.set_title("calibration", fontsize=8)
+        if name in scored:
+            _draw_curves(above, below, items, FINDINGS.index(name))
+        else:
+            above.text(0.5, 0.5, "too few films", ha="center", va="center", fontsize=8, color=REAL_COLOR)
+            below.set_visible(False)
     return figure
+
+
+def _draw_curves(above: Axes, below: Axes, items: Items, column: int) -> None:
+    truth = as_binary(items["labels"], *items["policy"].tolist())[:, column]
+    probabilities, synthetic = items["probabilities"][:, column], items["stratum"] == SYNTHETIC
+    for rows, color in ((~synthetic, REAL_COLOR), (synthetic, SYNTHETIC_COLOR)):
+        rows = rows & ~np.isnan(truth) & ~np.isnan(probabilities)
+        precision, recall, _ = precision_recall_curve(truth[rows], probabilities[rows])
+        above.plot(recall, precision, color=color, linewidth=1.4)
+        confidence, frequency, counts = calibration_bins(truth[rows], probabilities[rows])
+        area = 9.0 + 120.0 * counts / counts.sum()  # a bin of few films says little
+        below.scatter(confidence, frequency, np.where(counts, area, 0.0), color=color, alpha=0.7)
+    below.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle=":")
 
 
 def plot_guidance(points: Sequence[Mapping[str, Any]]) -> Figure:
@@ -123,7 +139,7 @@ def plot_guidance(points: Sequence[Mapping[str, Any]]) -> Figure:
             )
         if points[0][beside] is not None:
             axes.axhline(points[0][beside], color=REAL_COLOR, linestyle="--", label="real films")
-        axes.set(title=title, xlabel="guidance scale")
+        axes.set(title=title, xlabel="guidance scale", ylabel=title)
     axes.legend(fontsize=8, frameon=False)
     return figure
 
@@ -140,6 +156,8 @@ def plot_distances(items: Items, section: Mapping[str, Any]) -> Figure:
             axes.hist(each, bins, density=True, histtype="stepfilled", alpha=0.55, color=color, label=label)
         axes.axvline(section[name]["threshold"], color="black", linewidth=0.9, linestyle="--")
         axes.set_title(name, fontsize=9)
+        axes.set_xlabel("distance", fontsize=8)
+        axes.set_ylabel("density of films", fontsize=8)
         axes.set_yticks([])
         axes.tick_params(labelsize=7)
     axes.legend(fontsize=7, frameon=False)

@@ -8,6 +8,7 @@ import numpy as np
 
 from data_module.sections import section_text
 from evaluation.metric import MetricInputs, needed
+from evaluation.reports.rexrank_text import reference_text
 
 ReportLabeler = Callable[[Sequence[str]], np.ndarray]  # N reports -> (N, 14), 1, 0, -1 or NaN, as FINDINGS
 
@@ -24,6 +25,7 @@ class ReportInputs(MetricInputs):
     generated_reports: Sequence[str] = ()
     label: ReportLabeler | None = None
     baseline: str = ""  # this report for every film
+    names: Sequence[str] = ()  # of the reports: film or study
     settings: Any = field(default=None, repr=False)  # what a learned metric's flag says
 
     @property
@@ -35,6 +37,11 @@ class ReportInputs(MetricInputs):
     def hypotheses(self) -> list[str]:
         """N generated texts."""
         return self.once("hypotheses", lambda: [section_text(text) for text in self.generated_reports])
+
+    @property
+    def rexrank_references(self) -> list[str]:
+        """N real texts as ReXrank compares them, with both headings."""
+        return self.once("rexrank", lambda: [reference_text(text) for text in self.real_reports])
 
     @property
     def constant(self) -> str:

@@ -44,7 +44,7 @@ def _score_texts(
     metrics: Sequence[Metric], references: list[str], hypotheses: list[str], settings: Any
 ) -> dict[str, np.ndarray]:
     """Title -> (N,) figure of each report on its own, of the metrics that read words alone."""
-    inputs = ReportInputs(0, references, hypotheses, label_reports, references[0], settings)
+    inputs = ReportInputs(0, references, hypotheses, label_reports, references[0], settings=settings)
     _, items = score_metrics(metrics, inputs, ("texts",))
     alone = np.eye(len(references), dtype=np.float32)  # resamples of one report each
     return {

@@ -28,6 +28,7 @@ def evaluate_reports(
     train_reports: Sequence[str] = (),
     metrics: Sequence[Metric] | None = None,
     settings: Any = None,
+    names: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The section `reports` of results.json, for N real reports and the N generated ones.
 
@@ -35,6 +36,7 @@ def evaluate_reports(
         train_reports: where the most-frequent-report baseline takes its report from.
         metrics: those to compute; by default all that no flag asks for.
         settings: what learned metrics read their flags off.
+        names: film or study of each report, by which files of other tools name them.
 
     Returns:
         The section, and its items.
@@ -49,7 +51,7 @@ def evaluate_reports(
     if metrics is None:
         metrics = [metric for metric in metrics_of("reports") if not metric.flag]
     baseline = most_frequent_report(train_reports or references)
-    inputs = ReportInputs(0, references, hypotheses, label, baseline, settings)
+    inputs = ReportInputs(0, references, hypotheses, label, baseline, names, settings)
     result, items = score_metrics(metrics, inputs, AVAILABLE)
     if len(references) == 1 and "cider" in result:
         result["remarks"] = ["CIDEr of a single report is 0: no word tells it from the other reports."]
@@ -74,9 +76,12 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
         used["reports_hash"] = file_hash(path)[:16]
     if settings.bert_score:
         used["bert_score"] = f"{settings.bert_score}, layer {settings.bert_score_layer}"
+    for flag in ("distilroberta", "chexbert", "radgraph_json", "radcliq"):
+        if getattr(settings, flag):
+            used[flag] = str(getattr(settings, flag))
     train = real.table[real.table["split"] == "train"]["report"].fillna("").astype(str).tolist()
     scores, items = evaluate_reports(
-        matched.references, matched.hypotheses, context.labeler, train, metrics, settings
+        matched.references, matched.hypotheses, context.labeler, train, metrics, settings, matched.names
     )
     items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
     items["stratum"] = np.full(len(matched.names), REAL)
@@ -107,6 +112,8 @@ SECTION = Section(
         "baseline": "`baseline.X`: a figure of the most frequent report for every film",
         "share_most_frequent": "share of the most frequent report; `_real`",
         "mean_num_words": "words of a report; `_real`",
+        "share_temporal_real": "share of real reports with a word of change",
+        "inverse_radcliq": "1 / `radcliq`, by which ReXrank ranks",
         "remarks": "what a reader should know of the figures: sentences, perhaps none",
         "num_scored": "reports scored",
         "num_rows_of_split": "rows of the split",

@@ -1,5 +1,6 @@
 """The sampling plan: which row of a pairs folder gives which item's prompt."""
 
+import numpy as np
 import pytest
 
 import sample_pairs
@@ -31,3 +32,13 @@ def test_in_random_order_every_row_comes_once(data):
     drawn = [[plan[item].prompt for item in range(len(test))] for plan in plans]
     assert drawn[0] != drawn[1]
     assert all(sorted(prompts) == sorted(test["prompt"]) for prompts in drawn)
+
+
+def test_prompts_of_a_pairs_folder_keep_their_findings(data):
+    """A folder drawn anew asks for what it asked for, and not for what a labeler reads off its prompts."""
+    pairs = PairsFolder.open(data)
+    blind = SamplingPlan(
+        PlanConfig(data=None, prompts=data / "metadata.csv"), 0, labeler=lambda texts: pairs.labels * 0
+    )
+    assert [blind[item].prompt for item in range(len(blind))] == pairs.table["prompt"].tolist()
+    np.testing.assert_array_equal(blind.labels, pairs.labels)

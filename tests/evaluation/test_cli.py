@@ -269,6 +269,12 @@ def test_the_page_needs_no_other_file(folders):
     assert page.count("data:image/jpeg;base64,") >= 24
     for text in ("Privacy", "How these figures are counted", "films.fid", FINDINGS[2], 'name="viewport"'):
         assert text in page
+    assert page.index('class="verdict"') < page.index('<h2 id="films"'), "the verdict stands on top"
+    assert "<details open" not in page
+    for name in ("auroc", "curves", "distances"):
+        text = (folders / f"out/plots/{name}.svg").read_text()
+        assert text.startswith("<svg")
+    assert all(name in (folders / "out/plots/curves.svg").read_text() for name in FINDINGS)
     results = json.loads((folders / "out/results.json").read_text())
     assert results["privacy"]["num_training"] == 24
     _check_intervals_and_conventions(results)
@@ -292,7 +298,8 @@ def _check_intervals_and_conventions(results: dict) -> None:
 def _check_documented(results: dict) -> None:
     """Every key of every section stands in docs/results_schema.md, by its own name or by its family's."""
     schema = (Path(__file__).resolve().parents[2] / "docs/results_schema.md").read_text()
-    asked_for = {"meteor", "bert_score_f1", "radgraph_f1", "guidance", "num_texts_cut", "retrieval"}
+    asked_for = {metric.key for metric in all_metrics() if metric.flag}
+    asked_for |= {"guidance", "num_texts_cut", "retrieval", "share_temporal_real", "inverse_radcliq"}
     for section in ("films", "reports", "pairs", "privacy"):
         told = schema.split(f"## {section}\n")[1].split("\n## ")[0]
         rows = re.findall(r"^\| (`.*?) \|", told, re.M)

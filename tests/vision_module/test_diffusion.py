@@ -227,3 +227,18 @@ def test_guidance_1_is_the_conditional_model_alone():
     for timestep in plain.timesteps:
         latents = plain.step(model(latents, timestep, context).sample, timestep, latents).prev_sample
     assert torch.equal(guided, latents)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_estimate_of_each_step_is_what_the_denoiser_means(solver, prediction_type, monkeypatch):
+    """A denoiser that knows the film says the same film from every noise level."""
+    monkeypatch.setattr("test_diffusion.STD", 0.0)
+    config = DiffusionConfig(prediction_type=prediction_type)
+    noise = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    context, shown = torch.full((2, 1, 4), MEAN), []
+    steps = make_solver(solver, make_scheduler(config), 6)
+    denoise(ExactDenoiser(config), steps, noise, context, context, 1.0, on_step=shown.append)
+    assert len(shown) == len(steps.timesteps)
+    for estimate in shown:
+        assert estimate == pytest.approx(torch.full_like(estimate, MEAN), abs=2e-3)

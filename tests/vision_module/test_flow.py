@@ -133,3 +133,16 @@ def test_the_schedule_comes_back_as_it_was_saved(tmp_path):
     folder = tmp_path / FlowMatchEulerDiscreteScheduler.__name__ / "scheduler"
     saved = json.loads((folder / "scheduler_config.json").read_text())
     assert saved["num_train_timesteps"] == NUM_TIMESTEPS
+
+
+@pytest.mark.parametrize("solver", FLOW_SOLVERS)
+def test_the_estimate_of_each_step_is_what_the_velocity_means(solver, monkeypatch):
+    """A velocity that knows the film leads to it from every place of the path."""
+    monkeypatch.setattr("test_flow.STD", 0.0)
+    noise = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    context, shown = torch.zeros(2, 1, 4), []
+    steps = make_solver(solver, make_scheduler(FLOW), 6)
+    denoise(ExactVelocity(), steps, noise, context, context, 1.0, on_step=shown.append)
+    assert len(shown) == len(steps.timesteps)
+    for estimate in shown:
+        assert estimate == pytest.approx(torch.full_like(estimate, MEAN), abs=2e-3)

@@ -1,0 +1,106 @@
+"""An experiment counts its stages, tells what is left, and is dry-run as one table."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.dry_run import describe_stage, list_missing, show_count
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.sh"))
+
+
+def run(script, **environment):
+    return subprocess.run(
+        ["bash", str(ROOT / "experiments" / script)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("script", [path.name for path in EXPERIMENTS])
+def test_every_stage_is_counted(script):
+    """With a command in the place of Python that does nothing, each line says its place among all."""
+    done = run(script, PYTHON="true", DATA="no/such/data", OUT="no/such/out", ABLATION="1")
+    assert done.returncode == 0, done.stderr
+    stages = re.findall(
+        r"^== stage (\d+) of (\d+): \S+, about \d+ (?:s|min) left$", done.stdout, re.MULTILINE
+    )
+    listed = run(
+        script, PYTHON="echo LINE", DRY_RUN="1", DATA="no/such/data", OUT="no/such/out", ABLATION="1"
+    )
+    count = listed.stdout.count("LINE ")
+    assert [int(number) for number, _ in stages] == list(range(1, count + 1))
+    assert {int(total) for _, total in stages} == {count}
+
+
+def test_a_failing_stage_ends_the_experiment():
+    done = run("cxr_irgen.sh", PYTHON="false", OUT="no/such/out")
+    assert done.returncode == 1
+    assert done.stdout.count("== stage") == 1
+    assert "things to look at" not in done.stdout
+
+
+def test_the_demo_ends_with_what_to_look_at():
+    done = run("cxr_irgen.sh", PYTHON="true", OUT="no/such/out")
+    text = done.stdout[done.stdout.index("Four things to look at:") :]
+    assert text.count("\n  ") == 4
+    for name in ("no/such/out/pairs/contact_sheet.png", "no/such/out/results/report.html", "make app"):
+        assert name in text
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_a_dry_run_is_a_line_a_stage(scale):
+    done = run("cxr_irgen.sh", PYTHON=sys.executable, DRY_RUN="1", SCALE=scale, DATA="no/such/data")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.strip().splitlines()
+    assert all(re.match(rf" *{place}/{len(lines)} \S", line) for place, line in enumerate(lines, start=1))
+    by_name = {line.split()[1]: line for line in lines}
+    assert re.search(r"[\d,]+ steps of \d+", by_name["train_diffusion_clipUViT.py"])
+    assert re.search(r" [\d.]+ (kB|MB|GB) without activations", by_name["train_bart.py"])
+    assert "0.00 GB" not in done.stdout
+    if scale == "paper":
+        assert "needs --data no/such/data" in by_name["train_classifier.py"]
+        assert (
+            "openai/clip-vit-large-patch14 of the Hugging Face hub" in by_name["train_diffusion_clipUViT.py"]
+        )
+
+
+def test_a_stage_that_cannot_run_is_said():
+    lines = "LINE train_bart.py --preset none --dry-run\nLINE prepare_data.py demo --out a --dry-run\n"
+    command = [sys.executable, "-m", "experiments.dry_run"]
+    done = subprocess.run(command, input=lines, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "error: --preset 'none'" in done.stdout
+    assert " 2/2 prepare_data.py -> a: ready" in done.stdout
+    assert "1 of 2 stages cannot run" in done.stderr
+
+
+def test_what_a_dry_run_prints_becomes_a_line():
+    text = '{\n  "train": {"num_steps": 1200, "batch_size": 8},\n  "num_epochs": 0\n}\n'
+    text += (
+        "bart: Bart, 2,345,678 parameters, trained\nmemory of weights, gradients and optimizer: 38 MB, more"
+    )
+    assert describe_stage(text) == ["1,200 steps of 8", "bart 2.3 M trained", "38 MB without activations"]
+    assert [show_count(count) for count in (12, 3400, 5_600_000_000)] == ["12", "3.4 k", "5.6 G"]
+
+
+def test_what_is_missing_is_named(tmp_path):
+    arguments = [
+        "x.py",
+        "--data",
+        str(tmp_path),
+        "--prior",
+        "runs/made",
+        "--clip",
+        "org/name",
+        "--real",
+        "gone",
+    ]
+    assert list_missing(arguments, ["runs/made"]) == ["--real gone", "org/name of the Hugging Face hub"]
