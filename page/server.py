@@ -7,7 +7,7 @@ import socket
 import tempfile
 from typing import TYPE_CHECKING
 
-from page.config import PageConfig
+from page.config import UPLOADS, PageConfig
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -54,7 +54,7 @@ def make_app(config: PageConfig, password: str = "") -> "ASGIApp":
     Raises:
         ValueError: gradio is not installed, or a model or folder is not there.
     """
-    uploads = tempfile.mkdtemp(prefix="paircxr-page-")  # for this user's eyes alone, and gone at the end
+    uploads = tempfile.mkdtemp(prefix=UPLOADS)  # for this user's eyes alone, and gone at the end
     atexit.register(shutil.rmtree, uploads, ignore_errors=True)
     # Before gradio is imported: it reads these then.
     os.environ.update(GRADIO_TEMP_DIR=uploads, GRADIO_ANALYTICS_ENABLED="False", GRADIO_RUN_HISTORY="False")
