@@ -8,7 +8,7 @@ import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -27,6 +27,7 @@ from runtime.locks import is_unused
 from runtime.processes import is_main
 
 PARTS = ".parts"
+Part = TypeVar("Part")
 
 
 class Drawn(NamedTuple):
@@ -163,7 +164,8 @@ class SyntheticFolder:
                 planned = [plan[item] for item in items]
                 drawn = Drawn(*sample(items, planned))
                 places = [items.index(item) for item in missing]
-                some = Drawn(*(part and [part[place] for place in places] for part in _as_lists(drawn)))
+                films = [drawn.films[place] for place in places]
+                some = Drawn(films, _pick(drawn.reports, places), _pick(drawn.rejected, places))
                 self.add(missing, [planned[place] for place in places], some, image_format)
                 bar.update(len(places))
         return num_missing
@@ -261,8 +263,8 @@ class SyntheticFolder:
         return pairs
 
 
-def _as_lists(drawn: Drawn) -> list[list | None]:
-    return [None if part is None else list(part) for part in drawn]
+def _pick(part: Sequence[Part] | None, places: Sequence[int]) -> list[Part] | None:
+    return None if part is None else [part[place] for place in places]
 
 
 def save_options(image_format: str) -> dict[str, Any]:

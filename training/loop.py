@@ -187,8 +187,8 @@ class _Trainer:
     def _iterate(self, data: BatchSource, last_step: int) -> Iterator[Batch]:
         """This process's micro-batches from the present step to the last."""
         config, rank, world = self.config, self.accelerator.process_index, self.accelerator.num_processes
-        ways = config.gradient_accumulation_steps
-        places = range(self.step * ways * world + rank, last_step * ways * world, world)
+        num_micro = config.gradient_accumulation_steps
+        places = range(self.step * num_micro * world + rank, last_step * num_micro * world, world)
         return iterate_steps(data, config.batch_size, config.seed, places, config.num_workers)
 
     def estimate(self, train_data: BatchSource, validation_data: BatchSource | None) -> None:

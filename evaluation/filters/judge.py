@@ -12,6 +12,7 @@ from data_module.labeler.consistency import CONTRADICTIONS, find_contradictions
 from data_module.pairs import PairsFolder
 from evaluation.filters.config import KeepConfig
 from evaluation.filters.training_films import TrainingFilms
+from evaluation.metric import needed
 from evaluation.networks.classifier import FilmClassifier
 from runtime.devices import pick_device
 
@@ -36,7 +37,7 @@ class PairFilter:
         if config.reads_films:
             self.classifier = FilmClassifier.open(config.classifier, pick_device())
         if {"in-distribution", "not-a-copy"} & set(config.keep):
-            if real is None:
+            if real is None or self.classifier is None:
                 raise ValueError("--keep in-distribution and not-a-copy need --data, the training films")
             self.training = TrainingFilms.read(real, self.classifier, cache_dir)
 
@@ -59,10 +60,11 @@ class PairFilter:
         if reports is None and self.config.reads_reports:
             raise ValueError("--keep report-agrees and consistent need reports: leave out --films-only")
         failed: list[list[str]] = [[] for _ in films]
-        scores = self._score(films) if self.classifier else None
+        scores = self._score(films)
+        reports = reports or ()
         for name in self.config.keep:
             if name == "film-agrees":
-                seen = self.classifier.decide(scores[0])
+                seen = needed(self.classifier).decide(needed(scores)[0])
                 wrong = _name_errors(labels, seen, self.config.max_film_errors)
             elif name == "report-agrees":
                 told = np.nan_to_num(label_reports(list(reports)))  # what it does not mention is absent
@@ -73,18 +75,22 @@ class PairFilter:
                     [kinds[kind] for kind in np.flatnonzero(row)] for row in find_contradictions(reports)
                 ]
             elif name == "in-distribution":
-                far = self.training.check.distances(scores[1]) > self.config.max_film_distance
+                far = needed(self.training).check.distances(needed(scores)[1]) > self.config.max_film_distance
                 wrong = [["unlike the training films"] if one else [] for one in far]
             else:
-                near = self.training.closeness(films, scores[1]) < self.config.min_copy_distance
+                near = (
+                    needed(self.training).closeness(films, needed(scores)[1]) < self.config.min_copy_distance
+                )
                 wrong = [["near a training film"] if one else [] for one in near]
             for tests, details in zip(failed, wrong, strict=True):
                 if details:
                     tests.append(f"{name} ({', '.join(details)})")
         return failed
 
-    def _score(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (B, 14) and features (B, D)."""
+    def _score(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Probabilities (B, 14) and features (B, D), where a test needs them."""
+        if self.classifier is None:
+            return None
         probabilities, features = self.classifier.score(to_images(films))
         return probabilities.cpu().numpy(), features.cpu().numpy()
 

@@ -81,5 +81,5 @@ def _distances(films: Films, others: Films, path: Path | None) -> dict[str, np.n
     distances, _ = nearest_training_films(*films, *others)
     if path:
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **distances)
+            np.savez(file, allow_pickle=False, **distances)
     return distances

@@ -41,7 +41,7 @@ def load_standardized(paths: Sequence[Path | None]) -> np.ndarray:
     return films
 
 
-def standardize(films: Sequence[np.ndarray]) -> np.ndarray:
+def standardize(films: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """Films (H, W) uint8 -> (N, SIDE, SIDE) float32 of mean 0 and norm 1."""
     small = np.stack([fit_crop(film, SIDE) for film in films]).astype(np.float32)
     small -= small.mean(axis=(1, 2), keepdims=True)
