@@ -11,11 +11,12 @@ folders, and tell real films from made ones. The page loads nothing from the net
 
 import json
 
+import sample_pairs
 from page.config import PageConfig
 from runtime.cli import parse_config, run_script
 from runtime.config import to_dict
 
-PRESETS = {"demo": PageConfig()}
+PRESETS = {"demo": PageConfig(models=sample_pairs.PRESETS["demo"].models)}  # drawn as by the command
 
 
 def main(argv: list[str] | None = None) -> None:

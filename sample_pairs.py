@@ -116,7 +116,7 @@ def sample(config: Config) -> None:
     if config.estimate:
         done = SyntheticFolder.count_done(out, settings, list_defaults(config)) if not output.overwrite else 0
         pace = describe_sampling_pace(
-            sampler.sample, plan, items, batch_size, done * batch_size, shard[1], output.image_format
+            draw, plan, items, batch_size, done * batch_size, shard[1], output.image_format
         )
         if is_main():
             print(pace)
@@ -132,7 +132,7 @@ def sample(config: Config) -> None:
         folder.fill(plan, draw, output.image_format)
         with claim.closing():
             result = folder.finish({**provenance_record(to_dict(config)), "models": hashes})
-    if result is not None and config.keep.keep and is_main():
+    if result is not None and config.keep.keep:
         warn_of_lost(out)
     if result is None:
         if is_main():
@@ -152,7 +152,7 @@ def open_filter(config: Config, draw: Callable, plan: "SamplingPlan") -> tuple[C
     from pipelines.filtering import FilteredSampler
 
     keep = config.keep
-    if keep.results:
+    if keep.results and is_main():
         warn_of_weak(plan.labels, keep.results)
     if not keep.keep:
         return draw, {}

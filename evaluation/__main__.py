@@ -6,6 +6,7 @@ Scored is any pairs folder, folder of films (with a CSV of prompts or reports) o
 import dataclasses
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import tyro
@@ -82,7 +83,8 @@ def _score(command: Any) -> None:
     from runtime.locks import Claim
 
     logging.disable_progress_bar()  # transformers' own, for one small file
-    with Claim(command.out):  # results of other sections are read, and written again with these
+    # Results of other sections are read, and written again with these, by the first process of a launch.
+    with Claim(command.out) if is_main() else nullcontext():
         run_sections(command, command.sections)
 
 

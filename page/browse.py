@@ -9,7 +9,7 @@ from data_module.findings import FINDINGS
 from data_module.images import read_pixels
 from data_module.pairs import SPLITS
 from page import pieces
-from page.events import CLICK_ROW, LIGHT, MODELS, Updates, answering, heading, html_place
+from page.events import CLICK_ROW, LIGHT, MODELS, Updates, answering, clicked_row, heading, html_place
 from page.folders import AGREEMENTS, ANY, SIDES, Filter, Folders, OpenFolder
 from page.models import Models
 
@@ -99,7 +99,7 @@ class BrowseTab:
     def open_row(self, name: str, rows: list[int], start: int, event: gr.EventData) -> Updates:
         """The pair that was clicked, and its neighbors."""
         folder = self.folders.get(name)
-        row = folder.row(event.row)
+        row = folder.row(clicked_row(event))
         return {
             self.grid: show_grid(folder, rows, start, row),
             self.opened: self._show(folder, row),

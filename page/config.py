@@ -7,6 +7,7 @@ from pathlib import Path
 from pipelines.config import SamplerConfig
 from runtime.config import setting
 
+UPLOADS = "paircxr-page-"  # how the name of the folder of uploads begins
 MIN_PASSWORD = 8  # characters
 
 

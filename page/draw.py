@@ -17,6 +17,7 @@ from page.events import (
     Updates,
     Work,
     answering,
+    clicked_row,
     given_film,
     heading,
     html_place,
@@ -110,7 +111,7 @@ class DrawTab:
 
     def pick(self, finding: str | None, event: gr.EventData) -> Updates:
         """Take the film that was clicked."""
-        row = self.data.row(event.row)
+        row = self.data.row(clicked_row(event))
         return {self.candidates: self._grid(finding, row), self.picked: row}
 
     def show_own(self, upload: str | None) -> Updates:

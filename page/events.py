@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
+from page.config import UPLOADS
 from page.pieces import message
 
 Updates = dict[Any, Any]  # component -> its new value
@@ -27,7 +27,7 @@ def explain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    return re.sub(rf"{re.escape(get_upload_folder())}/(?:[0-9a-f]+/)?", "", text)
+    return re.sub(rf"\S*/{UPLOADS}[^/\s]+/(?:[0-9a-f]+/)?", "", text)
 
 
 def answering(place: gr.HTML, handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,6 +94,11 @@ def given_film(upload: str | None, what: str) -> Path:
     if not upload:
         raise ValueError(f"drop {what} first")
     return Path(upload)
+
+
+def clicked_row(event: gr.EventData) -> Any:
+    """What was clicked, as the browser says it: nothing may be taken for granted."""
+    return event._data.get("row") if isinstance(event._data, dict) else None
 
 
 def whole(value: Any, name: str) -> int:

@@ -9,7 +9,7 @@ import base64
 import json
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
@@ -22,7 +22,7 @@ _OPEN = re.compile(
     rf"/|/config|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/gradio_api/(?:{_API}|theme\.css)"
     r"|/(?:assets|static)/[A-Za-z0-9_\-./]{1,200}"
 )
-_UPLOAD = "/gradio_api/upload"
+_UPLOAD, _ASK = "/gradio_api/upload", "/gradio_api/queue/join"
 _HEADERS = {
     # Nothing is loaded from, or sent to, any other place. Gradio starts with a script within its page, and
     # makes functions of its own components' scripts.
@@ -47,10 +47,19 @@ class Guard:
         hosts: names under which the page may be asked for, without port (against DNS rebinding); None: any.
         password: of the user `reader`; "" lets everybody in.
         max_upload: bytes of an upload.
+        handlers: numbers of the page's handlers.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] | None, password: str, max_upload: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str] | None,
+        password: str,
+        max_upload: int,
+        handlers: Container[int],
+    ) -> None:
         self.app, self.hosts, self.max_upload = app, None if hosts is None else set(hosts), max_upload
+        self.handlers = handlers
         self.login = base64.b64encode(f"{USER}:{password}".encode()).decode() if password else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,13 +104,22 @@ class Guard:
         try:
             if scope["method"] != "POST" or scope["path"] == _UPLOAD:
                 await self.app(scope, counted, with_headers)
-            elif is_json(body := await whole()):
+            elif self._is_message(scope["path"], body := await whole()):
                 await self.app(scope, _replay(body, receive), with_headers)
             else:
-                await PlainTextResponse("no JSON", 400)(scope, receive, send)
+                await PlainTextResponse("no message of this page", 400)(scope, receive, send)
         except TooLarge:
             if not started:
                 await _too_large(limit)(scope, receive, send)
+
+    def _is_message(self, path: str, body: bytes) -> bool:
+        """Whether a message can be read and asks for a handler that there is: gradio fails at others."""
+        try:
+            message = json.loads(body or b"null")
+        except (ValueError, RecursionError):
+            return False
+        number = message.get("fn_index") if isinstance(message, dict) else None
+        return path != _ASK or (type(number) is int and number in self.handlers)
 
     def _limit(self, path: str) -> int:
         return self.max_upload + MAX_MESSAGE if path == _UPLOAD else MAX_MESSAGE
@@ -134,15 +152,6 @@ def read_host(text: str) -> str | None:
     """The name in a Host header, without its port; None for what is none."""
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([\w.\-]+))(?::\d{1,5})?", text)
     return (found[1] or found[2]).lower() if found else None
-
-
-def is_json(body: bytes) -> bool:
-    """Whether a message can be read; gradio's framework fails at some that cannot."""
-    try:
-        json.loads(body or b"null")
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -123,6 +123,7 @@ class Models:
             language = "" if config.reader else config.models.language
             writing = WriterConfig(reader, language, config.autoencoder, config.classifier)
             self.writer = open_report_writer(writing, config.data)
+        self.decoding = DecodingConfig() if config.reader else config.models.decoding
         self.references = ReferenceFilms(self.data)
         self.hashes = {name: model_hash(folder) for name, folder in self.sampler.models.items()}
 
@@ -198,7 +199,12 @@ class Models:
             flags.append(("reference", wish.reference if wish.reference_name else "FILM"))
         if wish.init_film:
             flags += [("init-film", "FILM"), ("strength", wish.strength)]
-        alone = ["--films-only"] * models.films_only + ["--no-reference"] * (wish.reference is None)
+        if not models.films_only:
+            decoding = models.decoding
+            flags += [("method", decoding.method), ("temperature", decoding.temperature)]
+            flags.append(("num-candidates", decoding.num_candidates))
+        alone = ["--assemble" if models.decoding.assemble else "--no-assemble"] * (not models.films_only)
+        alone += ["--films-only"] * models.films_only + ["--no-reference"] * (wish.reference is None)
         parts = [part for name, value in flags for part in (f"--{name}", shlex.quote(str(value)))]
         return " ".join(["python sample_pairs.py", *parts, *alone])
 
@@ -223,7 +229,7 @@ class Models:
         with self.lock, torch.inference_mode():
             rows = pd.DataFrame({"path": [path]})
             draws = [[make_generator(0, n, device=self.sampler.device)] for n in range(num_drafts + 1)]
-            (result,) = read_films(self.writer, self.config.models.decoding, rows, draws[0])
+            (result,) = read_films(self.writer, self.decoding, rows, draws[0])
             if result.skipped:
                 raise ValueError(result.skipped)
             drafts = [read_films(self.writer, DRAFTING, rows, draw)[0].report for draw in draws[1:]]

@@ -7,7 +7,7 @@ import socket
 import tempfile
 from typing import TYPE_CHECKING
 
-from page.config import PageConfig
+from page.config import UPLOADS, PageConfig
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -54,7 +54,7 @@ def make_app(config: PageConfig, password: str = "") -> "ASGIApp":
     Raises:
         ValueError: gradio is not installed, or a model or folder is not there.
     """
-    uploads = tempfile.mkdtemp(prefix="paircxr-page-")  # for this user's eyes alone, and gone at the end
+    uploads = tempfile.mkdtemp(prefix=UPLOADS)  # for this user's eyes alone, and gone at the end
     atexit.register(shutil.rmtree, uploads, ignore_errors=True)
     # Before gradio is imported: it reads these then.
     os.environ.update(GRADIO_TEMP_DIR=uploads, GRADIO_ANALYTICS_ENABLED="False", GRADIO_RUN_HISTORY="False")
@@ -73,9 +73,10 @@ def make_app(config: PageConfig, password: str = "") -> "ASGIApp":
     models = Models(config)
     models.warm_up()
     max_upload = config.max_file_mb * 2**20
+    page = build_page(models, others)
     app = gradio.mount_gradio_app(
         FastAPI(openapi_url=None),
-        build_page(models, others),
+        page,
         path="/",
         footer_links=[],
         run_history=False,
@@ -89,4 +90,4 @@ def make_app(config: PageConfig, password: str = "") -> "ASGIApp":
         head=f"<style>{STYLE.read_text()}</style>",  # gradio's own way drops container queries
     )
     hosts = None if config.public else (*_LOCAL_NAMES, config.host)
-    return Guard(app, hosts, password, max_upload)
+    return Guard(app, hosts, password, max_upload, page.fns)

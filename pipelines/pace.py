@@ -3,15 +3,14 @@
 import io
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from PIL import Image
 
 from data_module.sampling_plan import PlannedPair
-from data_module.synthetic import Plan, save_options
+from data_module.synthetic import Drawn, Plan, save_options
 from runtime.estimates import measure_s, show_duration
 from runtime.files import show_bytes
 
-Sample = Callable[[Sequence[int], Sequence[PlannedPair]], tuple[np.ndarray, Sequence[str] | None]]
+Sample = Callable[[Sequence[int], Sequence[PlannedPair]], tuple]
 
 
 def describe_sampling_pace(
@@ -33,15 +32,15 @@ def describe_sampling_pace(
     planned, sizes = [plan[item] for item in batch], list[int]()
 
     def draw() -> None:
-        pixels, _ = sample(batch, planned)
-        for film in pixels:
+        films = Drawn(*sample(batch, planned)).films
+        for film in (film for film in films if film is not None):
             stream = io.BytesIO()
             Image.fromarray(film).save(stream, **save_options(image_format))
             sizes.append(stream.tell() + 1500)  # and its row of the table, in the ledger too
 
     rate = batch_size / measure_s(draw)
     left = max(0, len(items) - num_done)
-    room = np.mean(sizes) * len(items)
+    room = sum(sizes) / max(1, len(sizes)) * len(items)
     return (
         f"{rate:.2f} pairs/s in this process; {left:,} of {len(items):,} pairs are left: "
         f"{show_duration(left / rate / num_shards)} with {num_shards} such process(es)\n"

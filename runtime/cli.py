@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import tyro
 
@@ -60,8 +60,7 @@ def parse_config(
         raise SystemExit
     if estimates(config) and getattr(config, "dry_run", False):
         print(json.dumps(to_dict(config), indent=2))
-        settings: Any = config
-        return dataclasses.replace(settings, dry_run=False)  # goes on to measure
+        return dataclasses.replace(config, dry_run=False)  # goes on to measure
     return config
 
 

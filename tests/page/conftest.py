@@ -25,7 +25,9 @@ def config(chain, tmp_path_factory):
     pairs = tmp_path_factory.mktemp("drawn") / "pairs"
     sample_pairs.main(chain.sample_flags(pairs, num_pairs=6))
     drawing = DrawingConfig(num_inference_steps=3, mixed_precision="no")
-    models = SamplerConfig(chain.run("uvit"), chain.run("bart"), chain.run("prior"), drawing=drawing)
+    decoding = sample_pairs.PRESETS["demo"].models.decoding
+    runs = (chain.run(name) for name in ("uvit", "bart", "prior"))
+    models = SamplerConfig(*runs, drawing=drawing, decoding=decoding)
     return PageConfig(
         models,
         chain.run("classifier"),

@@ -267,7 +267,8 @@ def test_no_value_escapes(client, secret, config, calls_out):
     texts += [visitor.call(browse, [name, None, None], event) for event in (None, {}, [], "x")]
     begin, inputs = visitor.find("compare-begin", "click")
     texts += [visitor.call(begin, [one, "/etc"]) for one in (name, "/etc", None, [])]
-    texts += [visitor.call(number, []) for number in (-1, 10**6, "x", None)]
+    for number in (-1, 10**6, "x", None, True, 0.5):
+        assert "no message of this page" in visitor.call(number, [])
     for text in texts:
         assert SECRET not in text
         assert "root:x" not in text

@@ -247,7 +247,7 @@ def test_the_slurm_script_and_the_launcher_itself(chain, pairs, tmp_path):
     command = ["bash", "experiments/slurm.sbatch", "sample_pairs.py"]
     command += map(str, pair_flags(chain, tmp_path / "out"))
     done = subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert without_own_name(describe(tmp_path / "out")) == pairs
