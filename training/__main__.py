@@ -58,7 +58,8 @@ def summarize_folds(folders: Sequence[Path], metric: str = "") -> tuple[str, Run
     stopped = runs[0].config["train"].get("early_stopping", "")
     metric = metric or stopped or "loss"
     values = {run.config["folds"]["fold"]: _saved_validation(run, stopped) for run in runs}
-    names = [name for name in next(iter(values.values())) if name != "step"]
+    first, *others = values.values()
+    names = [name for name in first if name != "step" and all(name in row for row in others)]
     if metric not in names:
         raise ValueError(f"--metric {metric}: the runs have {', '.join(names)}")
     best = min(values)

@@ -279,7 +279,14 @@ def test_folds_that_do_not_belong_together_are_named(fold_runs, tmp_path):
 
 def test_a_log_without_the_metric_of_the_stop_is_named(fold_runs, tmp_path):
     copies = [shutil.copytree(root, tmp_path / root.name) for root in fold_runs]
-    path = copies[1] / "metrics.jsonl"
-    path.write_text(path.read_text().replace("validation_loss", "validation_other"))
+    log_path = copies[1] / "metrics.jsonl"
+    lines = log_path.read_text()
+    log_path.write_text(lines.replace("validation_psnr", "validation_other"))
+    assert "psnr" not in summarize_folds(copies)[0]  # what one fold lacks has no column
+    log_path.write_text(lines.replace("validation_loss", "validation_other"))
+    for copy in copies:
+        config = json.loads((copy / "config.json").read_text())
+        config["config"]["train"]["early_stopping"] = "loss"
+        (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"fold_1: no validation of loss"):
-        summarize_folds(copies, "psnr")
+        summarize_folds(copies)
