@@ -11,10 +11,7 @@ stopped, and shards of one run write into one folder.
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from data_module.config import PlanConfig, SyntheticConfig
 from evaluation.filters.config import KeepConfig
@@ -26,9 +23,6 @@ from runtime.locks import Claim
 from runtime.processes import claim_together, is_main
 from runtime.shards import describe_share, spread_shard
 from vision_module.config import DrawingConfig
-
-if TYPE_CHECKING:
-    from data_module.sampling_plan import SamplingPlan
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,10 @@ def sample(config: Config) -> None:
     from data_module.labeler import label_reports
     from data_module.sampling_plan import SamplingPlan
     from data_module.synthetic import SyntheticFolder
+    from evaluation.filters.judge import open_filter
     from evaluation.filters.kept import warn_of_lost
+    from evaluation.filters.weak_findings import warn_of_weak
+    from pipelines.filtering import FilteredSampler
     from pipelines.pace import describe_sampling_pace
     from pipelines.pair_sampler import PairSampler
     from runtime.contents import model_hash
@@ -99,7 +96,14 @@ def sample(config: Config) -> None:
     if is_main() and (words := prompts.unknown_words(plan.prompts)):
         shown = ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
         print(f"warning: words that the text encoder never learned: {shown}", file=sys.stderr)
-    draw, tests = open_filter(config, sampler.sample, plan)
+    if config.keep.results and is_main():
+        warn_of_weak(plan.labels, config.keep.results)
+    tests, test_settings = open_filter(config.keep, config.plan.data, config.models.films_only)
+    draw = (
+        FilteredSampler(sampler.sample, tests.judge, config.keep.max_tries).sample
+        if tests
+        else sampler.sample
+    )
     output, items = config.output, config.output.items(len(plan))
     batch_size = output.batch_size or min(32, len(items))
     hashes = {name: model_hash(folder) for name, folder in sampler.models.items()}
@@ -109,7 +113,7 @@ def sample(config: Config) -> None:
         "models.drawing.mixed_precision": sampler.films.precision,  # what "auto" came to on this machine
         "models": hashes,
         "data": plan.data_hash,
-        **tests,
+        **test_settings,
     }
     out = output.folder(config.plan.prompt, settings)
     shard = spread_shard(output.shard)
@@ -142,27 +146,6 @@ def sample(config: Config) -> None:
             print(f"{path}\n  {report}" if report else path)
     else:
         print(f"{out}: {len(result)} pairs, contact_sheet.png shows the first")
-
-
-def open_filter(config: Config, draw: Callable, plan: "SamplingPlan") -> tuple[Callable, dict[str, str]]:
-    """What draws the pairs, with --keep until they pass, and what of the tests decides the result."""
-    from data_module.pairs import PairsFolder
-    from evaluation.filters.judge import PairFilter
-    from evaluation.filters.weak_findings import warn_of_weak
-    from pipelines.filtering import FilteredSampler
-
-    keep = config.keep
-    if keep.results and is_main():
-        warn_of_weak(plan.labels, keep.results)
-    if not keep.keep:
-        return draw, {}
-    if config.models.films_only and keep.reads_reports:
-        raise ValueError("--keep report-agrees and consistent need reports: leave out --films-only")
-    real = PairsFolder.open(config.plan.data) if config.plan.data and config.plan.data.is_dir() else None
-    tests = PairFilter(keep, real, Path(keep.classifier).parent / "cache")
-    settings = {f"keep.{name}": value for name, value in flatten(to_dict(keep), list_passing(keep)).items()}
-    settings["keep.classifier"] = tests.identity
-    return FilteredSampler(draw, tests.judge, keep.max_tries).sample, settings
 
 
 def _settings(config: Config) -> dict:

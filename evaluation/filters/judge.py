@@ -14,6 +14,7 @@ from evaluation.filters.config import KeepConfig
 from evaluation.filters.training_films import TrainingFilms
 from evaluation.metric import needed
 from evaluation.networks.classifier import FilmClassifier
+from runtime.config import flatten, list_passing, to_dict
 from runtime.devices import pick_device
 
 
@@ -93,6 +94,27 @@ class PairFilter:
             return None
         probabilities, features = self.classifier.score(to_images(films))
         return probabilities.cpu().numpy(), features.cpu().numpy()
+
+
+def open_filter(
+    keep: KeepConfig, data: Path | None, films_only: bool
+) -> tuple[PairFilter | None, dict[str, str]]:
+    """The filter that --keep asks for, if any, and the settings of it that decide what is kept.
+
+    Args:
+        data: pairs folder with the training films.
+
+    Raises:
+        ValueError: a test of reports where none are written, or one that lacks its classifier or films.
+    """
+    if not keep.keep:
+        return None, {}
+    if films_only and keep.reads_reports:
+        raise ValueError("--keep report-agrees and consistent need reports: leave out --films-only")
+    real = PairsFolder.open(data) if data and data.is_dir() else None
+    tests = PairFilter(keep, real, Path(keep.classifier).parent / "cache")
+    settings = {f"keep.{name}": value for name, value in flatten(to_dict(keep), list_passing(keep)).items()}
+    return tests, settings | {"keep.classifier": tests.identity}
 
 
 def _name_errors(asked: np.ndarray, found: np.ndarray, limit: int) -> list[list[str]]:

@@ -13,6 +13,7 @@ from data_module.demo.study import get_study
 from data_module.findings import POSITIVE
 from data_module.labeler.attributes import count_right, read_attributes
 from data_module.pairs import PairsFolder
+from evaluation.output.report_table import bootstrap_f1, count_by_patient
 from evaluation.statistics.findings import score_f1
 
 
@@ -43,13 +44,13 @@ def test_bootstrap_counts_patients():
     rng = np.random.default_rng(0)
     truth, guess = (np.where(rng.random((40, 14)) < 0.3, 1.0, 0.0) for _ in range(2))
     patients = np.repeat(np.arange(10), 4)
-    counts = compare_reports.count_by_patient(truth, guess, patients)
-    whole = compare_reports.bootstrap_f1(counts, np.ones((1, 10), int))
+    counts = count_by_patient(truth, guess, patients)
+    whole = bootstrap_f1(counts, np.ones((1, 10), int))
     assert whole[0] == pytest.approx(score_f1(truth, guess)["micro_f1_14"])
     # A draw of the first patient twice and nobody else is that patient's own score.
     draw = np.eye(10, dtype=int)[:1] * 2
     own = score_f1(truth[:4], guess[:4])["micro_f1_14"]
-    assert compare_reports.bootstrap_f1(counts, draw)[0] == pytest.approx(own)
+    assert bootstrap_f1(counts, draw)[0] == pytest.approx(own)
 
 
 @pytest.fixture(scope="module")
