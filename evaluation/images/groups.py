@@ -26,25 +26,30 @@ def measure_groups(
 
     Args:
         metrics: those of features; measured are those whose interval comes by influence.
-        tables: rows of the films of `sets.synthetic`, and of those of `sets.real`.
+        tables: rows of the films of `sets.synthetic`, of `sets.real`, and of `sets.floor`, which is measured
+            where the group has films enough of it.
     """
     asked = [metric for metric in metrics if metric.interval == "influence"]
     items: dict[str, np.ndarray] = {}
     for grouping in groupings:
         column, sides = grouping.column, [grouping.assign(table) for table in tables]
         rows = {name: [np.flatnonzero(side == name) for side in sides] for name in grouping.names}
-        rows = {name: both for name, both in rows.items() if min(map(len, both)) >= MIN_FOR_KID}
-        num = min((len(side) for both in rows.values() for side in both), default=0)
-        for name, both in rows.items():
+        rows = {name: parts for name, parts in rows.items() if min(map(len, parts[:2])) >= MIN_FOR_KID}
+        num = min((len(side) for parts in rows.values() for side in parts[:2]), default=0)
+        for name, parts in rows.items():
             rng = inputs.rng(own_key("films", column, name))
-            made, real = (np.sort(rng.permutation(side)[:num]) for side in both)
+            made, real, floor = (np.sort(rng.permutation(side)[:num]) for side in parts)
             places = sets.rows or (np.arange(len(sets.synthetic)), np.arange(len(sets.real)))
             part = FeatureSets(
                 sets.synthetic[made],
                 sets.real[real],
+                sets.floor[floor] if sets.floor is not None and len(floor) == num else None,
                 rows=(places[0][made], places[1][real]),
                 sizes=sets.sizes or (len(sets.synthetic), len(sets.real)),
             )
-            _, own = score_metrics(asked, replace(inputs, features=part), ("features",))
+            figures, own = score_metrics(asked, replace(inputs, features=part), ("features",))
+            for key in (key for metric in asked for key in (metric.floor, metric.ceiling)):
+                if figures.get(key) is not None:
+                    own[f"fixed_{key}"] = np.array(float(figures[key]))
             items |= {own_key(key, column, name): value for key, value in own.items()}
     return items

@@ -135,7 +135,7 @@ def _score_features(
     asked = [metric for metric in metrics if metric.needs == ("features",)]
     result: dict[str, Any] = {"features": {}}
     items: dict[str, np.ndarray] = {}
-    tables = tuple(folders[key].table.iloc[rows[key]] for key in ("synthetic", "real"))
+    tables = tuple(folders[key].table.iloc[rows[key]] for key in ("synthetic", "real", "floor"))
     for extractor in extractors if asked else ():
         features = {
             key: scan(extractor, folder, f"{key} films").features[rows[key]]

@@ -67,8 +67,9 @@ With `--by`, `films`, `reports` and `pairs` hold `by`: column -> its groups. `pr
 Metrics whose items add up are taken over the group's items, with neighborhoods, pools and document
 frequencies of all of them; mean AUROC, average precision and ECE are over the findings that every group has,
 present and absent. FID, KID and Vendi score are measured for each group anew, from {num} films of it on each
-side on, with as many films of each. There are at least 40 resamples for each gap. `p` is that of the largest of all gaps between groups (in units of their standard
-deviation, against resamples moved to no gap), `p_holm` adjusted for all figures and columns of the section;
+side on, with as many films of each; floors and ceilings of theirs have no interval. `p` is that of the
+largest of all gaps between groups (in units of their standard deviation, against resamples moved to no gap,
+at least {each} for each gap of the section), `p_holm` adjusted for all figures and columns of the section;
 a `_real` figure has no `p_holm`.
 """
 SCHEMA_TAIL = """## Intervals
@@ -128,6 +129,7 @@ def describe_schema() -> str:
     """What results.json holds, as Markdown."""
     from evaluation.images.per_finding import MIN_FOR_KID
     from evaluation.run import SCHEMA_VERSION
+    from evaluation.statistics.groups import RESAMPLES_A_GAP
 
     parts = [SCHEMA_HEAD.format(version=SCHEMA_VERSION)]
     for name in SECTION_NAMES:
@@ -142,4 +144,4 @@ def describe_schema() -> str:
             )
         rows += [[f"`{key}`", text] for key, text in open_section(name).keys.items()]
         parts += [f"## {name}", "", markdown_table(("key", "what it holds"), rows), ""]
-    return "\n".join([*parts, SCHEMA_GROUPS.format(num=MIN_FOR_KID), SCHEMA_TAIL])
+    return "\n".join([*parts, SCHEMA_GROUPS.format(num=MIN_FOR_KID, each=RESAMPLES_A_GAP), SCHEMA_TAIL])

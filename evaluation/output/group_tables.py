@@ -9,7 +9,7 @@ from evaluation.output.cells import Table, format_value
 NOTE = (
     "In brackets 95% intervals, patients resampled. p: of the largest of all gaps between groups, adjusted "
     "for all figures and columns of this section (Holm). Groups differ in their findings too, which moves a "
-    "figure by itself: a row of real films or pairs shows how far."
+    "figure by itself: a row of floors or of real films shows how far."
 )
 
 
@@ -24,9 +24,11 @@ def _table(column: str, part: Mapping[str, Any], metrics: Sequence[Metric]) -> T
     header += ["largest gap (highest, lowest)", "95% interval", "p (Holm)"]
     rows = []
     for metric in metrics:
-        for key, label in ((metric.key, metric.label), (metric.ceiling, f"{metric.label}, real")):
+        beside = ((metric.floor, "floor"), (metric.ceiling, "real"))
+        for key, label in ((metric.key, ""), *beside):
             if key and key in part["figures"]:
-                rows.append([label, *_cells(part["figures"][key], list(groups), metric.scale)])
+                title = f"{metric.label}, {label}" if label else metric.label
+                rows.append([title, *_cells(part["figures"][key], list(groups), metric.scale)])
     told = [f"n: {' / '.join(next(iter(part['num'].values()), {}))} rows. {NOTE}"] if rows else []
     if part["left_out"]:
         told.append(f"Left out, with fewer than {part['least']} rows: {_list(part['left_out'])}.")

@@ -6,7 +6,7 @@ not add to, are measured for the group anew where it has enough films (evaluatio
 as items of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -103,7 +103,8 @@ def compare_groups(
     num = max(num, RESAMPLES_A_GAP * num_gaps) if num else 0
     drawn = resample(estimators, draw_weights(items["patient"], items["stratum"], num, seed))
     for column, part in found.items():
-        part["figures"] = _collect(column, points, drawn)
+        sizes = {name: sum(counts.values()) for name, counts in part["num"].items()}
+        part["figures"] = _collect(column, sizes, points, drawn) | _fixed(column, sizes, items)
     _adjust([(key, f) for part in found.values() for key, f in part["figures"].items() if key in chosen])
     return found
 
@@ -146,7 +147,10 @@ def _within(estimate: Estimator, rows: np.ndarray) -> Estimator:
 
 
 def _collect(
-    column: str, points: Mapping[tuple[str, str, str], float], drawn: Mapping[Any, np.ndarray]
+    column: str,
+    sizes: Mapping[str, int],
+    points: Mapping[tuple[str, str, str], float],
+    drawn: Mapping[Any, np.ndarray],
 ) -> dict[str, Any]:
     """Figure -> values and intervals by group, and its largest gap; without groups of no value."""
     figures: dict[str, Any] = {}
@@ -158,35 +162,58 @@ def _collect(
     for key, figure in figures.items():
         if len(figure["values"]) > 1:
             resampled = {name: drawn[column, name, key] for name in figure["values"]}
-            figure["gap"] = _largest_gap(figure["values"], resampled)
+            figure["gap"] = _largest_gap(figure["values"], resampled, sizes)
     return figures
 
 
-def _largest_gap(values: Mapping[str, float], drawn: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _fixed(column: str, names: Iterable[str], items: Items) -> dict[str, Any]:
+    """Floors and ceilings that a group has without an interval."""
+    figures: dict[str, Any] = {}
+    for name in names:
+        end = own_key("", column, name)
+        for key in (key for key in items if key.startswith("fixed_") and key.endswith(end)):
+            figure = figures.setdefault(
+                key.removeprefix("fixed_").removesuffix(end), {"values": {}, "intervals": {}, "gap": None}
+            )
+            figure["values"][name] = float(items[key])
+    return figures
+
+
+def _largest_gap(
+    values: Mapping[str, float], drawn: Mapping[str, np.ndarray], sizes: Mapping[str, int]
+) -> dict[str, Any]:
     """Between which groups it lies, its size and interval, and how seldom as large a one comes by chance."""
-    high, low = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
-    gap = {
-        "high": high,
-        "low": low,
-        "value": values[high] - values[low],
-        "interval": percentile_interval(drawn[high] - drawn[low]),
-        "p": None,
-        "p_holm": None,
-    }
-    matrix = np.stack(list(drawn.values()))
+    names = list(values)
+    high = max(names, key=values.__getitem__)
+    low = min(reversed(names), key=values.__getitem__)  # another one also where all are equal
+    gap = values[high] - values[low]
+    interval = percentile_interval(drawn[high] - drawn[low])
+    matrix = np.stack([drawn[name] for name in names])
     known = matrix[:, np.isfinite(matrix).all(axis=0)]
-    if high == low or known.shape[1] < max(2, matrix.shape[1] // 2):
-        return gap
-    names, largest, observed = list(drawn), np.zeros(known.shape[1]), 0.0
-    for a, b in combinations(range(len(names)), 2):
-        difference = values[names[a]] - values[names[b]]
-        resampled = known[a] - known[b]
-        spread = float(resampled.std()) or np.finfo(float).tiny  # two constants differ beyond any doubt
-        with np.errstate(over="ignore"):
-            largest = np.maximum(largest, np.abs(resampled - difference) / spread)
-            if {names[a], names[b]} == {high, low}:
-                observed = abs(difference) / spread
-    return gap | {"p": float((1 + (largest >= observed).sum()) / (1 + len(largest)))}
+    p = None
+    if known.shape[1] >= max(2, matrix.shape[1] // 2):
+        centered = known - np.array([[values[name]] for name in names])
+        chosen = names.index(high), names.index(low)
+        p = _max_p_value(centered, np.array([sizes[name] for name in names]), chosen, gap)
+    return {"high": high, "low": low, "value": gap, "interval": interval, "p": p, "p_holm": None}
+
+
+def _max_p_value(centered: np.ndarray, sizes: np.ndarray, chosen: tuple[int, int], gap: float) -> float:
+    """Share of resamples (G, R), moved to no gap, in which any two groups lie as far apart.
+
+    Gaps are counted in standard deviations. That of the observed gap is at least the one that groups of these
+    sizes have by the spread of all of them: a small group in which a rare error happens not to occur, or
+    occurs everywhere, has no spread of its own, and would be told from any other.
+    """
+    pooled = np.average(sizes * centered.var(axis=1), weights=sizes) / sizes
+    tiny = np.finfo(np.float32).tiny  # of two constants, which differ beyond any doubt or not at all
+    largest = np.zeros(centered.shape[1])
+    for a, b in combinations(range(len(sizes)), 2):
+        distance = np.abs(centered[a] - centered[b])
+        largest = np.maximum(largest, distance / max(float((centered[a] - centered[b]).std()), tiny))
+    a, b = chosen
+    spread = max(float((centered[a] - centered[b]).std()), float(np.sqrt(pooled[a] + pooled[b])), tiny)
+    return float((1 + (largest >= gap / spread).sum()) / (1 + len(largest)))
 
 
 def _adjust(figures: Sequence[tuple[str, dict[str, Any]]]) -> None:
