@@ -80,9 +80,9 @@ class SamplingPlan:
         self.data_hash = pairs.manifest_hash() if pairs else ""
         if self.prompts:
             self.labels = np.full((len(self.prompts), len(FINDINGS)), np.nan, dtype=np.float32)
-            given = read_prompt_labels(config.prompts, len(self.prompts))
+            given = read_prompt_rows(config.prompts, len(self.prompts))
             if given is not None:
-                self.labels = given
+                self.labels, self.about = given.labels, describe_patients(given.table)
             elif labeler:
                 self.labels = labeler(self.prompts)
             self.patients: list[str | None] = [None] * len(self.prompts)
@@ -165,8 +165,8 @@ def read_prompts(prompt: str, path: Path | None) -> tuple[list[str], list[str]]:
     return check_prompts([line for line, _ in given], names), names
 
 
-def read_prompt_labels(path: Path | None, num_prompts: int) -> np.ndarray | None:
-    """The findings of each prompt where --prompts is the table of a pairs folder, (N, 14); else None.
+def read_prompt_rows(path: Path | None, num_prompts: int) -> PairsFolder | None:
+    """The row of each prompt where --prompts is the table of a pairs folder; else None.
 
     Such a folder is drawn anew, larger say, with the findings that it was asked for and not those that a
     labeler reads off its prompts.
@@ -176,8 +176,8 @@ def read_prompt_labels(path: Path | None, num_prompts: int) -> np.ndarray | None
     columns = read_table(path, f"--prompts {path}").columns
     if not {*REQUIRED, *FINDINGS} <= set(columns):
         return None
-    labels = PairsFolder.open(path.parent).labels
-    return labels if len(labels) == num_prompts else None
+    folder = PairsFolder.open(path.parent)
+    return folder if len(folder) == num_prompts else None
 
 
 def check_prompts(prompts: list[str], names: list[str]) -> list[str]:

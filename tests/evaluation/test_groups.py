@@ -238,7 +238,7 @@ def folders(tmp_path_factory):
         folder = PairsFolder.open(root / name)
         table = folder.table.assign(view=np.where(np.arange(len(folder)) % 2, "PA", "AP"))
         (root / name / "metadata.csv").unlink()
-        write_pairs(root / name, table.to_dict("records"), {}, "# test")
+        write_pairs(root / name, table, {}, "# test")
     return root
 
 
@@ -288,3 +288,9 @@ def test_a_drawn_pair_carries_view_sex_and_age_of_the_row_whose_prompt_it_is(tmp
         about = plan[place].about
         assert about == {"view": row["view"], "sex": row["sex"], "age": int(row["age"])}
         assert isinstance(about["age"], int)
+    table = tmp_path / "data/metadata.csv"  # of a folder that is drawn anew, by its own prompts
+    again = SamplingPlan(PlanConfig(data=None, prompts=table, no_reference=True), seed=0)
+    every = PairsFolder.open(tmp_path / "data").table
+    assert [again[place].about["sex"] for place in range(len(every))] == every["sex"].tolist()
+    alone = SamplingPlan(PlanConfig(data=None, prompt="A chest X ray image."), seed=0)
+    assert alone[0].about == {}
