@@ -221,6 +221,7 @@ class SyntheticFolder:
             "patient_id": f"synthetic-{item:08d}",
             "study_id": f"synthetic-{item:08d}",
             "split": "train",
+            **pair.about,
             **labels,
             "prompt": pair.prompt,
             "reference": pair.reference_name,
