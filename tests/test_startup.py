@@ -37,6 +37,7 @@ DRY_RUNS = (
     "training folds a --out b",
     "data_module describe a",
     "data_module export --data a --layout dicom --out b",
+    "data_module counterfactuals --out a",
 )
 COMMANDS = [f"{name} --help" for name in (*SCRIPTS, *PACKAGES)] + [f"{run} --dry-run" for run in DRY_RUNS]
 # Runs the commands one after another in one process, and tells what each brought in.

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -90,18 +90,8 @@ def write_demo(
         if value < least:
             raise ValueError(f"{name}={value}: must be {least} or more")
     (out / "metadata.csv").unlink(missing_ok=True)  # from here on the folder is unfinished
-    chunks = [range(i, min(i + CHUNK, num_studies)) for i in range(0, num_studies, CHUNK)]
-    work = partial(_render_chunk, out, size, seed)
-    rendered: dict[int, list[dict[str, Any]]] = {}
-    tasks = ((chunk,) for chunk in chunks)
-    with (
-        tqdm(total=num_studies, desc="demo films", unit=" films") as bar,
-        closing(run_in_workers(work, tasks, min(num_workers, len(chunks)))) as results,
-    ):
-        for number, rendered[number] in results:
-            bar.update(len(rendered[number]))
+    rows = render_rows(partial(_render_chunk, out, size, seed), num_studies, num_workers)
     remove_leftovers(out / "images", "**/.*.tmp")  # of a run that was killed
-    rows = [row for number in range(len(chunks)) for row in rendered[number]]
     splits = split_by_patient([row["patient_id"] for row in rows], seed)
     rows = [{**row, "split": split} for row, split in zip(rows, splits, strict=True)]
     settings = {"source": "demo", "num_studies": num_studies, "size": size, "seed": seed}
@@ -113,13 +103,34 @@ def write_demo(
     return write_pairs(out, rows, provenance, CARD.format(num_studies=num_studies, size=size, seed=seed))
 
 
+def render_rows(
+    work: Callable[[range], list[dict[str, Any]]], num_films: int, num_workers: int
+) -> list[dict[str, Any]]:
+    """Rows of all films in order, made chunk by chunk by any number of processes."""
+    chunks = [range(i, min(i + CHUNK, num_films)) for i in range(0, num_films, CHUNK)]
+    rendered: dict[int, list[dict[str, Any]]] = {}
+    tasks = ((chunk,) for chunk in chunks)
+    with (
+        tqdm(total=num_films, desc="demo films", unit=" films") as bar,
+        closing(run_in_workers(work, tasks, min(num_workers, len(chunks)))) as results,
+    ):
+        for number, rendered[number] in results:
+            bar.update(len(rendered[number]))
+    return [row for number in range(len(chunks)) for row in rendered[number]]
+
+
+def write_film(path: Path, pixels: np.ndarray) -> None:
+    """Write a film or mask (n, n) uint8 as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    write_atomic(path, buffer.getvalue(), durable=False)
+
+
 def _render_chunk(out: Path, size: int, seed: int, indices: range) -> list[dict[str, Any]]:
     rows = []
     for film in generate_studies(len(indices), size, seed, indices.start):
         row = film_row(film)
-        buffer = io.BytesIO()
-        Image.fromarray(film.pixels).save(buffer, format="PNG")
-        write_atomic(out / row["file_name"], buffer.getvalue(), durable=False)
+        write_film(out / row["file_name"], film.pixels)
         rows.append(row)
     return rows
 
