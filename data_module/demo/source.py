@@ -1,6 +1,5 @@
 """The `demo` source: rendered phantom films with known findings, and their reports, as a pairs folder."""
 
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from data_module.demo.film import render_film
@@ -18,8 +16,9 @@ from data_module.demo.report import Report, write_report
 from data_module.demo.study import Study, get_study
 from data_module.findings import prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
+from data_module.png import write_png
 from data_module.splits import split_by_patient
-from runtime.files import remove_leftovers, write_atomic
+from runtime.files import remove_leftovers
 from runtime.provenance import provenance_record
 from runtime.workers import run_in_workers
 
@@ -119,18 +118,11 @@ def render_rows(
     return [row for number in range(len(chunks)) for row in rendered[number]]
 
 
-def write_film(path: Path, pixels: np.ndarray) -> None:
-    """Write a film or mask (n, n) uint8 as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    write_atomic(path, buffer.getvalue(), durable=False)
-
-
 def _render_chunk(out: Path, size: int, seed: int, indices: range) -> list[dict[str, Any]]:
     rows = []
     for film in generate_studies(len(indices), size, seed, indices.start):
         row = film_row(film)
-        write_film(out / row["file_name"], film.pixels)
+        write_png(out / row["file_name"], film.pixels)
         rows.append(row)
     return rows
 
