@@ -81,7 +81,8 @@ def draw_edit_sheet(
         for axis, name, film in zip(row, columns, films, strict=True):
             axis.imshow(film, cmap="gray", vmin=0, vmax=255)
             axis.set_title(name, fontsize=6)
-        row[0].set_title(textwrap.fill(words, 28, max_lines=2), fontsize=6, loc="left", parse_math=False)
+        title = f"{textwrap.fill(words, 28, max_lines=2)}\n{columns[0]}"
+        row[0].set_title(title, fontsize=6, parse_math=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     write_atomic(path, stream.getvalue())

@@ -180,7 +180,7 @@ class EditConfig:
     box: tuple[int, int, int, int] | None = None
     """X0 Y0 X1 Y1: it may change in these pixels of the film alone, X1 and Y1 not among them."""
     pairs: Path | None = setting(None, identity=False)
-    """In the place of --film: a folder of `python -m data_module counterfactuals`: its originals are edited."""
+    """In the place of --film: a folder of `python -m data_module counterfactuals`, to edit its originals."""
     texts: Literal["impression_section", "prompt"] = "impression_section"
     """Column of --pairs that gives the texts before and after; an impression tells side and grade too."""
     use_masks: bool = False
