@@ -1,5 +1,6 @@
 """What is to be edited: one film of the command line, or the counterfactuals of a pairs folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def _plan_pairs(config: EditConfig, image_size: int) -> list[PlannedEdit]:
     return [_plan_row(config, pairs.root, row, image_size) for row in rows]
 
 
-def _plan_row(config: EditConfig, root: Path, row: dict[str, Any], image_size: int) -> PlannedEdit:
+def _plan_row(config: EditConfig, root: Path, row: Mapping[Any, Any], image_size: int) -> PlannedEdit:
     files = {name: _inside(config, root, row[name]) for name in ("edited_from", "mask") if name in row}
     mask = read_pixels(files["mask"]) > 0 if config.use_masks else None
     report = str(row["original_report"])

@@ -110,7 +110,8 @@ def list_edits(study: Study, rng: np.random.Generator) -> list[Edit]:
             others = tuple(other for other in study.signs if other is not sign)
             if finding != "Lung Opacity" or study.labels.get("Pneumonia") != POSITIVE:  # which is one, too
                 edits.append(Edit("remove", finding, others))
-            for kind, changed in (("move", _moved(sign)), ("enlarge", _enlarged(sign))):
+            changes: dict[Kind, Sign | None] = {"move": _moved(sign), "enlarge": _enlarged(sign)}
+            for kind, changed in changes.items():
                 if changed:
                     all_signs = tuple(changed if other is sign else other for other in study.signs)
                     edits.append(Edit(kind, finding, all_signs))

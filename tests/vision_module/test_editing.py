@@ -26,14 +26,10 @@ def draws_of(levels, dtype=torch.float32):
     return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
-def prepare(prediction_type="v_prediction", strength=1.0, **config):
-    config = DiffusionConfig(prediction_type=prediction_type, **config)
+def prepare(prediction_type="v_prediction", strength=1.0):
+    config = DiffusionConfig(prediction_type=prediction_type)
     schedule = make_scheduler(config)
-    return (
-        ExactDenoiser(config) if prediction_type != "flow" else None,
-        schedule,
-        make_levels(schedule, STEPS, strength),
-    )
+    return ExactDenoiser(config), schedule, make_levels(schedule, STEPS, strength)
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.6, 1.0])
