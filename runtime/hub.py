@@ -59,8 +59,7 @@ def check_repo(repo: str) -> None:
 @contextmanager
 def _explained(repo: str, endpoint: str) -> Iterator[None]:
     """Errors of the hub's client as a ValueError that says what to do."""
-    import httpx
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
     causes = {
         401: "the hub does not know the token: run `hf auth login`, or set HF_TOKEN",
@@ -77,7 +76,7 @@ def _explained(repo: str, endpoint: str) -> Iterator[None]:
         code = error.response.status_code
         cause = causes.get(code, "run the command again later, it goes on")
         raise ValueError(f"--repo {repo}: {cause} (HTTP {code})") from None
-    except (httpx.TransportError, ConnectionError) as error:
+    except (HTTPError, ConnectionError) as error:  # of the client's HTTP library, whichever it is
         what = type(error).__name__
         raise ValueError(
             f"--repo {repo}: {endpoint} cannot be reached ({what}): is there a network?"

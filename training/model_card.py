@@ -37,6 +37,7 @@ COMMANDS = {
     "text_to_latent": "sample_pairs.py --data DATA --init-from FOLDER",
     "classifier": "-m evaluation images --real DATA --synthetic PAIRS --classifier FOLDER --out OUT",
 }
+_NO_SETTINGS = ("out", "overwrite", "dry_run")
 _NO_FIGURES = ("step", "learning_rate", "items_per_s")
 
 
@@ -65,9 +66,7 @@ def make_card(folder: Path, run: RunFolder, step: int) -> str:
     if run.kind in COMMANDS:
         command = f"    python {COMMANDS[run.kind]}"
         parts.append(f"By PairCXR's scripts, which take this folder as `FOLDER`:\n\n{command}")
-    settings = [(name, _without_folders(value)) for name, value in sorted(run.identity.items())]
-    kept = [(name, value) for name, value in settings if value not in ("", None, [])]
-    parts.append(f"## Settings\n\n{markdown_table(('setting', 'value'), kept)}")
+    parts.append(f"## Settings\n\n{_describe_settings(run)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -77,6 +76,17 @@ def _describe_data(run: RunFolder) -> str:
     table = (read_record(run.root / CONFIG).get("contents") or {}).get("data")
     rows = f"{num_rows:,} rows" if isinstance(num_rows, int) else "Rows not told"
     return f"{rows}; SHA-256 of the table begins with {table}." if table else f"{rows}."
+
+
+def _describe_settings(run: RunFolder) -> str:
+    """Those that decide the weights; files and folders by the hash of their content."""
+    contents = read_record(run.root / CONFIG).get("contents") or {}
+    rows = [
+        (name, contents.get(name) or _without_folders(value))
+        for name, value in sorted(run.identity.items())
+        if value not in ("", None, []) and not name.startswith(_NO_SETTINGS)
+    ]
+    return markdown_table(("setting", "value"), rows)
 
 
 def _describe_figures(run: RunFolder, step: int) -> str:
@@ -103,7 +113,11 @@ def _describe_loading(folder: Path) -> tuple[str, str]:
     }
     if not parts:
         return "It is of a class of PairCXR's own.", ""
-    code = sorted({f"from {library} import {name}" for library, name in parts.values()})
+    classes = {
+        library: sorted({n for other, n in parts.values() if other == library})
+        for library, _ in parts.values()
+    }
+    code = [f"from {library} import {', '.join(names)}" for library, names in sorted(classes.items())]
     code += [
         f'{part} = {name}.from_pretrained("FOLDER", subfolder="{part}")' for part, (_, name) in parts.items()
     ]
