@@ -127,6 +127,7 @@ class Claim:
     def _remove_rests(self) -> None:
         for pattern in self.rests:
             remove_leftovers(self.lock.parent, pattern)
+        self._closing.unlink(missing_ok=True)
 
     def __exit__(self, *error: object) -> None:
         release(self._own)
@@ -155,17 +156,20 @@ class Claim:
     @contextlib.contextmanager
     def closing(self) -> Iterator[None]:
         """Look here whether all parts are done, and put them together: one shard after another does."""
-        lock = self.lock.with_name(f"{self.lock.name}-closing")
         while True:
             try:
-                hold(lock, self.what)
+                hold(self._closing, self.what)
                 break
             except ValueError:
                 time.sleep(_POLL_S)
         try:
             yield
         finally:
-            release(lock)
+            release(self._closing)
+
+    @property
+    def _closing(self) -> Path:
+        return self.lock.with_name(f"{self.lock.name}-closing")
 
     @property
     def _own(self) -> Path:

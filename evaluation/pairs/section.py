@@ -110,6 +110,8 @@ SECTION = Section(
     title="Pairs",
     legend="Floor: reports (or films) shuffled. Real: the real pairs.",
     keys={
+        "contradictions": "kind (`any`, `addition`, `assertion`, `side`, `severity`) -> share of generated "
+        "reports that contradict themselves so; `contradictions_real`: of the real ones",
         "per_finding": "`report_vs_prompt`, `film_report_agreement`, `film_vs_prompt` by finding",
         "retrieval": "`retrieval.{film_to_report,report_to_film}`: `r@1`, `r@5`, `pool`; `retrieval_real`",
         "remarks": "what a reader should know of the figures: sentences, perhaps none",

@@ -105,6 +105,8 @@ SECTION = Section(
     title="Reports of held-out real films",
     legend="Floor: the most frequent report for every film. Real: the real reports.",
     keys={
+        "contradictions": "kind (`any`, `addition`, `assertion`, `side`, `severity`) -> share of generated "
+        "reports that contradict themselves so; `contradictions_real`: of the real ones",
         "per_finding": "finding -> `precision`, `recall`, `f1`, `support`, uncertain as negative",
         "undefined": "findings positive on neither side",
         "clinical": "`clinical.POLICY.{micro,macro,example}_{precision,recall,f1}_{14,5}`; POLICY: "
