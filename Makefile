@@ -24,7 +24,7 @@ app: setup
 
 # docs/ as a site in runs/docs; a link that leads nowhere is an error.
 docs: setup
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile

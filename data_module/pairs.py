@@ -287,6 +287,8 @@ def write_pairs_in_pieces(
         record["origins"] = dict(sources.most_common())
         if GENERATED in sources:
             record.setdefault("learned_from", list_origins(provenance.get("config") or {}))
+        else:
+            record.pop("learned_from", None)
         write_atomic(root / "skipped.csv", lost.to_csv(index=False))
         write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
         splits = [name for name in SPLITS if name in filmed]

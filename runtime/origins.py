@@ -79,6 +79,15 @@ def list_origins(settings: Mapping[str, Any]) -> list[str]:
     return sorted(found)
 
 
+def find_learned(folder: Path) -> list[str]:
+    """Names of the data sets that a model which drew rows of a pairs folder has learned from."""
+    record = read_record(folder / PROVENANCE)
+    drawn = GENERATED in record.get(
+        "origins", [GENERATED]
+    )  # a folder of before this was written tells nothing
+    return list(record.get("learned_from") or ([UNKNOWN] if drawn else []))
+
+
 def find_origins(folder: Path) -> set[str]:
     """Names of the data sets that a pairs folder, a run folder or a model folder goes back to.
 

@@ -243,6 +243,24 @@ def test_pairs_drawn_by_a_model_of_such_films_are_warned_of(tmp_path, capsys):
     assert card.data.tags == ["chest-x-ray", "synthetic"]
 
 
+def test_what_a_model_learned_from_goes_with_its_pairs(chain, tmp_path):
+    """Sampled, converted, mixed and exported: the folder tells it, and the phantoms' license holds."""
+    import prepare_data
+    import sample_pairs
+    from data_module.__main__ import main as data_module
+    from data_module.mixing import mix_folders
+
+    drawn = tmp_path / "drawn"
+    sample_pairs.main(chain.sample_flags(drawn))
+    prepare_data.main(["csv", "--table", str(drawn), "--size", "32", "--out", str(tmp_path / "smaller")])
+    mix_folders(chain.root / "data", tmp_path / "smaller", tmp_path / "mixed")
+    data_module(["export", "--layout", "dicom", "--data", str(drawn), "--out", str(tmp_path / "dicom")])
+    for folder in (drawn, tmp_path / "smaller", tmp_path / "mixed", tmp_path / "dicom"):
+        assert json.loads((folder / "provenance.json").read_text())["learned_from"] == ["demo"], folder
+        assert ModelCard.load(folder / "README.md").data.license == "apache-2.0"
+        assert find_origins(folder) == {"demo"}
+
+
 def test_a_model_of_such_films_is_refused(chain, tmp_path):
     real = write_rows(tmp_path / "real", "mimic-cxr")
     run = tmp_path / "run"
