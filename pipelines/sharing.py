@@ -7,7 +7,7 @@ from pathlib import Path
 from data_module.pairs import METADATA, PairsFolder, film_paths
 from runtime.files import is_leftover, read_json
 from runtime.hub import File, RepoKind
-from runtime.origins import GENERATED, PROVENANCE, find_learned, find_origins, find_terms, name_origin
+from runtime.origins import EDITED, GENERATED, PROVENANCE, find_learned, find_origins, find_terms, name_origin
 from runtime.runs import CONFIG, RunFolder
 
 CARD = "README.md"
@@ -94,11 +94,13 @@ def _collect_pairs(folder: Path) -> Shared:
         raise ValueError(f"{folder}: {missing} of its films are not there")
     last = [name for name in (PROVENANCE, *METADATA, CARD) if (folder / name).is_file()]
     origins = {name_origin(source) for source in pairs.table["source"]}
+    learned = frozenset(find_learned(folder)) if GENERATED in origins else frozenset()
+    edited = (pairs.table["source"] == EDITED).any()
     return Shared(
         "dataset",
         {**films, **{name: folder / name for name in last}},
-        frozenset(origins - {GENERATED}),
-        frozenset(find_learned(folder)) if GENERATED in origins else frozenset(),
+        frozenset(origins - {GENERATED}) | (learned if edited else frozenset()),
+        learned,
     )
 
 

@@ -9,6 +9,7 @@ from runtime.config import flatten
 from runtime.files import read_json
 
 GENERATED = "paircxr"  # `source` of rows that a model drew
+EDITED = "paircxr edit"  # of rows that a model drew over a film of the data, which shines through
 UNKNOWN = "unknown"
 PROVENANCE = "provenance.json"
 
@@ -50,9 +51,13 @@ def find_terms(origin: str) -> Terms:
 
 
 def name_origin(source: object) -> str:
-    """The data set of a row's `source`: "nih (text from labels)" is nih, an empty cell is unknown."""
+    """The data set of a row's `source`: "nih (text from labels)" is nih, an empty cell is unknown.
+
+    What PairCXR itself writes counts by its first word: "paircxr edit", "demo counterfactuals".
+    """
     name = source.split(" (")[0].strip() if isinstance(source, str) else ""
-    return name or UNKNOWN
+    first = name.split(" ")[0]
+    return first if first in (GENERATED, *TERMS) else name or UNKNOWN
 
 
 def resolve_origins(origins: Iterable[str], learned_from: Iterable[str] | None) -> set[str]:

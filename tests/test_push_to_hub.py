@@ -235,6 +235,9 @@ def test_pairs_drawn_by_a_model_of_such_films_are_warned_of(tmp_path, capsys):
     real = write_rows(tmp_path / "real", "open-i")
     drawn = write_rows(tmp_path / "drawn", "paircxr", config={"plan": {"data": str(real)}})
     assert json.loads((drawn / "provenance.json").read_text())["learned_from"] == ["open-i"]
+    edited = write_rows(tmp_path / "edited", "paircxr edit", config={"data": str(real)})
+    with pytest.raises(ValueError, match="films or reports of open-i"):  # the film beneath is still seen
+        push_to_hub.main([str(edited), "--repo", "me/pairs", "--dry-run"])
     shutil.rmtree(real)  # what is known is in the folder itself
     push_to_hub.main([str(drawn), "--repo", "me/pairs", "--dry-run"])
     assert "learned from open-i (CC BY-NC-ND 4.0" in capsys.readouterr().err
