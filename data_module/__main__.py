@@ -1,7 +1,8 @@
-"""Look into a pairs folder, or write it in a form that others read:
+"""Look into a pairs folder, write it in a form that others read, or draw exact counterfactuals:
 
 python -m data_module describe FOLDER        # counts, lengths, co-occurrence, leaks; FOLDER/describe.html
 python -m data_module export --layout parquet --data FOLDER --out FOLDER
+python -m data_module counterfactuals --out FOLDER   # phantoms, and the same with one finding changed
 """
 
 import base64
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from data_module.export.config import ExportConfig
-from runtime.config import to_dict
+from runtime.config import setting, to_dict
 from runtime.files import write_atomic
+from runtime.threads import usable_cores
 
 if TYPE_CHECKING:
     from data_module.description import Description, Leak
@@ -37,9 +39,30 @@ class DescribeConfig:
     """Print the settings and stop."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class CounterfactualsConfig:
+    """Phantoms of the demo, each beside itself with one finding added, removed, moved or made larger."""
+
+    out: Path = setting(identity=False)
+    """Pairs folder: films after the edit, `edited_from` names those before it, `mask` what differs."""
+    num_pairs: int = 200
+    """Studies, one edit each."""
+    size: int = 64
+    """Pixels a side: 64, 128 or 256."""
+    seed: int = 1
+    """Seed of the studies; 0 are those that the demo trains on."""
+    overwrite: bool = setting(False, identity=False)
+    """Replace an --out that was made with other settings."""
+    dry_run: bool = setting(False, identity=False)
+    """Print the settings and stop."""
+    num_workers: int = setting(identity=False, default_factory=usable_cores)
+    """Processes that render; changes nothing in the result."""
+
+
 Command = (
     Annotated[DescribeConfig, tyro.conf.subcommand("describe")]
     | Annotated[ExportConfig, tyro.conf.subcommand("export")]
+    | Annotated[CounterfactualsConfig, tyro.conf.subcommand("counterfactuals")]
 )
 
 
@@ -51,9 +74,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         print(json.dumps(to_dict(config), indent=2))
         return
+    if isinstance(config, CounterfactualsConfig):
+        draw_counterfactuals(config)
+        return
     from data_module.export.run import export_folder
 
     print(f"{config.out}: {export_folder(config):,} rows as {config.layout}")
+
+
+def draw_counterfactuals(config: CounterfactualsConfig) -> None:
+    """Render them, unless they are there."""
+    from data_module.demo.counterfactuals import write_counterfactuals
+    from data_module.sources.output import begin_folder
+    from runtime.config import flatten, list_passing
+
+    settings = {"kind": "counterfactuals", **flatten(to_dict(config), list_passing(config))}
+    if begin_folder(config.out, settings, config.overwrite):
+        print(f"{config.out}: already done")
+        return
+    pairs = write_counterfactuals(
+        config.out, config.num_pairs, config.size, config.seed, config.num_workers, to_dict(config)
+    )
+    print(f"{config.out}: {len(pairs):,} counterfactuals")
 
 
 def describe(config: DescribeConfig) -> None:

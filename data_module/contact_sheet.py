@@ -2,7 +2,10 @@
 
 import io
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from data_module.images import FilmError, read_pixels
 from data_module.pairs import PairsFolder
@@ -49,6 +52,37 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
                 fontsize=fontsize,
                 fontweight=fontweight,
             )
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    write_atomic(path, stream.getvalue())
+    plt.close(figure)
+
+
+def draw_edit_sheet(
+    edits: Sequence[tuple[str, Sequence[np.ndarray]]], columns: Sequence[str], path: Path, num_rows: int = 16
+) -> None:
+    """Draw films (S, S) uint8 of the first edits side by side, two edits a line, as a PNG.
+
+    Args:
+        edits: what was asked for, and its films in the order of `columns`.
+    """
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
+    shown, width = edits[:num_rows], len(columns)
+    lines = -(-len(shown) // 2)
+    figure, axes = plt.subplots(
+        lines, 2 * width, figsize=(2.6 * width, 1.5 * lines), dpi=110, squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for place, (words, films) in enumerate(shown):
+        row = axes[place // 2][width * (place % 2) :][:width]
+        for axis, name, film in zip(row, columns, films, strict=True):
+            axis.imshow(film, cmap="gray", vmin=0, vmax=255)
+            axis.set_title(name, fontsize=6)
+        title = f"{textwrap.fill(words, 28, max_lines=2)}\n{columns[0]}"
+        row[0].set_title(title, fontsize=6, parse_math=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     write_atomic(path, stream.getvalue())

@@ -72,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             table = compare_training_sets(num=flags.pop("num_bootstrap"), **flags)
             if is_main():
                 print(table)
+        case commands.Edits():
+            from evaluation.edits.score import score_edits
+
+            print(score_edits(num=flags.pop("num_bootstrap"), **flags))
         case _:
             _score(command)
 

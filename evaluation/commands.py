@@ -223,6 +223,30 @@ class Utility:
     """Print the resolved settings and stop."""
 
 
+@dataclass(frozen=True)
+class Edits:
+    """Edited films against exact counterfactuals: error by region, findings flipped and kept, identity."""
+
+    edited: Path
+    """Pairs folder of edit_films.py --pairs, or one with the same columns: study_id, edited_from."""
+    truth: Path
+    """Folder of `python -m data_module counterfactuals`."""
+    classifier: Path
+    """Run of train_classifier.py, or any CheXpert classifier."""
+    out: Path
+    """Folder for edits.md, edits.json, edits.png and the cache."""
+    batch_size: int = 64
+    """Films per forward pass."""
+    num_bootstrap: int = 2000
+    """Resamples of patients."""
+    seed: int = 0
+    """Of the resamples."""
+    device: str = "cpu"
+    """torch device."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
 Command = (
     Annotated[Images, tyro.conf.subcommand("images")]
     | Annotated[Reports, tyro.conf.subcommand("reports")]
@@ -238,4 +262,5 @@ Command = (
     | Annotated[Negation, tyro.conf.subcommand("negation")]
     | Annotated[Mix, tyro.conf.subcommand("mix")]
     | Annotated[Utility, tyro.conf.subcommand("utility")]
+    | Annotated[Edits, tyro.conf.subcommand("edits")]
 )

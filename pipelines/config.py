@@ -1,8 +1,10 @@
 """Settings of the pipelines: what the scripts' flags are made of."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from data_module.findings import FINDINGS
 from language_module.config import DecodingConfig
@@ -44,6 +46,10 @@ class SamplerConfig:
     """Draw films without reports; --language and --prior are not needed."""
     drawing: DrawingConfig = field(default_factory=DrawingConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+    def with_drawing(self, drawing: DrawingConfig) -> "SamplerConfig":
+        """The same models, asked to draw in another way."""
+        return replace(self, drawing=drawing)
 
 
 @dataclass(frozen=True)
@@ -157,3 +163,48 @@ class ReportTableConfig:
 
     def __post_init__(self) -> None:
         parse_shard(self.shard)
+
+
+@dataclass(frozen=True)
+class EditConfig:
+    """What is edited."""
+
+    film: Path | None = setting(None, identity=False)
+    """One film, of any size and bit depth, DICOM included."""
+    before: Annotated[str, tyro.conf.arg(name="from")] = ""
+    """What the film shows, such as "Normal chest radiograph."; empty: no text."""
+    after: Annotated[str, tyro.conf.arg(name="to")] = ""
+    """What it is to show, such as "Large right pleural effusion."."""
+    mask: Path | None = setting(None, identity=False)
+    """Image of the film's size, white where it may change."""
+    box: tuple[int, int, int, int] | None = None
+    """X0 Y0 X1 Y1: it may change in these pixels of the film alone, X1 and Y1 not among them."""
+    pairs: Path | None = setting(None, identity=False)
+    """In the place of --film: a folder of `python -m data_module counterfactuals`, to edit its originals."""
+    texts: Literal["impression_section", "prompt"] = "impression_section"
+    """Column of --pairs that gives the texts before and after; an impression tells side and grade too."""
+    use_masks: bool = False
+    """Keep what is outside the masks of --pairs."""
+    num_pairs: int = 0
+    """First rows of --pairs that are edited; 0: all."""
+
+    def __post_init__(self) -> None:
+        if self.film and self.pairs:
+            raise ValueError("pass --film or --pairs, not both")
+        if self.film and not self.after:
+            raise ValueError("--to: say what --film is to show")
+        if self.mask and self.box:
+            raise ValueError("pass --mask or --box, not both")
+        if self.pairs and (self.mask or self.box or self.before or self.after):
+            raise ValueError(
+                "--from, --to, --mask and --box are for --film; --pairs has texts and masks of its own"
+            )
+        if self.film and self.use_masks:
+            raise ValueError("--use-masks is for --pairs; --film takes --mask or --box")
+        if self.num_pairs < 0:
+            raise ValueError(f"--num-pairs {self.num_pairs}: must be 0 or more")
+
+    def require_input(self) -> None:
+        """Raise ValueError where there is nothing to edit."""
+        if not (self.film or self.pairs):
+            raise ValueError("pass --film with --to, or --pairs")

@@ -93,11 +93,17 @@ class PairSampler:
         pixels = to_pixels(images).cpu().numpy()
         if self.config.films_only:
             return pixels, None
+        keys = [(self.seed, 3, item, *again) for item in items]
+        return pixels, self.write_reports(latents, keys)
+
+    @torch.inference_mode()
+    def write_reports(self, latents: torch.Tensor, keys: Sequence[tuple[int, ...]]) -> list[str]:
+        """Reports of latents (B, C, H, W); a sampled one is a function of its film and its key."""
         from pipelines.drafts import decode_drafts
 
         with self.films.autocast():
             embeddings, logits = self.report_prior(latents, return_findings=True)
         if not torch.isfinite(embeddings).all():
             raise ValueError(f"the prior {self.models['prior']} gave embeddings that are not finite")
-        draws = [make_generator(self.seed, 3, item, *again, device=self.device) for item in items]
-        return pixels, decode_drafts(self.codec, embeddings.float(), logits, self.config.decoding, draws)
+        draws = [make_generator(*key, device=self.device) for key in keys]
+        return decode_drafts(self.codec, embeddings.float(), logits, self.config.decoding, draws)

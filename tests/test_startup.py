@@ -10,17 +10,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "diffusers", "accelerate", "timm", "torchvision", "datasets", "peft")
 HEAVY += ("pandas", "pyarrow", "scipy", "sklearn", "skimage", "matplotlib", "pydicom", "torchmetrics")
-HEAVY += ("gradio", "uvicorn")
+HEAVY += ("gradio", "uvicorn", "huggingface_hub")
 PACKAGES = ("evaluation", "data_module", "training")
 SCRIPTS = tuple(path.name for path in sorted(ROOT.glob("*.py")))
 SOURCES = ("--root a --reports b", "--table a --images b", "", "", "--parts a b")
 # Dry runs that show settings alone; those of training also count the model's parameters, which takes torch.
 DRY_RUNS = (
     "app.py",
+    "edit_films.py",
     "sample_pairs.py",
     "generate_reports.py",
     "compare_reports.py",
     "convert_weights.py monai a --out b",
+    "push_to_hub.py a --repo b/c",
     *(
         f"prepare_data.py {source} {flags} --out c"
         for source, flags in zip(("mimic-cxr", "csv", "open-i", "demo", "merge"), SOURCES, strict=True)
@@ -34,9 +36,11 @@ DRY_RUNS = (
     "evaluation rexrank --real a --reports b --out c",
     "evaluation mix --real a --synthetic b --out c",
     "evaluation utility a=b --real c --out d",
+    "evaluation edits --edited a --truth b --classifier c --out d",
     "training folds a --out b",
     "data_module describe a",
     "data_module export --data a --layout dicom --out b",
+    "data_module counterfactuals --out a",
 )
 COMMANDS = [f"{name} --help" for name in (*SCRIPTS, *PACKAGES)] + [f"{run} --dry-run" for run in DRY_RUNS]
 # Runs the commands one after another in one process, and tells what each brought in.

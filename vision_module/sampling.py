@@ -149,6 +149,25 @@ def estimate_clean(
     return (noised - (1.0 - signal).sqrt() * prediction) / signal.sqrt()
 
 
+def predict(
+    denoiser: nn.Module,
+    inputs: torch.Tensor,
+    timestep: torch.Tensor,
+    context: torch.Tensor,
+    null_context: torch.Tensor,
+    guidance_scale: float,
+    **student: torch.Tensor,
+) -> torch.Tensor:
+    """The denoiser's output (B, C, H, W) under guidance, see `denoise`; a scale of 1 takes one pass."""
+    if guidance_scale == 1.0:
+        output = denoiser(inputs, timestep, encoder_hidden_states=context, **student)
+        return output.sample.to(inputs.dtype)
+    both = torch.cat([null_context.expand_as(context), context])
+    output = denoiser(torch.cat([inputs, inputs]), timestep, encoder_hidden_states=both)
+    null, conditional = output.sample.to(inputs.dtype).chunk(2)
+    return null + guidance_scale * (conditional - null)
+
+
 @torch.no_grad()
 def denoise(
     denoiser: nn.Module,
@@ -183,20 +202,15 @@ def denoise(
     else:
         latents, timesteps = start_from(solver, start, noise, strength)
     num_timesteps = solver.config.num_train_timesteps
-    both = torch.cat([null_context.expand_as(context), context])
     # PNDM and the multistep solvers keep state: a fresh one for each batch.
     for timestep in timesteps.to(noise.device):
         low, high = guidance_interval
         guided = not student and guidance_scale != 1.0 and low <= timestep.item() / num_timesteps <= high
         scale = getattr(solver, "scale_model_input", None)  # which the flow solvers have no need of
         inputs = scale(latents, timestep) if scale else latents
-        if guided:
-            output = denoiser(torch.cat([inputs, inputs]), timestep, encoder_hidden_states=both)
-            null, conditional = output.sample.float().chunk(2)
-            prediction = null + guidance_scale * (conditional - null)
-        else:
-            output = denoiser(inputs, timestep, encoder_hidden_states=context, **student)
-            prediction = output.sample.float()
+        prediction = predict(
+            denoiser, inputs, timestep, context, null_context, guidance_scale if guided else 1.0, **student
+        )
         latents = solver.step(prediction, timestep, latents, return_dict=False)[0]
         if on_step:
             on_step(estimate_clean(solver, inputs, prediction, timestep))

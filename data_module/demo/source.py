@@ -1,8 +1,7 @@
 """The `demo` source: rendered phantom films with known findings, and their reports, as a pairs folder."""
 
-import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from data_module.demo.film import render_film
@@ -18,8 +16,9 @@ from data_module.demo.report import Report, write_report
 from data_module.demo.study import Study, get_study
 from data_module.findings import prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
+from data_module.png import write_png
 from data_module.splits import split_by_patient
-from runtime.files import remove_leftovers, write_atomic
+from runtime.files import remove_leftovers
 from runtime.provenance import provenance_record
 from runtime.workers import run_in_workers
 
@@ -90,18 +89,8 @@ def write_demo(
         if value < least:
             raise ValueError(f"{name}={value}: must be {least} or more")
     (out / "metadata.csv").unlink(missing_ok=True)  # from here on the folder is unfinished
-    chunks = [range(i, min(i + CHUNK, num_studies)) for i in range(0, num_studies, CHUNK)]
-    work = partial(_render_chunk, out, size, seed)
-    rendered: dict[int, list[dict[str, Any]]] = {}
-    tasks = ((chunk,) for chunk in chunks)
-    with (
-        tqdm(total=num_studies, desc="demo films", unit=" films") as bar,
-        closing(run_in_workers(work, tasks, min(num_workers, len(chunks)))) as results,
-    ):
-        for number, rendered[number] in results:
-            bar.update(len(rendered[number]))
+    rows = render_rows(partial(_render_chunk, out, size, seed), num_studies, num_workers)
     remove_leftovers(out / "images", "**/.*.tmp")  # of a run that was killed
-    rows = [row for number in range(len(chunks)) for row in rendered[number]]
     splits = split_by_patient([row["patient_id"] for row in rows], seed)
     rows = [{**row, "split": split} for row, split in zip(rows, splits, strict=True)]
     settings = {"source": "demo", "num_studies": num_studies, "size": size, "seed": seed}
@@ -113,13 +102,27 @@ def write_demo(
     return write_pairs(out, rows, provenance, CARD.format(num_studies=num_studies, size=size, seed=seed))
 
 
+def render_rows(
+    work: Callable[[range], list[dict[str, Any]]], num_films: int, num_workers: int
+) -> list[dict[str, Any]]:
+    """Rows of all films in order, made chunk by chunk by any number of processes."""
+    chunks = [range(i, min(i + CHUNK, num_films)) for i in range(0, num_films, CHUNK)]
+    rendered: dict[int, list[dict[str, Any]]] = {}
+    tasks = ((chunk,) for chunk in chunks)
+    with (
+        tqdm(total=num_films, desc="demo films", unit=" films") as bar,
+        closing(run_in_workers(work, tasks, min(num_workers, len(chunks)))) as results,
+    ):
+        for number, rendered[number] in results:
+            bar.update(len(rendered[number]))
+    return [row for number in range(len(chunks)) for row in rendered[number]]
+
+
 def _render_chunk(out: Path, size: int, seed: int, indices: range) -> list[dict[str, Any]]:
     rows = []
     for film in generate_studies(len(indices), size, seed, indices.start):
         row = film_row(film)
-        buffer = io.BytesIO()
-        Image.fromarray(film.pixels).save(buffer, format="PNG")
-        write_atomic(out / row["file_name"], buffer.getvalue(), durable=False)
+        write_png(out / row["file_name"], film.pixels)
         rows.append(row)
     return rows
 

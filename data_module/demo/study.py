@@ -135,18 +135,18 @@ def _draw_signs(rng: np.random.Generator, scenario: str, before: tuple[Sign, ...
         chance = SCENARIOS[scenario].chances.get(finding, 0.0)
         # A later film shows mostly what persisted: fewer new signs.
         if finding not in have and rng.random() < chance * (0.5 if before else 1.0):
-            kept += _new_signs(rng, finding, scenario)
-    return tuple(_without_conflicts(kept))
+            kept += new_signs(rng, finding, scenario)
+    return tuple(without_conflicts(kept))
 
 
-def _new_signs(rng: np.random.Generator, finding: str, scenario: str) -> list[Sign]:
+def new_signs(rng: np.random.Generator, finding: str, scenario: str) -> list[Sign]:
     if finding == DEVICES:
         kinds = SCENARIOS[scenario].devices
         num = min(int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15])), len(kinds))
         chosen = rng.choice(len(kinds), size=num, replace=False)
         return [_new_device(rng, kinds[int(i)]) for i in sorted(chosen)]
-    side = _choose(rng, {"right": 0.5, "left": 0.5})
-    grade = _choose(rng, {0: 0.34, 1: 0.38, 2: 0.28})
+    side = choose(rng, {"right": 0.5, "left": 0.5})
+    grade = choose(rng, {0: 0.34, 1: 0.38, 2: 0.28})
     make = functools.partial(Sign, finding, seed=int(rng.integers(2**31)))
     match finding:
         case "Enlarged Cardiomediastinum" | "Cardiomegaly":
@@ -159,25 +159,25 @@ def _new_signs(rng: np.random.Generator, finding: str, scenario: str) -> list[Si
             return [make(side=side, severity=SIZES[grade])]
         case "Lung Opacity":
             side = "bilateral" if rng.random() < 0.12 else side
-            return [make(side=side, site=_choose(rng, {"upper": 0.3, "middle": 0.35, "lower": 0.35}))]
+            return [make(side=side, site=choose(rng, {"upper": 0.3, "middle": 0.35, "lower": 0.35}))]
         case "Pneumonia":
             side = "bilateral" if rng.random() < 0.2 else side
-            return [make(side=side, site=_choose(rng, {"upper": 0.25, "middle": 0.3, "lower": 0.45}))]
+            return [make(side=side, site=choose(rng, {"upper": 0.25, "middle": 0.3, "lower": 0.45}))]
         case "Consolidation":
-            return [make(side=side, site=_choose(rng, {"upper": 0.45, "lower": 0.55}))]
+            return [make(side=side, site=choose(rng, {"upper": 0.45, "lower": 0.55}))]
         case "Atelectasis":
             side = "bilateral" if rng.random() < 0.25 else side
             return [make(side=side, severity=DEGREES[min(grade, 1)], site="lower")]
         case "Lung Lesion":
-            kind = _choose(rng, {"nodule": 0.55, "mass": 0.45})
+            kind = choose(rng, {"nodule": 0.55, "mass": 0.45})
             size_cm = round(float(rng.uniform(2.3, 3.0) if kind == "nodule" else rng.uniform(3.8, 5.6)), 1)
-            site = _choose(rng, {"upper": 0.4, "middle": 0.35, "lower": 0.25})
+            site = choose(rng, {"upper": 0.4, "middle": 0.35, "lower": 0.25})
             return [make(side=side, site=site, kind=kind, size_cm=size_cm)]
         case "Pleural Other":
-            kind = _choose(rng, {"thickening": 0.55, "plaques": 0.45})
+            kind = choose(rng, {"thickening": 0.55, "plaques": 0.45})
             return [make(side="bilateral" if rng.random() < 0.2 else side, kind=kind)]
         case "Fracture":
-            kind = _choose(rng, {"ribs": 0.75, "clavicle": 0.25})
+            kind = choose(rng, {"ribs": 0.75, "clavicle": 0.25})
             return [make(side=side, kind=kind)]
     raise AssertionError(finding)
 
@@ -185,14 +185,14 @@ def _new_signs(rng: np.random.Generator, finding: str, scenario: str) -> list[Si
 def _new_device(rng: np.random.Generator, kind: str) -> Sign:
     side = None
     if kind in ("central line", "picc", "chest tube"):
-        side = _choose(rng, {"right": 0.65, "left": 0.35})
+        side = choose(rng, {"right": 0.65, "left": 0.35})
     elif kind == "pacemaker":
-        side = _choose(rng, {"left": 0.8, "right": 0.2})
+        side = choose(rng, {"left": 0.8, "right": 0.2})
     size_cm = round(float(rng.uniform(2.5, 5.0)), 1) if kind == "endotracheal tube" else 0.0
     return Sign(DEVICES, side=side, kind=kind, size_cm=size_cm, seed=int(rng.integers(2**31)))
 
 
-def _choose(rng: np.random.Generator, weights: dict):
+def choose(rng: np.random.Generator, weights: dict):
     names = list(weights)
     return names[int(rng.choice(len(names), p=np.array(list(weights.values())) / sum(weights.values())))]
 
@@ -201,17 +201,17 @@ def _evolve(rng: np.random.Generator, sign: Sign) -> Sign:
     """A sign at the next visit: the same, or one grade better or worse."""
     if sign.severity is None or rng.random() < 0.5:
         return sign
-    scale = _scale(sign.finding)
+    scale = grades_of(sign.finding)
     grade = scale.index(sign.severity) + int(rng.choice([-1, 1], p=[0.6, 0.4]))
     top = 1 if sign.finding == "Atelectasis" else 2
     return replace(sign, severity=scale[min(max(grade, 0), top)])
 
 
-def _scale(finding: str) -> tuple[str, str, str]:
+def grades_of(finding: str) -> tuple[str, str, str]:
     return SIZES if finding in ("Pleural Effusion", "Pneumothorax") else DEGREES
 
 
-def _without_conflicts(signs: list[Sign]) -> list[Sign]:
+def without_conflicts(signs: list[Sign]) -> list[Sign]:
     """Leave out what cannot be seen beside something larger, so that every positive label shows.
 
     A lung under a large effusion or pneumothorax shows no other disease; two kinds of patch on one lung
@@ -264,7 +264,7 @@ def _hedge(rng: np.random.Generator, sign: Sign) -> Sign:
 
 
 def _uncertain(sign: Sign, strength: float) -> Sign:
-    least = _scale(sign.finding)[0] if sign.severity else None
+    least = grades_of(sign.finding)[0] if sign.severity else None
     return replace(sign, certainty=UNCERTAIN, strength=strength, severity=least)
 
 
@@ -274,7 +274,7 @@ def _false_alarms(rng: np.random.Generator, signs: tuple[Sign, ...]) -> tuple[Si
     extra = []
     for finding, chance in UNCERTAIN_IF_ABSENT.items():
         if rng.random() < chance and finding not in have:
-            (sign,) = _new_signs(rng, finding, "other")
+            (sign,) = new_signs(rng, finding, "other")
             extra.append(_uncertain(sign, 0.45 if rng.random() < 0.3 else 0.0))
     taken = {side for sign in signs if sign.finding in OPACITIES for side in sign.sides}
     return tuple(sign for sign in extra if not set(sign.sides) & taken)[:2]

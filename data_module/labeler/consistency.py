@@ -1,12 +1,15 @@
 """Does a report contradict itself? Its impression against its findings section."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE
 from data_module.labeler.aggregation import label_reports
+from data_module.labeler.assertion import read_sentence
 from data_module.labeler.attributes import read_attributes
+from data_module.labeler.text import split_report
 from data_module.sections import Sections, split_sections
 
 # How an impression can contradict the findings section.
@@ -21,6 +24,7 @@ _CONCLUDED = {
     **dict.fromkeys(("Pneumonia", "Consolidation", "Atelectasis", "Edema", "Lung Lesion"), "Lung Opacity"),
     "Cardiomegaly": "Enlarged Cardiomediastinum",
 }
+_SIDE = re.compile(r"\b(?:left|right)\b")
 
 
 def find_contradictions(reports: Sequence[str]) -> np.ndarray:
@@ -64,3 +68,21 @@ def _differs(sections: Sections, attribute: str) -> bool:
         (before[name].get(attribute), after[name].get(attribute)) for name in before.keys() & after.keys()
     ]
     return any(None not in pair and pair[0] != pair[1] for pair in said)
+
+
+def find_self_denials(text: str) -> list[str]:
+    """Findings that one text, such as a prompt, both asserts and denies, unless on different sides."""
+    said: dict[int, set[tuple[float, str]]] = {}
+    for sentence in split_report(text):
+        side = "".join(sorted(set(_SIDE.findall(sentence.lower()))))
+        for finding, code in read_sentence(sentence).mentions:
+            said.setdefault(finding, set()).add((code, side))
+    return [
+        name
+        for place, name in enumerate(FINDINGS)
+        if any(
+            code == POSITIVE and denied == NEGATIVE and (not side or not other or side == other)
+            for code, side in said.get(place, ())
+            for denied, other in said[place]
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Edited films against exact counterfactuals."""
