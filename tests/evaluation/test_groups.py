@@ -37,9 +37,9 @@ def _score(sexes, wrong, seed=0, num=400, metrics=MICRO, patients=None, grouping
     """Figures by sex of reports of which those of `wrong` (N,) bool name the other finding."""
     truth = np.random.default_rng(seed).integers(0, 2, len(sexes))
     made = np.where(wrong, 1 - truth, truth)
-    texts = [[REPORTS[one] for one in side] for side in (truth, made)]
+    real, generated = ([REPORTS[one] for one in side] for side in (truth, made))
     chosen = [metric for metric in metrics_of("reports") if metric.key in metrics]
-    _, items = evaluate_reports(*texts, _label, metrics=chosen)
+    _, items = evaluate_reports(real, generated, _label, metrics=chosen)
     names = [f"p{row}" for row in range(len(sexes))] if patients is None else patients
     items |= {
         "group_sex": np.array(sexes),
