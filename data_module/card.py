@@ -1,8 +1,9 @@
-"""The head of a data-set card: what tells plain `datasets` which rows belong to which split."""
+"""The head of a data-set card: license, tags, and which rows belong to which split for plain `datasets`."""
 
 from collections.abc import Iterable
 
-HEADER = "---\nconfigs:\n"
+from runtime.origins import license_lines
+
 ENTRY = """- config_name: {split}
   default: {default}
   data_files:
@@ -12,7 +13,7 @@ ENTRY = """- config_name: {split}
 """
 
 
-def card_head(table: str, splits: Iterable[str]) -> str:
+def card_head(table: str, splits: Iterable[str], license_of: Iterable[str], synthetic: bool) -> str:
     """YAML front matter with one configuration a split, so that none is taken for another in silence.
 
     `load_dataset(FOLDER)` gives the first split alone (train, where there is one), `load_dataset(FOLDER,
@@ -21,9 +22,13 @@ def card_head(table: str, splits: Iterable[str]) -> str:
     Args:
         table: file name of the table in the folder.
         splits: those that hold rows; the first is the default.
+        license_of: names of the data sets that the rows go back to.
+        synthetic: whether some rows were drawn, by a model or as phantoms.
     """
-    entries = [
+    tags = ["chest-x-ray", *(["synthetic"] if synthetic else [])]
+    entries = "".join(
         ENTRY.format(split=split, default=str(place == 0).lower(), table=table)
         for place, split in enumerate(splits)
-    ]
-    return f"{HEADER}{''.join(entries)}---\n\n" if entries else ""
+    )
+    configs = f"configs:\n{entries}" if entries else ""
+    return f"---\n{license_lines(license_of)}tags: [{', '.join(tags)}]\n{configs}---\n\n"

@@ -10,6 +10,7 @@ from data_module.exact_table import open_exact
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import PairsFolder, hash_folder, write_pairs
 from runtime.files import link_or_copy, read_json
+from runtime.origins import find_learned
 from runtime.provenance import provenance_record
 
 ALL = -1
@@ -69,7 +70,8 @@ def mix_folders(
         for old in part["file_name"]:
             link_or_copy(root / old, out / "images" / name / old)
         rows.append(part.assign(file_name=f"images/{name}/" + part["file_name"]))
-    record = provenance_record(asked_for)
+    learned = sorted({*find_learned(real), *find_learned(synthetic)})
+    record = {**provenance_record(asked_for), "learned_from": learned}
     card = (
         f"# Mixed training films\n\n{len(parts[1])} real, {len(parts[2])} synthetic. Not for clinical use.\n"
     )

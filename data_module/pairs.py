@@ -10,6 +10,7 @@ films, for the language modules) leaves file_name empty in every row.
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from data_module.findings import CERTAINTIES, FINDINGS, label_array
 from data_module.quoting import normalize_name, quote_cell, quote_columns, quote_name
 from data_module.tables import check_rows, read_text
 from runtime.files import file_hash, replacing, write_atomic
+from runtime.origins import GENERATED, list_origins, name_origin, resolve_origins
 
 TEXT_COLUMNS = ("file_name", "report", "findings_section", "impression_section", "patient_id", "study_id")
 COLUMNS: tuple[str, ...] = (
@@ -266,11 +268,13 @@ def write_pairs_in_pieces(
     csv = num_rows <= MAX_CSV_ROWS
     path = root / METADATA[not csv]
     filmed: set[str] = set()  # splits with films
+    sources: Counter[str] = Counter()
 
     def check() -> Iterator[pd.DataFrame]:
         for piece in pieces:
             stored = _as_stored(piece, path)
             filmed.update(stored["split"][stored["file_name"].notna()])
+            sources.update(stored["source"].map(name_origin))
             yield stored
 
     # The table takes its place last, since a folder with metadata is a finished folder.
@@ -280,9 +284,16 @@ def write_pairs_in_pieces(
         lost = pd.DataFrame(list(skipped), columns=["item", "reason"])
         record = {**provenance, "num_rows": num_rows, "num_skipped": len(lost)}
         record["table_hash"] = file_hash(temporary)[:16]
+        record["origins"] = dict(sources.most_common())
+        if GENERATED in sources:
+            record.setdefault("learned_from", list_origins(provenance.get("config") or {}))
+        else:
+            record.pop("learned_from", None)
         write_atomic(root / "skipped.csv", lost.to_csv(index=False))
         write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
-        head = card_head(path.name, [name for name in SPLITS if name in filmed])
+        splits = [name for name in SPLITS if name in filmed]
+        licensed = resolve_origins(sources, record.get("learned_from"))
+        head = card_head(path.name, splits, licensed, bool({GENERATED, "demo"} & {*sources}))
         write_atomic(root / "README.md", head + card)
     (root / METADATA[csv]).unlink(missing_ok=True)
 

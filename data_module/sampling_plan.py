@@ -1,10 +1,13 @@
 """What to draw: item i's prompt, findings and reference film, as a pure function of (seed, i)."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from data_module.config import PlanConfig
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
@@ -13,6 +16,7 @@ from data_module.quoting import quote_columns
 from data_module.references import ReferenceIndex
 from data_module.tables import find_column, read_table, read_text
 
+ABOUT = ("view", "sex", "age")
 MAX_PROMPT = 10_000  # characters: a long report has 3,000
 
 
@@ -24,6 +28,9 @@ class PlannedPair:
     labels: np.ndarray
     reference: Path | None
     reference_name: str
+    # View, sex and age of the row whose prompt this is, as far as it says: the film shows them only where the
+    # prompt does, but figures can be told apart by what was asked for.
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ReferenceFilms:
@@ -66,15 +73,16 @@ class SamplingPlan:
         self.prompts, self.names = read_prompts(config.prompt, config.prompts)
         if self.reference and not self.reference.is_file():
             raise ValueError(f"--reference {self.reference}: no such file")
+        self.about: list[dict[str, Any]] = []
         pairs = None
         if config.data and (not self.prompts or config.data.is_dir()):
             pairs = PairsFolder.open(config.data)
         self.data_hash = pairs.manifest_hash() if pairs else ""
         if self.prompts:
             self.labels = np.full((len(self.prompts), len(FINDINGS)), np.nan, dtype=np.float32)
-            given = read_prompt_labels(config.prompts, len(self.prompts))
+            given = read_prompt_rows(config.prompts, len(self.prompts))
             if given is not None:
-                self.labels = given
+                self.labels, self.about = given.labels, describe_patients(given.table)
             elif labeler:
                 self.labels = labeler(self.prompts)
             self.patients: list[str | None] = [None] * len(self.prompts)
@@ -92,6 +100,7 @@ class SamplingPlan:
             self.names = [f"{config.data}, split {config.split}, prompt {i + 1}" for i in range(count)]
             check_prompts(self.prompts, self.names)
             self.patients = rows.table["patient_id"].tolist()
+            self.about = describe_patients(rows.table)
             self.order = np.arange(len(rows))
             if config.prompt_order == "random":
                 self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
@@ -108,7 +117,18 @@ class SamplingPlan:
         path, name = self.reference, str(self.reference or "")
         if self.references is not None:
             path, name = self.references.draw(self.labels[row], self.patients[row], self.seed, item)
-        return PlannedPair(self.prompts[row], self.labels[row], path, name)
+        about = self.about[row] if self.about else {}
+        return PlannedPair(self.prompts[row], self.labels[row], path, name, about)
+
+
+def describe_patients(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """View, sex and age of each row of a pairs folder, those that it has; whole years as integers."""
+    rows = table[list(ABOUT)].astype(object).to_dict("records")
+    return [{str(key): _plain(value) for key, value in row.items() if not pd.isna(value)} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def read_prompts(prompt: str, path: Path | None) -> tuple[list[str], list[str]]:
@@ -145,8 +165,8 @@ def read_prompts(prompt: str, path: Path | None) -> tuple[list[str], list[str]]:
     return check_prompts([line for line, _ in given], names), names
 
 
-def read_prompt_labels(path: Path | None, num_prompts: int) -> np.ndarray | None:
-    """The findings of each prompt where --prompts is the table of a pairs folder, (N, 14); else None.
+def read_prompt_rows(path: Path | None, num_prompts: int) -> PairsFolder | None:
+    """The row of each prompt where --prompts is the table of a pairs folder; else None.
 
     Such a folder is drawn anew, larger say, with the findings that it was asked for and not those that a
     labeler reads off its prompts.
@@ -156,8 +176,8 @@ def read_prompt_labels(path: Path | None, num_prompts: int) -> np.ndarray | None
     columns = read_table(path, f"--prompts {path}").columns
     if not {*REQUIRED, *FINDINGS} <= set(columns):
         return None
-    labels = PairsFolder.open(path.parent).labels
-    return labels if len(labels) == num_prompts else None
+    folder = PairsFolder.open(path.parent)
+    return folder if len(folder) == num_prompts else None
 
 
 def check_prompts(prompts: list[str], names: list[str]) -> list[str]:

@@ -221,6 +221,7 @@ class SyntheticFolder:
             "patient_id": f"synthetic-{item:08d}",
             "study_id": f"synthetic-{item:08d}",
             "split": "train",
+            **pair.about,
             **labels,
             "prompt": pair.prompt,
             "reference": pair.reference_name,
@@ -280,11 +281,7 @@ They are those of more draws that passed tests: `provenance.json` says which (`k
         if filtered
         else ""
     )
-    return f"""---
-license: other
-tags: [chest-x-ray, synthetic]
----
-# Synthetic chest X-ray image-report pairs
+    return f"""# Synthetic chest X-ray image-report pairs
 
 {num_pairs} films and reports drawn by a generative model (PairCXR). No film is of a person.
 **Not for clinical use.** `metadata.csv` holds one row a film: the report, the prompt it was drawn from,

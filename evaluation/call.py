@@ -57,8 +57,9 @@ def _make_settings(
     if unknown:
         raise ValueError(f"evaluate: no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
     values: dict[str, Any] = dict(settings)
-    if isinstance(values.get("features"), str | Path):
-        values["features"] = (str(values["features"]),)
+    for name in ("features", "by"):
+        if isinstance(values.get(name), str | Path):
+            values[name] = (str(values[name]),)
     for name in ("captions", "bert_score", "reports", "distilroberta", "chexbert"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
@@ -98,7 +99,7 @@ def _open(real: Any, synthetic: Any, settings: ScoreSettings, scratch: Path) -> 
             "num_empty_reports": sum(not text.strip() for text in synthetic),
         }
         remarks = find_decoder_tokens(synthetic, "evaluate")
-        generated = ReportPairs(list(real), list(synthetic), names, names, counts, remarks)
+        generated = ReportPairs(list(real), list(synthetic), names, names, counts, remarks, folder.table)
         return Context(dataclasses.replace(settings, synthetic=None), folder, None, generated)
     folders = (
         None if data is None or isinstance(data, str | Path) else as_folder(data, name, split, scratch / name)
@@ -138,6 +139,8 @@ def _score_features(
     """Metrics of two feature arrays, (N, D) and (M, D); without other real films there is no floor."""
     if not (_is_features(real) and _is_features(synthetic)):
         raise ValueError("evaluate: features (N, D) are given for both sides or for neither")
+    if settings.by:
+        raise ValueError(f"evaluate: by={settings.by[0]!r}: features alone have no columns; pass folders")
     every = metrics_of("films") if chosen is None else chosen
     metrics = [metric for metric in every if metric.needs == ("features",)]
     refused = [metric.name for metric in chosen or () if metric not in metrics]

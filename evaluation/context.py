@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_module.pairs import PairsFolder, hash_folder
 from evaluation.filters.kept import read_kept
+from evaluation.inputs.groupings import Grouping, read_groupings
 from evaluation.inputs.plain_folder import open_folder
 from evaluation.inputs.rows import ReportPairs
 from evaluation.reports.inputs import ReportLabeler
@@ -35,7 +36,7 @@ class Context:
 
     def __post_init__(self, real_at_hand: PairsFolder | None) -> None:
         settings = self.settings
-        for name, least in (("batch_size", 1), ("num_bootstrap", 0)):
+        for name, least in (("batch_size", 1), ("num_bootstrap", 0), ("min_group", 2)):
             value = getattr(settings, name)
             if value < least:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
@@ -43,6 +44,7 @@ class Context:
         self.real.split(settings.split)  # say at once that the split is empty
         if self.synthetic is None and settings.synthetic:
             self.synthetic = open_folder(settings.synthetic, "--synthetic", settings.split, settings.captions)
+        _ = self.groupings  # say at once that a column is not there
 
     @property
     def films(self) -> PairsFolder:
@@ -50,6 +52,12 @@ class Context:
         if self.synthetic is None:
             raise ValueError("--synthetic is missing: the pairs folder of the generator")
         return self.synthetic
+
+    @cached_property
+    def groupings(self) -> list[Grouping]:
+        """The groups of --by: values of the split's real rows and of the synthetic ones."""
+        made = None if self.synthetic is None else self.synthetic.table
+        return read_groupings(self.settings.by, self.real.split(self.settings.split).table, made)
 
     @property
     def cache_dir(self) -> Path:

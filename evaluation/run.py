@@ -15,8 +15,9 @@ from evaluation.inputs.results import read_results
 from evaluation.metric import Metric, metrics_of
 from evaluation.output.page import write_page
 from evaluation.output.table import render_markdown, write_results_as
-from evaluation.sections import SECTION_NAMES, open_section
+from evaluation.sections import SECTION_NAMES, Section, open_section
 from evaluation.settings import ScoreSettings
+from evaluation.statistics.groups import compare_groups
 from evaluation.statistics.items import intervals, save_items
 from evaluation.too_good import warn_of_floors
 from runtime.files import remove_leftovers, write_atomic
@@ -94,6 +95,8 @@ def score_sections(
         scored[name], kept[name] = found
         scored[name]["intervals"] = intervals(metrics, kept[name], settings.num_bootstrap, settings.seed)
         scored[name]["num_bootstrap"] = settings.num_bootstrap
+        if context.groupings and name != "privacy":
+            scored[name]["by"] = _score_groups(context, section, metrics, kept[name])
         warnings = [*scored[name].get("warnings", []), *warn_of_floors(name, scored[name])]
         if warnings:
             scored[name]["warnings"] = warnings
@@ -103,6 +106,26 @@ def score_sections(
         if finish:
             finish(context, scored)
     return scored, kept
+
+
+def _score_groups(
+    context: Context, section: Section, metrics: Sequence[Metric], items: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    settings = context.settings
+    found = compare_groups(
+        metrics,
+        items,
+        context.groupings,
+        settings.min_group,
+        settings.num_bootstrap,
+        settings.seed,
+        section.share,
+    )
+    for column, part in found.items():
+        if not part["num"]:
+            rows = f"{settings.min_group} rows on each side"
+            print(f"{section.name}: warning: no group of {column} has {rows}", file=sys.stderr)
+    return found
 
 
 def _read_results(path: Path, sections: Sequence[str], context: Context) -> dict[str, Any]:

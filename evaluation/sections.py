@@ -12,6 +12,7 @@ import numpy as np
 
 from evaluation.metric import ROOMS, Metric
 from evaluation.output.cells import Table
+from evaluation.statistics.groups import Share, whole_items
 
 if TYPE_CHECKING:
     from evaluation.context import Context
@@ -33,6 +34,7 @@ class Section:
         count: section -> how much was scored, and what was left out, as sentences.
         tables: section -> further tables.
         finish: (context, all sections) -> None, once everything is scored.
+        share: (items, groups (N,) bool) -> the items as figures of groups read them.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Section:
     conventions: Mapping[str, str] = field(default_factory=dict)  # of keys that are no metrics
     promised: tuple[str, ...] = ()
     finish: Callable[["Context", dict[str, Any]], None] | None = None
+    share: Share = whole_items
 
 
 def open_section(name: str) -> Section:

@@ -59,6 +59,11 @@ class ScoreSettings:
     scale is read off the films' provenance.json, else off a folder's name, NAME_SCALE."""
     split: str = "test"
     """Rows of the real folder to compare with."""
+    by: tuple[str, ...] = ()
+    """Columns of the pairs table whose groups are told apart: sex, view ... Numbers are cut at edges, such as
+    age:40,60, or else at the real rows' quartiles."""
+    min_group: int = 30
+    """Rows that a group of --by needs on each side; smaller ones are left out, and named."""
     uncertain: Literal["ignore", "positive", "negative"] = "ignore"
     """What an uncertain finding counts as for AUROC, average precision and ECE."""
     blank: Literal["negative", "ignore"] = "negative"

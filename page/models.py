@@ -28,6 +28,7 @@ from runtime.config import flatten, to_dict
 from runtime.contents import model_hash
 from runtime.files import file_hash
 from runtime.generators import make_generator
+from runtime.origins import list_origins
 from runtime.provenance import provenance_record
 from runtime.shards import parse_shard
 from vision_module.autoencoder import decode_latents
@@ -253,5 +254,7 @@ class Models:
             if folder.missing():
                 reports = None if self.config.models.films_only else drawing.reports
                 folder.add(range(num_films), drawing.plan, Drawn(drawing.pixels, reports))
-            folder.finish({**provenance_record(settings), "models": self.hashes, "drawn_by": drawing.command})
+            learned = list_origins({name: str(place) for name, place in self.sampler.models.items()})
+            made = {"models": self.hashes, "drawn_by": drawing.command, "learned_from": learned}
+            folder.finish({**provenance_record(settings), **made})
         return root

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "diffusers", "accelerate", "timm", "torchvision", "datasets", "peft")
 HEAVY += ("pandas", "pyarrow", "scipy", "sklearn", "skimage", "matplotlib", "pydicom", "torchmetrics")
-HEAVY += ("gradio", "uvicorn")
+HEAVY += ("gradio", "uvicorn", "huggingface_hub")
 PACKAGES = ("evaluation", "data_module", "training")
 SCRIPTS = tuple(path.name for path in sorted(ROOT.glob("*.py")))
 SOURCES = ("--root a --reports b", "--table a --images b", "", "", "--parts a b")
@@ -22,6 +22,7 @@ DRY_RUNS = (
     "generate_reports.py",
     "compare_reports.py",
     "convert_weights.py monai a --out b",
+    "push_to_hub.py a --repo b/c",
     *(
         f"prepare_data.py {source} {flags} --out c"
         for source, flags in zip(("mimic-cxr", "csv", "open-i", "demo", "merge"), SOURCES, strict=True)

@@ -20,6 +20,7 @@ from training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoi
 from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
 from training.loader import Batch, BatchSource, iterate_steps, to_device
+from training.model_card import make_card
 from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_by_clipping
 from training.pace import MOST_STEPS, describe_pace
 from training.validation import Objective, mean_losses
@@ -340,7 +341,12 @@ class _Trainer:
             with self._averaged():
                 if self.stopping:
                     model.load_state_dict(self.stopping.weights, strict=False)
-                self.run.finish(lambda folder: save(model, folder))
+                self.run.finish(lambda folder: save_with_card(model, folder))
+
+        def save_with_card(model: Any, folder: Path) -> None:
+            save(model, folder)
+            step = self.stopping.best_step if self.stopping else self.step
+            (folder / "README.md").write_text(make_card(folder, self.run, step))
 
         on_main(finish)
         self.accelerator.end_training()

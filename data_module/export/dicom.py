@@ -9,6 +9,7 @@ from data_module.exact_table import plain_rows
 from data_module.export.dicom_objects import DicomContext, make_film, make_report
 from data_module.pairs import PairsFolder, hash_folder, write_pairs
 from runtime.files import replacing
+from runtime.origins import find_learned
 from runtime.provenance import provenance_record
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def write_dicom(pairs: PairsFolder, out: Path, synthetic: str) -> None:
         names.append(name)
         marked += drawn
     record = {**provenance_record({"layout": "dicom", "synthetic": synthetic}), "num_synthetic": marked}
+    record["learned_from"] = find_learned(pairs.root)
     card = _CARD.format(marked=marked, count=len(names))
     write_pairs(out, pairs.table.assign(file_name=names), record, card)
 

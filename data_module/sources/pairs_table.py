@@ -30,6 +30,7 @@ from data_module.sources.output import (
 from data_module.tables import read_table
 from runtime.config import list_defaults
 from runtime.files import read_json
+from runtime.origins import find_learned
 
 # Flags that name columns -> what a pairs folder calls these.
 OWN_NAMES = {
@@ -127,6 +128,7 @@ def convert_pairs(
         **source_record("csv", config),
         "num_patients": int(kept["patient_id"].nunique()),
         "splits": count_values(kept["split"].tolist()),
+        "learned_from": find_learned(pairs.root),
         "made_from": read_json(made_from) if made_from.is_file() else None,
     }
     shutil.rmtree(config.out / SCRATCH, ignore_errors=True)

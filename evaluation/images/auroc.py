@@ -1,6 +1,6 @@
 """AUROC and average precision of a classifier on synthetic films, against what the films were asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from evaluation.metric import Figure, Items, Metric, needed
 from evaluation.statistics import weighted_estimators
 from evaluation.statistics.bootstrap import Estimator
 from evaluation.statistics.findings import mean_over, score_auroc, score_probabilities
-from evaluation.statistics.items import SYNTHETIC
+from evaluation.statistics.items import REAL, SYNTHETIC
 
 FIGURES = ("auroc", "average_precision", "ece")
 
@@ -86,8 +86,25 @@ def both_sides(items: Items) -> list[tuple[str, tuple[Any, Any, Any, Any, Any]]]
     findings, policy = items["findings"].tolist(), tuple(items["policy"].tolist())
     return [
         (end, (items["labels"], items["probabilities"], rows, findings, policy))
-        for end, rows in (("", synthetic), ("_real", ~synthetic))
+        for end, rows in (("", synthetic), ("_real", items["stratum"] == REAL))
     ]
+
+
+def share_findings(items: Items, groups: Sequence[np.ndarray]) -> Items:
+    """The items with only those findings that are both there and absent in every group, on either side.
+
+    Else the means of two groups would be over different findings. A group is (N,) bool.
+    """
+    if "findings" not in items:
+        return items
+
+    def ranks(name: str, rows: np.ndarray) -> bool:
+        truth, seen = items["labels"][rows], items["probabilities"][rows]
+        return name in score_auroc(truth, seen, *items["policy"].tolist())["per_finding"]
+
+    parts = [rows & (items["stratum"] == side) for rows in groups for side in (SYNTHETIC, REAL)]
+    shared = [name for name in items["findings"].tolist() if all(ranks(name, rows) for rows in parts)]
+    return {**items, "findings": np.array(shared, dtype=str)}
 
 
 def _estimate(items: Items, figure: str) -> Mapping[str, Estimator]:

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_module.pairs import PairsFolder, film_paths
+from evaluation.images.auroc import share_findings
 from evaluation.images.floor import choose_floor, describe_floor
+from evaluation.images.groups import measure_groups
 from evaluation.images.guidance import read_guidance, read_points
 from evaluation.images.inputs import FeatureSets, FilmInputs, FilmSet, empty_probabilities
 from evaluation.images.per_finding import MIN_FOR_KID, MIN_PER_FINDING, compare_findings
 from evaluation.images.tables import count_films, film_tables
+from evaluation.inputs.groupings import Grouping
 from evaluation.inputs.rows import prompts, row_names, texts
 from evaluation.metric import Metric, metrics_of, score_metrics
 from evaluation.networks.cache import score_cached
 from evaluation.networks.classifier import FilmClassifier, FilmScores
 from evaluation.sections import Scored, Section
+from evaluation.statistics.groups import group_items
 from evaluation.statistics.items import REAL, SYNTHETIC
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ def evaluate_films(
     seed: int = 0,
     batch_size: int = 64,
     cache_dir: Path | None = None,
+    groupings: Sequence[Grouping] = (),
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The section `films` of results.json: synthetic films against the real films of one split.
 
@@ -47,6 +52,7 @@ def evaluate_films(
         classifier: scores the findings; None: they are skipped.
         metrics: those to compute; all of the section by default.
         policy: what uncertain and blank findings become for the AUROC.
+        groupings: for whom the items tell figures apart.
 
     Returns:
         The section, and its items.
@@ -83,9 +89,10 @@ def evaluate_films(
         sides[key], facts = _read_side(key, folder, scores, classifier, scan)
         result |= facts
     inputs = FilmInputs(seed, None, sides["synthetic"], sides["real"], policy)
-    figures, items = _score_features(inputs, extractors, folders, rows, scan, metrics)
+    figures, items = _score_features(inputs, extractors, folders, rows, scan, metrics, groupings)
     rest = [metric for metric in metrics if metric.needs != ("features",)]
     others_found, other_items = score_metrics(rest, inputs, set(AVAILABLE) - {"features"})
+    items |= group_items(groupings, (synthetic.table, held_out.table))
     return result | figures | others_found, _name_items(synthetic, held_out) | items | other_items
 
 
@@ -122,11 +129,13 @@ def _score_features(
     rows: Mapping[str, np.ndarray],
     scan: Scan,
     metrics: Sequence[Metric],
+    groupings: Sequence[Grouping],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Metrics of every extractor's features; the first one's in the headline keys, and as items."""
     asked = [metric for metric in metrics if metric.needs == ("features",)]
     result: dict[str, Any] = {"features": {}}
     items: dict[str, np.ndarray] = {}
+    tables = tuple(folders[key].table.iloc[rows[key]] for key in ("synthetic", "real", "floor"))
     for extractor in extractors if asked else ():
         features = {
             key: scan(extractor, folder, f"{key} films").features[rows[key]]
@@ -138,7 +147,7 @@ def _score_features(
         figures, parts = score_metrics(asked, replace(inputs, features=sets), ("features",), with_items=first)
         figures = {**sets.counts, **figures}
         if first:
-            items = parts
+            items = parts | measure_groups(asked, inputs, sets, groupings, tables)
             labels = {key: folder.labels[rows[key]] for key, folder in folders.items()}
             per_finding, skipped = compare_findings(labels, features, inputs.rng("per_finding"))
             result |= {**figures, "per_finding": per_finding, "per_finding_skipped": skipped}
@@ -175,6 +184,7 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
         seed=settings.seed,
         batch_size=settings.batch_size,
         cache_dir=context.cache_dir,
+        groupings=context.groupings,
     )
 
 
@@ -226,4 +236,5 @@ SECTION = Section(
     count=count_films,
     tables=film_tables,
     finish=_add_guidance,
+    share=share_findings,
 )

@@ -200,6 +200,7 @@ class ReportPairs:
     patients: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)  # of the real reports; for figures of groups
 
 
 def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
@@ -259,4 +260,5 @@ def match_reports(path: Path, real: PairsFolder, split: str) -> ReportPairs:
         found["patient_id"].tolist(),
         counts,
         remarks,
+        found,
     )

@@ -51,6 +51,27 @@ not be scored holds `note` (why) and its headline keys as `null`. A dot leads in
 Ends of names: `_real` the same figure on the real films or pairs (ceiling); `_floor` real against other real
 films at the same n; `_shuffled` items mixed up (floor); `baseline.X` the most frequent report for every film.
 """
+SCHEMA_GROUPS = """## Groups
+
+With `--by`, `films`, `reports` and `pairs` hold `by`: column -> its groups. `privacy` does not.
+
+| key | what it holds |
+|---|---|
+| `by.COLUMN.least` | rows that a group needs on each side of the section |
+| `by.COLUMN.num` | group -> `synthetic`, `real`: its rows; `reports` have real ones only |
+| `by.COLUMN.left_out` | group -> how many rows it has where there are too few |
+| `by.COLUMN.num_unknown` | `synthetic`, `real`: rows of which the column says nothing |
+| `by.COLUMN.figures` | metric (or its `_real`) -> `values` and `intervals` by group, and `gap` |
+| `by.COLUMN.figures.X.gap` | `high`, `low`: groups; `value`, `interval`, `p`, `p_holm`; null for one group |
+
+Metrics whose items add up are taken over the group's items, with neighborhoods, pools and document
+frequencies of all of them; mean AUROC, average precision and ECE are over the findings that every group has,
+present and absent. FID, KID and Vendi score are measured for each group anew, from {num} films of it on each
+side on, with as many films of each; floors and ceilings of theirs have no interval. `p` is that of the
+largest of all gaps between groups (in units of their standard deviation, against resamples moved to no gap,
+at least {each} for each gap of the section), `p_holm` adjusted for all figures and columns of the section;
+a `_real` figure has no `p_holm`.
+"""
 SCHEMA_TAIL = """## Intervals
 
 Every section holds `intervals`: figure -> [low, high], 95%, patients resampled `num_bootstrap` times, of the
@@ -106,7 +127,9 @@ def _flag(metric: Metric) -> str:
 
 def describe_schema() -> str:
     """What results.json holds, as Markdown."""
+    from evaluation.images.per_finding import MIN_FOR_KID
     from evaluation.run import SCHEMA_VERSION
+    from evaluation.statistics.groups import RESAMPLES_A_GAP
 
     parts = [SCHEMA_HEAD.format(version=SCHEMA_VERSION)]
     for name in SECTION_NAMES:
@@ -121,4 +144,4 @@ def describe_schema() -> str:
             )
         rows += [[f"`{key}`", text] for key, text in open_section(name).keys.items()]
         parts += [f"## {name}", "", markdown_table(("key", "what it holds"), rows), ""]
-    return "\n".join([*parts, SCHEMA_TAIL])
+    return "\n".join([*parts, SCHEMA_GROUPS.format(num=MIN_FOR_KID, each=RESAMPLES_A_GAP), SCHEMA_TAIL])

@@ -9,6 +9,7 @@ from evaluation.filters.kept import describe_kept
 from evaluation.metric import Metric, look_up, metrics_of
 from evaluation.output.cells import Table, format_interval, format_value
 from evaluation.output.formats import to_csv, to_latex
+from evaluation.output.group_tables import group_tables
 from evaluation.sections import SECTION_NAMES, open_section
 from runtime.files import write_atomic
 from runtime.markdown import markdown_table
@@ -40,7 +41,7 @@ def _build_chapter(name: str, results: Mapping[str, Any]) -> Chapter:
         note = " ".join([section.count(values), section.legend, *values.get("remarks", [])]).strip()
         tables.append(Table(HEADER, [_row(values, metric) for metric in scored], note))
     if "note" not in values:
-        tables += section.tables(values)
+        tables += [*section.tables(values), *group_tables(values, metrics_of(name))]
     known = {k: v for k, v in results.get("conventions", {}).items() if k.startswith(f"{name}.")}
     warnings = [f"Warning: {sentence}" for sentence in values.get("warnings", [])]
     note = "\n\n".join([*([values["note"]] if values.get("note") else []), *warnings])

@@ -13,6 +13,7 @@ from evaluation.networks.cache import score_cached
 from evaluation.pairs.inputs import Embeddings, PairInputs, Triple
 from evaluation.pairs.tables import pair_tables
 from evaluation.sections import Scored, Section
+from evaluation.statistics.groups import group_items
 from evaluation.statistics.items import REAL, SYNTHETIC
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
         "patient": np.concatenate([folder.table["patient_id"].to_numpy(str) for folder in folders]),
         "stratum": np.repeat([SYNTHETIC, REAL], [len(folder) for folder in folders]),
     }
+    items |= group_items(context.groupings, [folder.table for folder in folders])
     remarks = find_decoder_tokens(texts(synthetic), f"--synthetic {synthetic.root}")
     return result | counts | {"remarks": remarks}, items
 

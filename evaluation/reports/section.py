@@ -12,6 +12,7 @@ from evaluation.reports.tables import report_tables
 from evaluation.reports.variety import most_frequent_report
 from evaluation.sections import Scored, Section
 from evaluation.statistics.findings import UNCERTAIN_POLICIES
+from evaluation.statistics.groups import group_items
 from evaluation.statistics.items import REAL
 from runtime.files import file_hash
 
@@ -85,6 +86,7 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
     )
     items["name"], items["patient"] = np.array(matched.names), np.array(matched.patients)
     items["stratum"] = np.full(len(matched.names), REAL)
+    items |= group_items(context.groupings, [matched.rows])
     remarks = [*matched.remarks, *scores.pop("remarks", [])]
     return {**scores, **matched.counts, "remarks": remarks}, items
 

@@ -16,9 +16,11 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+TESTS = Path(__file__).resolve().parents[1]
 PRELOAD = [
     "torch",
     "accelerate",
@@ -27,6 +29,7 @@ PRELOAD = [
     "pandas",
     "training",
     "helpers.forked",
+    "helpers.warm",
 ]
 
 
@@ -87,6 +90,7 @@ def run_all(
     """Calls at once; `kill_at` is for the first. Its end by a signal ends the others, as a launcher does."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
+    _start_server()
     with tempfile.TemporaryDirectory() as folder:
         processes = []
         for number, (function, args, env) in enumerate(calls):
@@ -106,6 +110,18 @@ def run_all(
                 process.kill()
                 process.join()
         return [_read(Path(folder, str(number)), code) for number, code in enumerate(codes)]
+
+
+def _start_server() -> None:
+    """Start it where it does not run yet. By itself it finds no module of the tests, and does not say so."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TESTS), before)))
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def _read(output: Path, code: int | None) -> Ended:

@@ -253,7 +253,8 @@ def test_folds_are_summarized(fold_runs, tmp_path, capsys):
     assert "Best by psnr: fold" in summarize_folds(fold_runs, "psnr")[0]
     # The copy is the best fold's run, a run folder like any other.
     assert RunFolder.open(best, "test").config == RunFolder.open(fold_runs[1], "test").config
-    weights = [file.read_bytes() for root in (best, fold_runs[1]) for file in (root / "model").iterdir()]
+    models = [root / "model" for root in (best, fold_runs[1])]
+    weights = [file.read_bytes() for root in models for file in root.glob("*.safetensors")]
     assert len(weights) == 2
     assert weights[0] == weights[1]
     training_main(line)  # again: nothing is left to do
