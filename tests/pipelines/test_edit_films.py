@@ -94,11 +94,15 @@ def test_box_and_mask_mean_the_same_pixels(exact, tmp_path):
     mask = np.zeros((64, 64), np.uint8)
     mask[8:20, 4:16] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    ways = ({"box": (4, 8, 16, 20)}, {"mask": tmp_path / "mask.png"})
+    ways = (
+        EditConfig(film=path, after="Edema.", box=(4, 8, 16, 20)),
+        EditConfig(film=path, after="Edema.", mask=tmp_path / "mask.png"),
+    )
     for way in ways:
-        (edit,) = plan_edits(EditConfig(film=path, after="Edema.", **way), 64)
+        (edit,) = plan_edits(way, 64)
         assert (edit.mask == (mask > 0)).all()
-        (small,) = plan_edits(EditConfig(film=path, after="Edema.", **way), 32)
+        (small,) = plan_edits(way, 32)
+        assert small.mask is not None
         assert (small.mask == (mask[::2, ::2] > 0)).all()
 
 
