@@ -7,7 +7,15 @@ from pathlib import Path
 from data_module.pairs import METADATA, PairsFolder, film_paths
 from runtime.files import is_leftover, read_json
 from runtime.hub import File, RepoKind
-from runtime.origins import EDITED, GENERATED, PROVENANCE, find_learned, find_origins, find_terms, name_origin
+from runtime.origins import (
+    EDITED,
+    GENERATED,
+    PROVENANCE,
+    find_learned,
+    find_origins,
+    name_origin,
+    terms_of_use,
+)
 from runtime.runs import CONFIG, RunFolder
 
 CARD = "README.md"
@@ -65,7 +73,7 @@ def check_terms(shared: Shared, own_right: bool) -> list[str]:
     Raises:
         ValueError: their terms forbid it or are not known, and the user does not claim the right.
     """
-    barred = [name for name in sorted(shared.real) if not find_terms(name).free]
+    barred = [name for name in sorted(shared.real) if not terms_of_use(name).free]
     what = "films or reports" if shared.kind == "dataset" else "a model"
     if barred and not own_right:
         raise ValueError(
@@ -73,7 +81,7 @@ def check_terms(shared: Shared, own_right: bool) -> list[str]:
             "Where you have the right to pass this on, say --i-have-the-right"
         )
     warnings = [f"{what} of {_list_terms(barred)}"] if barred else []
-    drawn = [name for name in sorted(shared.learned) if not find_terms(name).free]
+    drawn = [name for name in sorted(shared.learned) if not terms_of_use(name).free]
     if drawn:
         warnings.append(
             f"a model drew these pairs that learned from {_list_terms(drawn)}. Look for copies of "
@@ -83,7 +91,7 @@ def check_terms(shared: Shared, own_right: bool) -> list[str]:
 
 
 def _list_terms(names: Iterable[str]) -> str:
-    return "; ".join(f"{name} ({find_terms(name).says})" for name in names)
+    return "; ".join(f"{name} ({terms_of_use(name).says})" for name in names)
 
 
 def _collect_pairs(folder: Path) -> Shared:

@@ -45,7 +45,7 @@ TERMS = {
 _NOT_KNOWN = Terms("other", "terms not known here", name=UNKNOWN)
 
 
-def find_terms(origin: str) -> Terms:
+def terms_of_use(origin: str) -> Terms:
     """The terms of a data set by the name that its rows have as `source`."""
     return TERMS.get(origin, _NOT_KNOWN)
 
@@ -68,7 +68,7 @@ def resolve_origins(origins: Iterable[str], learned_from: Iterable[str] | None) 
 
 def license_lines(origins: Iterable[str]) -> str:
     """The license as lines of a card's front matter: that of one data set, "other" for several."""
-    terms = {find_terms(origin) for origin in origins} or {_NOT_KNOWN}
+    terms = {terms_of_use(origin) for origin in origins} or {_NOT_KNOWN}
     one = terms.pop() if len(terms) == 1 else Terms("other", "", name="several")
     lines = {"license": one.license, "license_name": one.name, "license_link": one.link}
     return "".join(f"{key}: {value}\n" for key, value in lines.items() if value)

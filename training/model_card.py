@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.markdown import markdown_table
-from runtime.origins import PROVENANCE, find_terms, license_lines, list_origins, read_record
+from runtime.origins import PROVENANCE, license_lines, list_origins, read_record, terms_of_use
 from runtime.runs import CONFIG, RunFolder
 
 # kind -> what it is
@@ -55,7 +55,7 @@ def make_card(folder: Path, run: RunFolder, step: int) -> str:
     if library:
         head += f"library_name: {library}\n"
     head += f"tags: [paircxr, chest-x-ray, {run.kind}]\ndatasets: {json.dumps(origins)}\n"
-    terms = markdown_table(("data set", "terms"), [(name, find_terms(name).says) for name in origins])
+    terms = markdown_table(("data set", "terms"), [(name, terms_of_use(name).says) for name in origins])
     parts = [
         f"---\n{head}---\n\n# {title}",
         "**Not for clinical use.** Trained by PairCXR. The terms of its data hold for it.",

@@ -39,7 +39,7 @@ Figures = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (N,) numerators an
 
 
 @dataclass(frozen=True)
-class Films:
+class ScoredEdits:
     """Films of N edits, (N, S, S) uint8 each, and the regions (N, S, S) bool, in the order of `table`."""
 
     table: pd.DataFrame
@@ -105,7 +105,7 @@ def score_edits(
     return text
 
 
-def open_films(edited: Path, truth: Path) -> Films:
+def open_films(edited: Path, truth: Path) -> ScoredEdits:
     """The films of both folders, row by row of the edited one; rows belong together by `study_id`."""
     made, exact = PairsFolder.open(edited), PairsFolder.open(truth)
     needed = {
@@ -135,7 +135,7 @@ def open_films(edited: Path, truth: Path) -> Films:
         files["reconstruction"] = [_file(made, name, "--edited") for name in made.table["reconstruction"]]
     films = {name: load_pixels(paths, size) for name, paths in files.items()}
     masks = load_pixels([_file(exact, name, "--truth") for name in table["mask"]], size)
-    return Films(
+    return ScoredEdits(
         table,
         films["after"],
         films["truth"],
@@ -153,7 +153,7 @@ def _file(pairs: PairsFolder, name: object, flag: str) -> Path:
     return pairs.root / name
 
 
-def measure(films: Films, decisions: dict[str, np.ndarray]) -> Figures:
+def measure(films: ScoredEdits, decisions: dict[str, np.ndarray]) -> Figures:
     """The figures of FIGURES, film by film.
 
     Args:
@@ -193,7 +193,7 @@ def _agreement(codes: np.ndarray, truth: np.ndarray, asked: np.ndarray) -> tuple
     return ((codes == truth) & asked).sum(axis=1).astype(float), asked.sum(axis=1).astype(float)
 
 
-def _own_is_nearest(films: Films) -> np.ndarray:
+def _own_is_nearest(films: ScoredEdits) -> np.ndarray:
     """(N,) bool: outside its region, no original of another row is as near to an edited film as its own."""
     nearest = np.ones(len(films.after), bool)
     for row, (film, region) in enumerate(zip(films.after, films.region, strict=True)):
@@ -231,7 +231,7 @@ def _cell(entry: dict[str, Any]) -> str:
     return f"{entry['value']:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _draw(films: Films, path: Path) -> None:
+def _draw(films: ScoredEdits, path: Path) -> None:
     shown: list[tuple[str, Sequence[np.ndarray]]] = []
     for row, words in enumerate(films.table["edit"][:16]):
         error = np.abs(films.after[row].astype(int) - films.truth[row]).astype(np.uint8)

@@ -138,7 +138,7 @@ def interrupt(flags, log):
     """Send SIGINT to the script while its two workers are at work; the script that ended, and its workers."""
     command = [sys.executable, "prepare_data.py", *flags]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, preexec_fn=heed_interrupts)
     # Two workers and multiprocessing's tracker, at work: Pillow is loaded. They are held meanwhile.
     workers = wait_until(lambda: len(found := find_children(process.pid)) > 2 and found)
     wait_until(lambda: process.poll() == 0 or sum(map(has_pillow, workers)) == 2)
@@ -149,6 +149,11 @@ def interrupt(flags, log):
         time.sleep(0.5 if signal_number == signal.SIGINT else 0.0)
     process.wait(WITHIN_S)
     return process, workers
+
+
+def heed_interrupts():
+    """A shell's background jobs ignore SIGINT, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def has_pillow(pid):
