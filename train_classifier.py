@@ -1,6 +1,9 @@
 """Train a CheXpert classifier (14 findings) on the train split of a pairs folder.
 
-python train_classifier.py --data runs/demo/data --out runs/demo/classifier
+    python train_classifier.py --data runs/demo/data --out runs/demo/classifier
+
+With --targets controls it learns what else a prompt may ask for instead: sides and grades of findings, sex,
+view and age, to check drawn films against their prompts (python -m evaluation images --controls RUN).
 """
 
 from dataclasses import dataclass, field
@@ -22,6 +25,8 @@ class Config:
     """Pairs folder; films of split train are learned; those of split validation set the thresholds."""
     out: Path = setting(Path("runs/demo/classifier"), identity=False)
     """Run folder to write."""
+    targets: Literal["findings", "controls"] = "findings"
+    """What is learned: the findings, or sides and grades as reports tell them, sex, view and age."""
     image_size: int = 64
     """Films are fitted and cropped to this side."""
     uncertain: Literal["ignore", "positive", "negative"] = "ignore"
@@ -79,12 +84,14 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def train(config: Config) -> None:
+    import numpy as np
     import torch
     from transformers import PreTrainedModel
     from transformers.utils import logging
 
+    from data_module.controls import CONTROLS, UNSAID, table_controls
     from data_module.film_store import FilmStore
-    from data_module.findings import FINDINGS
+    from data_module.findings import FINDINGS, as_binary
     from data_module.pairs import PairsFolder
     from runtime.runs import RunFolder
     from training.loop import fit
@@ -103,14 +110,26 @@ def train(config: Config) -> None:
     train_rows, validation = pairs.split("train"), pairs.split("validation")
     run = RunFolder.create(config.out, "classifier", config, config.overwrite)
     policy = (config.uncertain, config.blank)
+    if config.targets == "controls":
+        names, targets = CONTROLS, (table_controls(rows.table) for rows in (train_rows, validation))
+        learned = [np.where(target == UNSAID, np.nan, target) for target in targets]
+    else:
+        names, learned = FINDINGS, [as_binary(rows.labels, *policy) for rows in (train_rows, validation)]
     films = FilmStore(validation.image_paths, config.image_size)
     train_films = FilmStore(train_rows.image_paths, config.image_size)
     torch.manual_seed(config.train.seed)
 
     def save(model: PreTrainedModel, folder: Path) -> None:
+        from evaluation.statistics.controls import score_shown
         from evaluation.statistics.findings import score_auroc, tune_thresholds  # late: scikit-learn
 
         probabilities = predict_store(model, films)
+        if config.targets == "controls":
+            shown = score_shown(table_controls(validation.table), probabilities)
+            save_classifier(model, folder, config.image_size, {})
+            write_json(run.root / "metrics.json", {"num_validation": len(validation), "shown": shown})
+            print("  ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None))
+            return
         scores = score_auroc(validation.labels, probabilities, *policy)
         save_classifier(model, folder, config.image_size, tune_thresholds(validation.labels, probabilities))
         write_json(run.root / "metrics.json", {"num_validation": len(validation), "auroc": scores})
@@ -121,10 +140,10 @@ def train(config: Config) -> None:
             print(f"validation AUROC, mean of {len(scores['per_finding'])}: {scores['mean']:.4f}")
 
     fit(
-        adapt_timm(config.init_from) if config.init_from else build_classifier(config.size),
+        adapt_timm(config.init_from, names) if config.init_from else build_classifier(config.size, names),
         masked_bce,
-        FilmSource(train_films, train_rows.labels, *policy, augmentation=config.augmentation),
-        FilmSource(films, validation.labels, *policy),
+        FilmSource(train_films, learned[0], config.augmentation),
+        FilmSource(films, learned[1]),
         config.train,
         run,
         save,

@@ -23,6 +23,8 @@ class Config:
     """Columns to draw an item's text from, with equal chances among those that are not empty."""
     findings_weight: float = 5.0
     """Weight of reading the findings off the text and film embeddings; 0 is CLIP's loss alone."""
+    controls_weight: float = 0.0
+    """Weight of reading sides, grades, sex, view and age off them, where a text, or a film's row, tells."""
     model: ClipConfig = field(default_factory=ClipConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     overwrite: bool = setting(False, identity=False)
@@ -60,8 +62,10 @@ def main(argv: list[str] | None = None) -> None:
 def train(config: Config) -> None:
     import torch
 
+    from data_module.controls import CONTROLS
     from data_module.findings import FINDINGS
     from data_module.pairs import PairsFolder
+    from data_module.text_columns import text_columns
     from runtime.runs import RunFolder
     from training.loop import fit
     from vision_module.clip import (
@@ -79,7 +83,7 @@ def train(config: Config) -> None:
     if config.model.init_from:
         tokenizer = load_tokenizer(config.model.init_from)
     else:
-        corpus = [text for name in config.texts for text in train_rows.table[name].fillna("")]
+        corpus = text_columns(train_rows, config.texts).T.ravel().tolist()
         tokenizer = train_clip_tokenizer(corpus, config.model.vocab_size)
     torch.manual_seed(config.train.seed)
     clip = build_clip(config.model, tokenizer, config.image_size)
@@ -94,7 +98,9 @@ def train(config: Config) -> None:
         tokenizer.save_pretrained(folder)
         processor.save_pretrained(folder)
 
-    model = ContrastiveLoss(clip, len(FINDINGS), config.findings_weight)
+    model = ContrastiveLoss(
+        clip, len(FINDINGS), config.findings_weight, len(CONTROLS), config.controls_weight
+    )
     fit(model, objective, train_data, validation_data, config.train, run, save)
 
 

@@ -47,6 +47,9 @@ class PlanConfig:
     --prompts it need not be there; the films are then drawn from text alone."""
     split: Literal["train", "validation", "test"] = "test"
     """Rows of --data that give the prompts."""
+    prompt_column: str = "prompt"
+    """Their column that is the prompt: prompt, impression_section ..., or free_prompt, which is put together
+    in many wordings from findings, sides and grades, sex, age and view."""
     prompt_order: Literal["random", "table"] = "random"
     """Order of these rows: drawn by the seed; or as they stand, so that item i is row i (CXR-IRGen draws the
     first 1,000 rows of its test folder)."""

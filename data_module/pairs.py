@@ -88,22 +88,6 @@ class PairsFolder:
         """(N, 14) float32 in the order of FINDINGS: 1, 0, -1 or NaN."""
         return label_array(self.table)
 
-    def text_columns(self, names: tuple[str, ...]) -> np.ndarray:
-        """(N, F) str: these text columns, "" where a field is empty.
-
-        Raises:
-            ValueError: a column that is not there, or a row in which all of them are empty.
-        """
-        unknown = [name for name in names if name not in self.table]
-        if unknown:
-            raise ValueError(f"--texts {unknown[0]}: {self.root}/metadata.csv has no such column")
-        fields = self.table[list(names)].fillna("").to_numpy(dtype=str)
-        empty = (fields == "").all(axis=1)
-        if names and empty.any():
-            row = int(np.flatnonzero(empty)[0]) + 2
-            raise ValueError(f"{self.root}/metadata.csv row {row}: {', '.join(names)} are all empty")
-        return fields
-
     @property
     def has_films(self) -> bool:
         """False for a text-only folder."""

@@ -15,6 +15,7 @@ from data_module.pairs import METADATA, REQUIRED, PairsFolder
 from data_module.quoting import quote_columns
 from data_module.references import ReferenceIndex
 from data_module.tables import find_column, read_table, read_text
+from data_module.text_columns import text_column
 
 ABOUT = ("view", "sex", "age")
 MAX_PROMPT = 10_000  # characters: a long report has 3,000
@@ -92,9 +93,10 @@ class SamplingPlan:
         else:
             rows = pairs.split(config.split)
             self.labels = rows.labels
+            written = text_column(rows, config.prompt_column, "--prompt-column")
             self.prompts = [
                 prompt or prompt_sentence(dict(zip(FINDINGS, labels, strict=True)))
-                for prompt, labels in zip(rows.table["prompt"].fillna(""), self.labels, strict=True)
+                for prompt, labels in zip(written, self.labels, strict=True)
             ]
             count = len(self.prompts)
             self.names = [f"{config.data}, split {config.split}, prompt {i + 1}" for i in range(count)]

@@ -92,6 +92,16 @@ class Context:
         return FilmClassifier.open(self.settings.classifier, self.device)
 
     @cached_property
+    def controls(self) -> "FilmClassifier | None":
+        """The network of --controls; None without the flag."""
+        from data_module.controls import CONTROLS
+        from evaluation.networks.classifier import FilmClassifier
+
+        if self.settings.controls is None:
+            return None
+        return FilmClassifier.open(self.settings.controls, self.device, CONTROLS, "--controls")
+
+    @cached_property
     def extractors(self) -> "list[FilmClassifier]":
         """Where features come from: the classifier first, then --features. ValueError for neither."""
         from evaluation.networks.extractors import open_extractor
@@ -112,6 +122,8 @@ class Context:
         named["features_hash"] = self.extractors[0].identity
         if self.classifier:
             named |= {"classifier": self.classifier.source, "classifier_hash": self.classifier.identity}
+        if self.controls:
+            named |= {"controls": self.controls.source, "controls_hash": self.controls.identity}
         return named
 
     @cached_property

@@ -24,7 +24,17 @@ Result = TypeVar("Result")
 # Section of results.json -> the room that lists the files of its metrics.
 ROOMS = {"films": "images", "reports": "reports", "pairs": "pairs", "privacy": "privacy"}
 # What a metric may need; a section has a subset of these.
-NEEDS = ("features", "probabilities", "labels", "films", "prompts", "texts", "embeddings", "distances")
+NEEDS = (
+    "features",
+    "probabilities",
+    "labels",
+    "films",
+    "prompts",
+    "texts",
+    "embeddings",
+    "distances",
+    "controls",
+)
 
 
 @dataclass(frozen=True)

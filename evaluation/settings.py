@@ -27,6 +27,9 @@ class ScoreSettings:
     the headline figures, and findings on films are skipped."""
     clip: str | None = None
     """Domain CLIP for film-report scores and retrieval: a CLIPModel folder or run folder of train_clip.py."""
+    controls: str | None = None
+    """Run of train_classifier.py --targets controls: adds whether films show the sides, grades, sex, view and
+    age that their prompts ask for."""
     labeler: str = "rules"
     """Reads findings off reports: rules, or chexbert:FILE (the published chexbert.pth, beside vocab.txt)."""
     meteor: bool = False

@@ -1,7 +1,7 @@
 """What train_classifier.py needs beside `training.fit`: the network, its batches, its loss, its folder."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from data_module.film_store import FilmStore
-from data_module.findings import FINDINGS, THRESHOLDS_FILE, as_binary
+from data_module.findings import FINDINGS, THRESHOLDS_FILE
 from data_module.images import to_images
 from runtime.devices import prefer_channels_last
 from runtime.timm_weights import open_timm
@@ -48,31 +48,25 @@ def augment_films(
 
 
 class FilmSource:
-    """Batches of films and binary labels, for `training.fit` (its BatchSource).
+    """Batches of films and targets, for `training.fit` (its BatchSource).
 
     Args:
         films: N films.
-        labels: (N, 14), 1, 0, -1 or NaN.
-        uncertain, blank: the policies of `data_module.findings.as_binary`; "ignore": out of the loss.
+        targets: (N, K) in 0..1, NaN: left out of the loss.
         augmentation: None for validation.
     """
 
     def __init__(
-        self,
-        films: FilmStore,
-        labels: np.ndarray,
-        uncertain: str = "ignore",
-        blank: str = "negative",
-        augmentation: Augmentation | None = None,
+        self, films: FilmStore, targets: np.ndarray, augmentation: Augmentation | None = None
     ) -> None:
         self.films, self.augmentation = films, augmentation
-        self.labels = torch.from_numpy(as_binary(labels, uncertain, blank))
+        self.labels = torch.from_numpy(targets)
 
     def __len__(self) -> int:
         return len(self.films)
 
     def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """pixel_values float (B, 1, size, size) in [-1, 1]; labels (B, 14), 1, 0, or NaN: left out."""
+        """pixel_values float (B, 1, size, size) in [-1, 1]; labels (B, K) in 0..1, or NaN: left out."""
         images = to_images(self.films[indices])
         if self.augmentation is not None:
             images = augment_films(images, generator, self.augmentation)
@@ -90,30 +84,31 @@ def masked_bce(
     return {"loss": (losses * known).sum() / known.sum().clamp_min(1)}
 
 
-# One output a finding, under its name.
-_HEAD: dict[str, Any] = {
-    "num_labels": len(FINDINGS),
-    "num_channels": 1,
-    "id2label": dict(enumerate(FINDINGS)),
-    "label2id": {name: place for place, name in enumerate(FINDINGS)},
-    "problem_type": "multi_label_classification",
-}
+def _head(names: Sequence[str]) -> dict[str, Any]:
+    """One output for each name."""
+    return {
+        "num_labels": len(names),
+        "num_channels": 1,
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: place for place, name in enumerate(names)},
+        "problem_type": "multi_label_classification",
+    }
 
 
-def build_classifier(size: ResNetSize) -> ResNetForImageClassification:
-    """A stock transformers ResNet on gray films, with one output a finding, named in config.id2label."""
+def build_classifier(size: ResNetSize, names: Sequence[str] = FINDINGS) -> ResNetForImageClassification:
+    """A stock transformers ResNet on gray films, one output for each of `names` (config.id2label)."""
     config = ResNetConfig(
         embedding_size=size.embedding_size,
         hidden_sizes=list(size.hidden_sizes),
         depths=list(size.depths),
         layer_type=size.layer_type,
-        **_HEAD,
+        **_head(names),
     )
     return prefer_channels_last(ResNetForImageClassification(config))
 
 
-def adapt_timm(source: str) -> TimmWrapperForImageClassification:
-    """The network of `timm:NAME:FILE` on gray films, with a new head of one output a finding.
+def adapt_timm(source: str, names: Sequence[str] = FINDINGS) -> TimmWrapperForImageClassification:
+    """The network of `timm:NAME:FILE` on gray films, with a new head of one output for each of `names`.
 
     Gray films in [-1, 1] in the place of three normalized channels: the first convolution takes the sums of
     its weights over the channels, times what the normalization differs by.
@@ -129,7 +124,7 @@ def adapt_timm(source: str) -> TimmWrapperForImageClassification:
         raise ValueError(f"--init-from {source}: its first layer or its head cannot be replaced")
     if set(found["mean"]) != {0.5}:
         raise ValueError(f"--init-from {source}: it was trained on films of mean {found['mean']}, not 0.5")
-    config = TimmWrapperConfig(architecture=source.split(":")[1], model_args={"in_chans": 1}, **_HEAD)
+    config = TimmWrapperConfig(architecture=source.split(":")[1], model_args={"in_chans": 1}, **_head(names))
     model = TimmWrapperForImageClassification(config)
     weights = {name: value for name, value in trained.state_dict().items() if not name.startswith(head)}
     scale = torch.tensor([0.5 / value for value in found["std"]]).view(1, 3, 1, 1)
@@ -157,7 +152,7 @@ def save_classifier(
 
 @torch.no_grad()
 def predict_store(model: PreTrainedModel, films: FilmStore, batch_size: int = 256) -> np.ndarray:
-    """(N, 14) float32 probabilities of all films, order of FINDINGS. The model must be in eval mode."""
+    """(N, K) float32 probabilities of all films by its outputs. The model must be in eval mode."""
     device = model.device
     parts = [
         model(pixel_values=to_images(films[np.arange(start, min(start + batch_size, len(films)))]).to(device))

@@ -145,15 +145,29 @@ class ContrastiveLoss(nn.Module):
 
     Args:
         findings_weight: on the read-outs' cross-entropy; 0 is CLIP alone. The read-outs are not saved.
+        controls_weight: the same for `data_module.controls`: what a prompt may ask beyond its findings.
     """
 
-    def __init__(self, clip: CLIPModel, num_findings: int, findings_weight: float) -> None:
+    def __init__(
+        self,
+        clip: CLIPModel,
+        num_findings: int,
+        findings_weight: float,
+        num_controls: int = 0,
+        controls_weight: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.clip, self.findings_weight = clip, findings_weight
-        if findings_weight:
-            width = clip.visual_projection.out_features
-            self.read_text = nn.Linear(width, num_findings)
-            self.read_film = nn.Linear(width, num_findings)
+        self.clip = clip
+        self.weights = {"findings": findings_weight, "controls": controls_weight}
+        width = clip.visual_projection.out_features
+        self.readers = nn.ModuleDict(
+            {
+                f"{end}_{name}": nn.Linear(width, number)
+                for name, number in (("findings", num_findings), ("controls", num_controls))
+                for end in ("text", "film")
+                if self.weights[name]
+            }
+        )
 
     def forward(
         self,
@@ -161,6 +175,8 @@ class ContrastiveLoss(nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         findings: torch.Tensor,
+        text_controls: torch.Tensor,
+        film_controls: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """Losses of a batch.
 
@@ -168,6 +184,7 @@ class ContrastiveLoss(nn.Module):
             pixel_values: (B, 3, s, s).
             input_ids, attention_mask: (B, T).
             findings: (B, F) in 0..1, the chance that each is present.
+            text_controls, film_controls: (B, C) in 0..1, or below 0: the text, or the row, does not say.
         """
         output = self.clip(input_ids=input_ids, attention_mask=attention_mask, pixel_values=pixel_values)
         logits = output.logits_per_text.float()
@@ -176,12 +193,20 @@ class ContrastiveLoss(nn.Module):
         contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         accuracy = equal.gather(1, logits.argmax(dim=1)[:, None]).mean()
         losses = {"loss": contrast, "contrast": contrast, "accuracy": accuracy}
-        if self.findings_weight:
-            read = {"text": (self.read_text, output.text_model_output)}
-            read["film"] = (self.read_film, output.vision_model_output)
-            for name, (head, tower) in read.items():
-                # transformers puts the projected embedding in the place of the pooled state here.
-                guess = head(tower.pooler_output).float()
-                losses[f"{name}_findings"] = F.binary_cross_entropy_with_logits(guess, findings)
-                losses["loss"] = losses["loss"] + self.findings_weight * losses[f"{name}_findings"]
+        # transformers puts the projected embedding in the place of the pooled state here.
+        towers = {"text": output.text_model_output, "film": output.vision_model_output}
+        targets = {"findings": {"text": findings, "film": findings}}
+        targets["controls"] = {"text": text_controls, "film": film_controls}
+        for name, reader in self.readers.items():
+            end, kind = name.split("_")
+            target = targets[kind][end]
+            losses[name] = _read_loss(reader(towers[end].pooler_output).float(), target)
+            losses["loss"] = losses["loss"] + self.weights[kind] * losses[name]
         return losses
+
+
+def _read_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of logits and targets (B, K) in 0..1 over those that are not below 0."""
+    known = target >= 0
+    loss = F.binary_cross_entropy_with_logits(logits, target.clamp_min(0), reduction="none")
+    return (loss * known).sum() / known.sum().clamp_min(1)

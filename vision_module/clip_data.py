@@ -4,10 +4,12 @@ import numpy as np
 import torch
 from transformers import CLIPImageProcessor, CLIPTokenizer
 
+from data_module.controls import read_controls, table_controls
 from data_module.film_store import FilmStore
 from data_module.findings import POSITIVE, UNCERTAIN
 from data_module.images import to_images
 from data_module.pairs import PairsFolder
+from data_module.text_columns import text_columns
 from vision_module.clip import clip_pixels
 
 
@@ -23,7 +25,7 @@ class FilmTexts:
     ) -> None:
         self.store = FilmStore(pairs.image_paths, processor.crop_size["height"])
         self.processor = processor
-        texts = pairs.text_columns(columns)
+        texts = text_columns(pairs, columns)
         self.present = torch.as_tensor(texts != "", dtype=torch.float32)
         tokens = [
             tokenizer(
@@ -38,6 +40,10 @@ class FilmTexts:
         # Present 1, uncertain 1/2, absent or not mentioned 0.
         labels = pairs.labels
         self.findings = torch.as_tensor((labels == POSITIVE) + 0.5 * (labels == UNCERTAIN)).float()
+        # What each text says of sides, grades, sex, view and age, and what the row tells of its film.
+        said = np.stack([read_controls(column) for column in texts.T], axis=1)
+        self.text_controls = torch.from_numpy(said)
+        self.film_controls = torch.from_numpy(table_controls(pairs.table))
         self.input_ids = torch.stack([t.input_ids for t in tokens], dim=1)
         self.attention_mask = torch.stack([t.attention_mask for t in tokens], dim=1)
 
@@ -55,4 +61,6 @@ class FilmTexts:
             "input_ids": input_ids[:, :length],
             "attention_mask": attention_mask[:, :length],
             "findings": self.findings[rows],
+            "text_controls": self.text_controls[rows, choice],
+            "film_controls": self.film_controls[rows],
         }

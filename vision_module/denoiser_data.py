@@ -10,6 +10,7 @@ from data_module.cache import LatentCache
 from data_module.item_texts import ItemTexts
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
+from data_module.text_columns import text_columns
 from vision_module.alignment import AlignmentTargets
 from vision_module.encoding import PromptCache, encode_prompts
 from vision_module.prompting import Prompts
@@ -118,7 +119,7 @@ def make_sources(
         tokenizer = prompts.tokenizer
         texts = TokenizedTexts(
             ItemTexts(
-                pairs.text_columns(columns),
+                text_columns(pairs, columns),
                 num_sentences,
                 lambda text: len(tokenizer(text, verbose=False)["input_ids"]),
                 tokenizer.model_max_length,

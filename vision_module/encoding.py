@@ -1,5 +1,6 @@
 """What the frozen encoders make of a pairs folder, once: latents, and text and reference embeddings."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import numpy as np
 from diffusers import AutoencoderKL
 
 from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts
+from data_module.free_prompts import is_free_prompt
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
+from data_module.text_columns import text_columns
 from runtime.contents import model_hash
 from runtime.devices import move, pick_device
 from runtime.weights import load_pretrained
@@ -94,11 +97,13 @@ def encode_prompts(
     with_references = prompts.fusion != "text"
     if not columns and not with_references:
         return PromptCache(None, None, None)
-    fields = pairs.text_columns(columns)
+    fields = text_columns(pairs, columns)
     models = {"encoders": "+".join(_identity(part) for part in source.split("+"))}
+    made = fields[:, [is_free_prompt(name) for name in columns]]
     settings = {
         "kind": "prompts",
         "columns": columns,
+        **({"free_prompts": _hash_texts(made)} if made.size else {}),
         "text_tokens": prompts.text_tokens,
         "num_tokens": prompts.tokenizer.model_max_length,
         "references": with_references,
@@ -119,6 +124,10 @@ def encode_prompts(
         np.asarray(cache["text_index"]) if columns else None,
         cache["references"] if with_references else None,
     )
+
+
+def _hash_texts(texts: np.ndarray) -> str:
+    return hashlib.sha256("\0".join(texts.ravel().tolist()).encode()).hexdigest()[:16]
 
 
 def _write_texts(writer: CacheWriter, prompts: Prompts, fields: np.ndarray, batch_size: int) -> None:

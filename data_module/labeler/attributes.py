@@ -1,7 +1,8 @@
 """Side and severity of each finding as a demo report words them, to check generated reports against."""
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -33,7 +34,19 @@ _HEDGED = re.compile(
 )
 _BOTH = re.compile(r"\b(?:bilateral|both|bibasilar|right and left|lung bases)\b", re.IGNORECASE)
 _SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
-_SEVERITY = re.compile(rf"\b({'|'.join((*SIZES, *DEGREES))})(?:ly)?\b", re.IGNORECASE)
+# Other words for a grade.
+_GRADES = {word: word for word in (*SIZES, *DEGREES)} | {
+    **dict.fromkeys(("tiny", "trace"), "small"),
+    **dict.fromkeys(("big", "massive", "sizable"), "large"),
+    **dict.fromkeys(("slight", "minimal"), "mild"),
+    **dict.fromkeys(("marked", "gross"), "severe"),
+}
+_SEVERITY = re.compile(rf"\b({'|'.join(_GRADES)})(?:ly)?\b", re.IGNORECASE)
+# Where one finding of a list may end and the next begin; what is "consistent with" another is the other.
+_BETWEEN = re.compile(r"[,;]|\band\b|\b(?<!consistent )(?<!compatible )(?<!keeping )with\b", re.IGNORECASE)
+_SAME = re.compile(
+    r"\W*(?:consistent|compatible|in keeping|due to|(?:that )?represent|reflect|indicat)", re.I
+)
 
 NUM_ATTRIBUTES = 5 * len(FINDINGS)
 
@@ -48,20 +61,39 @@ def read_attributes(report: str) -> Attributes:
     """
     found: Attributes = {}
     for sentence in split_sentences(re.sub(r"\b(?:FINDINGS|IMPRESSION):", " ", report)):
-        if _NEGATED.search(sentence) or _HEDGED.search(sentence):
-            continue
-        finding = next((name for name, words in _NAMES.items() if re.search(words, sentence, re.I)), None)
-        if finding is None:
-            continue
-        said = found.setdefault(finding, {})
-        side, severity = _SIDE.search(sentence), _SEVERITY.search(sentence)
-        if _BOTH.search(sentence):
-            said.setdefault("side", "bilateral")
-        elif side:
-            said.setdefault("side", side[1].lower())
-        if severity:
-            said.setdefault("severity", severity[1].lower())
+        for part in _split_list(sentence):
+            if _NEGATED.search(part) or _HEDGED.search(part):
+                break  # "no A, B or C"
+            finding = _find_name(part)
+            if finding is None:
+                continue
+            said = found.setdefault(finding, {})
+            side, severity = _SIDE.search(part), _SEVERITY.search(part)
+            if _BOTH.search(part):
+                said.setdefault("side", "bilateral")
+            elif side:
+                said.setdefault("side", side[1].lower())
+            if severity:
+                said.setdefault("severity", _GRADES[severity[1].lower()])
     return found
+
+
+def _find_name(text: str) -> str | None:
+    return next((name for name, words in _NAMES.items() if re.search(words, text, re.IGNORECASE)), None)
+
+
+def _split_list(sentence: str) -> Iterator[str]:
+    """The sentence in parts that name one finding each; words that name none stay with the finding before."""
+    start = 0
+    if _find_name(sentence) is None:
+        return
+    ends = [match.start() for match in _BETWEEN.finditer(sentence)]
+    for end, following in itertools.pairwise([*ends, len(sentence)]):
+        before, after = _find_name(sentence[start:end]), _find_name(sentence[end:following])
+        if before and after and before != after and not _SAME.match(sentence[end:]):
+            yield sentence[start:end]
+            start = end
+    yield sentence[start:]
 
 
 def attribute_labels(reports: Sequence[str]) -> np.ndarray:

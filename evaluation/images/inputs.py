@@ -50,6 +50,8 @@ class FilmSet:
     labels: np.ndarray  # (N, 14) what was asked for, or the film's own findings
     probabilities: np.ndarray  # (N, 14) by the classifier; NaN: unreadable, unlabeled, or not scored
     readable: np.ndarray  # (N,) bool
+    # What is asked for and what is seen of `data_module.controls`, (N, C) each; rows of NaN: unreadable.
+    controls: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data_module.controls import read_controls, table_controls
 from data_module.pairs import PairsFolder, film_paths
 from evaluation.images.auroc import share_findings
 from evaluation.images.floor import choose_floor, describe_floor
@@ -44,6 +45,7 @@ def evaluate_films(
     batch_size: int = 64,
     cache_dir: Path | None = None,
     groupings: Sequence[Grouping] = (),
+    controls: FilmClassifier | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The section `films` of results.json: synthetic films against the real films of one split.
 
@@ -53,6 +55,8 @@ def evaluate_films(
         metrics: those to compute; all of the section by default.
         policy: what uncertain and blank findings become for the AUROC.
         groupings: for whom the items tell figures apart.
+        controls: sees sides, grades, sex, view and age (train_classifier.py --targets controls); None:
+            whether films show those that prompts ask for is not scored.
 
     Returns:
         The section, and its items.
@@ -88,10 +92,16 @@ def evaluate_films(
     for key, folder, scores in (("synthetic", synthetic, made), ("real", held_out, truth)):
         sides[key], facts = _read_side(key, folder, scores, classifier, scan)
         result |= facts
+    if controls:
+        asked = read_controls(sides["synthetic"].prompts), table_controls(held_out.table)
+        for key, folder, wanted in zip(sides, (synthetic, held_out), asked, strict=True):
+            seen = scan(controls, folder, "sides and grades").probabilities
+            sides[key] = replace(sides[key], controls=(wanted, seen))
     inputs = FilmInputs(seed, None, sides["synthetic"], sides["real"], policy)
     figures, items = _score_features(inputs, extractors, folders, rows, scan, metrics, groupings)
     rest = [metric for metric in metrics if metric.needs != ("features",)]
-    others_found, other_items = score_metrics(rest, inputs, set(AVAILABLE) - {"features"})
+    available = {*AVAILABLE, *(["controls"] if controls else [])} - {"features"}
+    others_found, other_items = score_metrics(rest, inputs, available)
     items |= group_items(groupings, (synthetic.table, held_out.table))
     return result | figures | others_found, _name_items(synthetic, held_out) | items | other_items
 
@@ -185,6 +195,7 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
         batch_size=settings.batch_size,
         cache_dir=context.cache_dir,
         groupings=context.groupings,
+        controls=context.controls,
     )
 
 
@@ -219,6 +230,9 @@ SECTION = Section(
         "num_unreadable_X": "films that cannot be read; `unreadable_X`: file name -> why",
         "unreadable_X": "file name -> why it cannot be read",
         "num_unlabelled_X": "films without a prompt, report or finding: left out of AUROC, AP and ECE",
+        "controls": "with `--controls`: kind (`side`, `severity`, `sex`, `view`, `age`) -> how far films "
+        "show it as their prompts ask; `num_KIND`: prompts or findings that ask for it; `controls_real`, "
+        "`controls_shuffled`: ceiling and floor",
         "guidance": "with `--guidance`: a list of `curve`, `scale`, `num_fidelity`, `auroc_mean`, `fid`, "
         "intervals, real films",
     },

@@ -103,7 +103,7 @@ def _join(parts: Sequence[FilmScores]) -> FilmScores:
         failures |= {start + row: reason for row, reason in part.failures.items()}
         start += len(part.features)
     probabilities = [part.probabilities for part in parts]
-    return FilmScores(np.concatenate(probabilities) if parts else np.empty((0, 14)), features, failures)
+    return FilmScores(np.concatenate(probabilities) if parts else np.empty((0, 0)), features, failures)
 
 
 def _read(file: Path, num_films: int) -> FilmScores | None:

@@ -32,7 +32,7 @@ DEFAULT_THRESHOLD = 0.5
 class FilmScores:
     """What a classifier says of N films, in the order asked for. Rows of unreadable films are NaN."""
 
-    probabilities: np.ndarray  # (N, 14) float32 in the order of FINDINGS; NaN: not scored by this classifier
+    probabilities: np.ndarray  # (N, K) float32 in the order of the names; NaN: not scored by this classifier
     features: np.ndarray  # (N, D) float32, pooled
     failures: dict[int, str] = field(default_factory=dict)  # row -> why its film could not be read
 
@@ -53,19 +53,26 @@ class FilmScores:
 
 @dataclass(frozen=True)
 class FilmClassifier:
-    """Films -> probabilities of the 14 findings, and pooled features."""
+    """Films -> probabilities of the 14 findings (or of other names), and pooled features."""
 
     source: str  # what --classifier said
     identity: str  # short hash of the weights and settings
     image_size: int  # films are brought to this size first
     thresholds: Mapping[str, float]  # finding -> decision threshold, of the findings that have one
     device: torch.device
-    forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # -> probabilities (N, 14), (N, D)
+    forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # -> probabilities (N, K), (N, D)
     preprocessing: str  # how films become what the network sees: stated beside every figure
+    names: Sequence[str] = FINDINGS  # of the K outputs
 
     @classmethod
-    def open(cls, path: str | Path, device: str | torch.device = "cpu") -> "FilmClassifier":
-        """Load a classifier.
+    def open(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        names: Sequence[str] = FINDINGS,
+        flag: str = "--classifier",
+    ) -> "FilmClassifier":
+        """Load a classifier, for these of its outputs. `flag` is named in errors.
 
         Raises:
             ValueError: no classifier there, a run of another kind, findings missing, or weights absent.
@@ -73,11 +80,11 @@ class FilmClassifier:
         device = torch.device(device)
         if str(path).startswith(xrv.PREFIX):
             return cls(device=device, **xrv.open_densenet(str(path), device))
-        return cls(device=device, **_open_transformers(Path(path), device))
+        return cls(device=device, names=names, **_open_transformers(Path(path), device, names, flag))
 
     @torch.no_grad()
     def score(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """float (N, 1, H, W) in [-1, 1], any size -> probabilities (N, 14) and features (N, D), float32."""
+        """float (N, 1, H, W) in [-1, 1], any size -> probabilities (N, K) and features (N, D), float32."""
         images = images.to(self.device, torch.float32)
         if images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(f"images have shape {tuple(images.shape)}; (N, 1, H, W) is needed")
@@ -88,7 +95,7 @@ class FilmClassifier:
         return probabilities.float(), features.float()
 
     def predict(self, images: torch.Tensor) -> torch.Tensor:
-        """float (N, 1, H, W) in [-1, 1] -> (N, 14) probabilities, order of FINDINGS, NaN: not scored."""
+        """float (N, 1, H, W) in [-1, 1] -> (N, K) probabilities, NaN: not scored."""
         return self.score(images)[0]
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
@@ -96,8 +103,8 @@ class FilmClassifier:
         return self.score(images)[1]
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """(N, 14) probabilities -> 1, 0, or NaN where there is none, at the stored thresholds."""
-        limits = np.array([self.thresholds.get(name, DEFAULT_THRESHOLD) for name in FINDINGS], np.float32)
+        """(N, K) probabilities -> 1, 0, or NaN where there is none, at the stored thresholds."""
+        limits = np.array([self.thresholds.get(name, DEFAULT_THRESHOLD) for name in self.names], np.float32)
         return np.where(np.isnan(probabilities), np.nan, (probabilities >= limits).astype(np.float32))
 
     def score_folder(
@@ -113,7 +120,7 @@ class FilmClassifier:
             Scores of all; features are (N, 0) where no film can be read (see `require_readable`).
         """
         failures: dict[int, str] = {}
-        probabilities = np.full((len(paths), len(FINDINGS)), np.nan, np.float32)
+        probabilities = np.full((len(paths), len(self.names)), np.nan, np.float32)
         features: np.ndarray | None = None
         starts = range(0, len(paths), batch_size)
         # As many threads decode as torch may use: beside an accelerator two could not keep up.
@@ -149,19 +156,20 @@ def _read(path: Path | None, size: int) -> np.ndarray | str:
         return str(error)
 
 
-def _open_transformers(path: Path, device: torch.device) -> dict[str, Any]:
-    folder, config = _model_folder(path)
+def _open_transformers(path: Path, device: torch.device, names: Sequence[str], flag: str) -> dict[str, Any]:
+    folder, config = _model_folder(path, flag)
     try:
         model = load_pretrained(
             AutoModelForImageClassification, folder, local_files_only=True, use_safetensors=True
         )
     except ValueError as error:
-        raise ValueError(f"--classifier {folder} cannot be loaded: {error}") from error
+        raise ValueError(f"{flag} {folder} cannot be loaded: {error}") from error
     move(model.requires_grad_(False), device)
     places = {name: int(place) for name, place in (model.config.label2id or {}).items()}
-    if not any(name in places for name in FINDINGS):
-        names = ", ".join(map(str, list((model.config.id2label or {}).values())[:5]))
-        raise ValueError(f"--classifier {folder} predicts {names}, none of the 14 CheXpert findings")
+    if not any(name in places for name in names):
+        found = ", ".join(map(str, list((model.config.id2label or {}).values())[:5]))
+        wanted = "of the 14 CheXpert findings" if names == FINDINGS else f"of {', '.join(names[:3])} ..."
+        raise ValueError(f"{flag} {folder} predicts {found}, none {wanted}")
     size, mean, std = _preprocessing(folder, config)
     num_channels = getattr(model.config, "num_channels", 3)
 
@@ -182,12 +190,14 @@ def _open_transformers(path: Path, device: torch.device) -> dict[str, Any]:
             hook.remove()
         absent = torch.full((len(images), 1), torch.nan, device=logits.device)
         known = torch.cat([logits.float().sigmoid(), absent], dim=1)
-        columns = [places.get(name, logits.shape[1]) for name in FINDINGS]
+        columns = [places.get(name, logits.shape[1]) for name in names]
         return known[:, columns], pooled[0]
 
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
         digest.update(file.name.encode() + file.read_bytes())
+    if names != FINDINGS:
+        digest.update("\n".join(names).encode())
     return {
         "source": str(path),
         "identity": digest.hexdigest()[:16],
@@ -206,21 +216,19 @@ def _pool(outputs: Any) -> torch.Tensor:
     return pooled.flatten(1)
 
 
-def _model_folder(path: Path) -> tuple[Path, dict[str, Any]]:
+def _model_folder(path: Path, flag: str) -> tuple[Path, dict[str, Any]]:
     """The model folder that `path` is or holds, and its config.json. ValueError for anything else."""
-    config = _json(path / "config.json", f"--classifier {path} is neither a run folder nor a model folder")
+    config = _json(path / "config.json", f"{flag} {path} is neither a run folder nor a model folder")
     if "kind" in config:
         if config["kind"] != "classifier":
-            raise ValueError(f"--classifier {path} holds a {config['kind']} run; a classifier run is needed")
+            raise ValueError(f"{flag} {path} holds a {config['kind']} run; a classifier run is needed")
         if not (path / "model").is_dir():
-            raise ValueError(
-                f"--classifier {path} is not finished (no model/): run train_classifier.py again"
-            )
+            raise ValueError(f"{flag} {path} is not finished (no model/): run train_classifier.py again")
         path = path / "model"
         config = _json(path / "config.json", f"{path} is not a model folder")
     named = config.get("architectures") or [config.get("_class_name", "an unknown model")]
     if not str(named[0]).endswith("ForImageClassification"):
-        raise ValueError(f"--classifier {path} holds {named[0]}; an image classifier is needed")
+        raise ValueError(f"{flag} {path} holds {named[0]}; an image classifier is needed")
     return path, config
 
 

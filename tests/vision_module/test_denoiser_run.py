@@ -9,6 +9,7 @@ import train_diffusion_clipSD
 import train_diffusion_clipUViT
 from data_module.item_texts import ItemTexts
 from data_module.pairs import PairsFolder
+from data_module.text_columns import text_columns
 from sample_pairs import main as sample
 from vision_module.config import DiffusionConfig, UNetConfig
 from vision_module.denoiser_data import make_sources
@@ -181,4 +182,4 @@ def test_an_unfit_unet_to_start_from_is_named(chain, tmp_path):
 def test_item_texts_of_a_row_without_text_are_refused(parts):
     pairs, *_ = parts
     with pytest.raises(ValueError, match=r"--texts nothing: .* has no such column"):
-        ItemTexts(pairs.text_columns(("nothing",)))
+        ItemTexts(text_columns(pairs, ("nothing",)))

@@ -138,21 +138,46 @@ def test_contrastive_loss_by_hand(clip_folder):
     tokenizer = AutoTokenizer.from_pretrained(clip_folder)
     tokens = tokenizer(TEXTS, padding=True, return_tensors="pt")
     pixels, findings = torch.rand(3, 3, 32, 32), torch.tensor([[1.0, 0.0], [0.5, 1.0], [0.0, 0.0]])
+    unsaid = torch.full((3, 4), -1.0)
     plain = clip(**tokens, pixel_values=pixels, return_loss=True).loss
     alone = ContrastiveLoss(clip, 2, findings_weight=0.0)
-    ours = alone(pixels, tokens.input_ids, tokens.attention_mask, findings)
+    ours = alone(pixels, tokens.input_ids, tokens.attention_mask, findings, unsaid, unsaid)
     torch.testing.assert_close(ours["loss"], plain)
     same = tokenizer([TEXTS[0]] * 3, padding=True, return_tensors="pt")
-    result = alone(pixels, same.input_ids, same.attention_mask, findings)
+    result = alone(pixels, same.input_ids, same.attention_mask, findings, unsaid, unsaid)
     assert result["accuracy"] == 1.0
     # Equal texts have equal logits, so the best a uniform target can reach is log 3 on the text side.
     assert result["loss"] >= torch.log(torch.tensor(3.0)) - 1e-4
     reading = ContrastiveLoss(clip, 2, findings_weight=2.0)
-    losses = reading(pixels, tokens.input_ids, tokens.attention_mask, findings)
+    losses = reading(pixels, tokens.input_ids, tokens.attention_mask, findings, unsaid, unsaid)
     with torch.no_grad():
         pooled = clip.text_model(**tokens).pooler_output
-        guess = reading.read_text(clip.text_projection(pooled)).sigmoid()
+        guess = reading.readers["text_findings"](clip.text_projection(pooled)).sigmoid()
     by_hand = -(findings * guess.log() + (1 - findings) * (1 - guess).log()).mean()
     torch.testing.assert_close(losses["text_findings"], by_hand)
     read = losses["text_findings"] + losses["film_findings"]
     torch.testing.assert_close(losses["loss"], plain + 2.0 * read)
+
+
+@pytest.mark.usefixtures("float64")
+def test_what_a_text_leaves_open_is_not_asked_of_it(clip_folder):
+    """Sides and grades count where text, or film, tells them; the mean is over those."""
+    clip = CLIPModel.from_pretrained(clip_folder).double().eval()
+    tokens = AutoTokenizer.from_pretrained(clip_folder)(TEXTS, padding=True, return_tensors="pt")
+    pixels, findings = torch.rand(3, 3, 32, 32), torch.zeros(3, 2)
+    told, shown = torch.full((3, 4), -1.0), torch.full((3, 4), -1.0)
+    told[0, 1], told[2, 3], shown[1, 0] = 1.0, 0.25, 0.0
+    loss = ContrastiveLoss(clip, 2, 0.0, 4, 3.0)
+    result = loss(pixels, tokens.input_ids, tokens.attention_mask, findings, told, shown)
+    with torch.no_grad():
+        text = loss.readers["text_controls"](clip.text_projection(clip.text_model(**tokens).pooler_output))
+        film = loss.readers["film_controls"](
+            clip.visual_projection(clip.vision_model(pixel_values=pixels).pooler_output)
+        )
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = (entropy(text[0, 1], told[0, 1]) + entropy(text[2, 3], told[2, 3])) / 2
+    torch.testing.assert_close(result["text_controls"], expected)
+    torch.testing.assert_close(result["film_controls"], entropy(film[1, 0], shown[1, 0]))
+    read = result["text_controls"] + result["film_controls"]
+    torch.testing.assert_close(result["loss"], result["contrast"] + 3.0 * read)
+    assert set(loss.readers) == {"text_controls", "film_controls"}

@@ -1,0 +1,60 @@
+"""What a prompt may ask of a film beyond its findings: their sides and grades, sex, age and view.
+
+The control of RoentGen-v2 (sex and age) with side and grade of every finding added, as numbers that a
+network can be asked for and a drawn film be checked against.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from data_module.findings import FINDINGS
+from data_module.labeler.attributes import attribute_labels
+
+_ASPECTS = ("left", "right", "grade 1", "grade 2", "grade 3")
+SEX, VIEW, AGE = "male", "AP view", "age / 100"
+# In order: of each finding left, right and its three grades; then sex, view and age.
+CONTROLS = (*(f"{finding}: {aspect}" for finding in FINDINGS for aspect in _ASPECTS), SEX, VIEW, AGE)
+UNSAID = -1.0
+
+_MALE, _FEMALE = r"\b(?:man|male|boy|gentleman)\b", r"\b(?:woman|female|girl|lady)\b"
+_VIEWS = (r"\bAP\b|\bportable\b|\bsupine\b", r"\bPA\b")
+_YEARS = re.compile(
+    r"\b(\d{1,3})[ -]?(?:years?|yrs?|y/?o)\b|\b(?:man|woman|male|female) of (\d{1,3})\b|\baged? (\d{1,3})\b",
+    re.IGNORECASE,
+)
+
+
+def read_controls(texts: Sequence[str]) -> np.ndarray:
+    """(N, len(CONTROLS)) float32 of what texts say: 1 or 0, for the age its hundredth; UNSAID elsewhere.
+
+    A text that says both (of sexes or views), or two ages, says nothing.
+    """
+    rows = np.full((len(texts), len(CONTROLS)), UNSAID, np.float32)
+    rows[:, : 5 * len(FINDINGS)] = attribute_labels(texts)
+    for row, text in zip(rows, texts, strict=True):
+        for place, (yes, no) in ((-3, (_MALE, _FEMALE)), (-2, _VIEWS)):
+            flags = re.IGNORECASE if place == -3 else re.NOFLAG
+            said = [bool(re.search(words, text, flags)) for words in (yes, no)]
+            if sum(said) == 1:
+                row[place] = said[0]
+        ages = {int(next(filter(None, match.groups()))) for match in _YEARS.finditer(text)}
+        if len(ages) == 1:
+            row[-1] = min(ages.pop(), 100) / 100
+    return rows
+
+
+def table_controls(table: pd.DataFrame) -> np.ndarray:
+    """(N, len(CONTROLS)) float32 of the rows of a pairs folder, from report, sex, view and age."""
+    rows = np.full((len(table), len(CONTROLS)), UNSAID, np.float32)
+    rows[:, : 5 * len(FINDINGS)] = attribute_labels(table["report"].fillna("").tolist())
+    for place, column, yes, no in ((-3, "sex", "M", "F"), (-2, "view", "AP", "PA")):
+        if column in table:
+            values = table[column].to_numpy(object)
+            rows[values == yes, place], rows[values == no, place] = 1.0, 0.0
+    if "age" in table:
+        ages = table["age"].to_numpy(float)
+        rows[~np.isnan(ages), -1] = np.clip(ages[~np.isnan(ages)], 0, 100) / 100
+    return rows
