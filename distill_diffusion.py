@@ -30,7 +30,7 @@ class Config:
     """Run folder."""
     cache: Path | None = setting(None, identity=False)
     """Where paths and prompts are kept; None: cache/ beside --out."""
-    texts: tuple[str, ...] = ("prompt", "impression_section")
+    texts: tuple[str, ...] = ("prompt", "impression_section", "free_prompt", "free_prompt_2")
     """Columns to draw a path's text from, with equal chances among those that are not empty."""
     path: PathConfig = field(default_factory=PathConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

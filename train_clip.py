@@ -19,11 +19,18 @@ class Config:
     """Run folder."""
     image_size: int = 64
     """Side of the films that a CLIP trained from scratch takes."""
-    texts: tuple[str, ...] = ("prompt", "impression_section", "findings_section")
-    """Columns to draw an item's text from, with equal chances among those that are not empty."""
+    texts: tuple[str, ...] = (
+        "prompt",
+        "impression_section",
+        "findings_section",
+        "free_prompt",
+        "free_prompt_2",
+    )
+    """Columns to draw an item's text from, with equal chances among those that are not empty; free_prompt
+    and its kin are put together from the row, see data_module/free_prompts.py."""
     findings_weight: float = 5.0
     """Weight of reading the findings off the text and film embeddings; 0 is CLIP's loss alone."""
-    controls_weight: float = 0.0
+    controls_weight: float = 5.0
     """Weight of reading sides, grades, sex, view and age off them, where a text, or a film's row, tells."""
     model: ClipConfig = field(default_factory=ClipConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -35,12 +42,13 @@ class Config:
 
 PRESETS = {
     "demo": Config(
-        train=TrainConfig(num_steps=350, batch_size=64, learning_rate=1e-3, ema_decay=0.99, validate_every=0),
+        train=TrainConfig(num_steps=450, batch_size=64, learning_rate=1e-3, ema_decay=0.99, validate_every=0),
     ),
     # CXR-IRGen uses OpenAI's ViT-B/32 as it is; this fine-tunes it on the films.
     "paper": Config(
         image_size=224,
         findings_weight=0.0,
+        controls_weight=0.0,
         model=ClipConfig(init_from="openai/clip-vit-base-patch32"),
         train=TrainConfig(num_steps=20_000, batch_size=128, learning_rate=1e-5, weight_decay=0.1),
     ),

@@ -3,7 +3,8 @@
     python train_prior_model.py --data runs/demo/data --autoencoder runs/demo/autoencoder \
         --language runs/demo/bart --out runs/demo/prior
 
-With --features classifier or clip it reads the feature maps of that frozen image encoder instead; with
+With --preset films, which `make demo` takes, it reads films through the classifier's network instead; with
+--features classifier or clip it reads the feature maps of that frozen image encoder instead; with
 --tune-encoder a copy of the encoder, kept in the run, is trained along with it. With --tune-decoder, so is
 a copy of the codec's decoder.
 """
@@ -28,6 +29,26 @@ PRESETS = {
             num_steps=2800,
             batch_size=16,
             learning_rate=4e-3,
+            weight_decay=0.05,
+            warmup_steps=50,
+            ema_decay=0.99,
+        ),
+    ),
+    # On the films themselves, through a copy of the classifier's network that is trained along, as the decoder is:
+    # it sees sides and grades, which latents at demo scale do not show it.
+    "films": PriorTrainingConfig(
+        features="classifier",
+        feature_levels=2,
+        tune_encoder=True,
+        tune_decoder=True,
+        size=PriorSize(patch_size=1, depth=2, stem_depth=0, num_attributes=70),
+        loss=PriorLossConfig(
+            mse_weight=0.0, cosine_weight=0.0, decoder_loss_weight=2.0, decoder_items=16, findings_weight=4.0
+        ),
+        train=TrainConfig(
+            num_steps=1300,
+            batch_size=16,
+            learning_rate=3e-3,
             weight_decay=0.05,
             warmup_steps=50,
             ema_decay=0.99,

@@ -24,7 +24,7 @@ case $SCALE in
     $PYTHON prepare_data.py demo --out "$DATA" $DRY
     $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" $DRY
     $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" $DRY
-    AUTOENCODER=$OUT/autoencoder CLIP=$OUT/clip
+    AUTOENCODER=$OUT/autoencoder CLIP=$OUT/clip PRIOR="--preset films --classifier $OUT/classifier"
     ;;
   paper)
     OUT=${OUT:-runs/paper}
@@ -32,7 +32,7 @@ case $SCALE in
     PAIRS=${PAIRS:-1000}
     REPORTS=
     $PYTHON train_autoencoder.py --preset paper --data "$DATA" --out "$OUT/autoencoder" $DRY
-    AUTOENCODER=$OUT/autoencoder CLIP=openai/clip-vit-large-patch14
+    AUTOENCODER=$OUT/autoencoder CLIP=openai/clip-vit-large-patch14 PRIOR="--preset paper --autoencoder $AUTOENCODER"
     ;;
   *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;
 esac
@@ -40,7 +40,7 @@ esac
 $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
 $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" ${UVIT_WEIGHTS:+--init-from "$UVIT_WEIGHTS"} --out "$OUT/uvit" $DRY
 $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
-$PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/prior" $DRY
+$PYTHON train_prior_model.py $PRIOR --data "$DATA" --language "$OUT/bart" --out "$OUT/prior" $DRY
 
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
 $PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/pairs/heldout_reports.csv" --overwrite $REPORTS $DRY

@@ -27,8 +27,7 @@ case $SCALE in
     PAPER_CODEC="--pooling mean --num-embeddings 1 --no-normalize --bag-of-words-weight 0 --token-mask-rate 0 --embedding-noise 0 --decoder-mask-rate 0"
     PAPER_PRIOR="--num-steps 1000 --depth 4 --stem-depth 0 --num-findings 0 --findings-weight 0 --decoder-loss-weight 0 --latent-noise 0 --max-shift 0"
     # Equal time: by CPU seconds GPT-2's two stages take 341; ours 120 for the codec and 206 to 242 for the prior.
-    OURS_CODEC="" OURS_PRIOR=""
-    ON_FILMS="--patch-size 1 --stem-depth 0 --depth 2 --num-steps 1300 --learning-rate 3e-3 --decoder-items 16 --num-attributes 70"
+    OURS_CODEC="" ON_FILMS="--preset films" FILMS=$OUT/prior LATENTS=$OUT/prior_latents
     STAGE_1="--num-steps 700" STAGE_2="--num-steps 700 --learning-rate 5e-4"
     ;;
   paper)
@@ -37,13 +36,12 @@ case $SCALE in
     ENCODER=google/vit-base-patch16-224
     PAPER_CODEC="" PAPER_PRIOR=""
     OURS_CODEC="--pooling learned --num-embeddings 8 --normalize --bag-of-words-weight 1 --token-mask-rate 0.1 --embedding-noise 0.2 --decoder-mask-rate 0.1"
-    OURS_PRIOR="--decoder-loss-weight 2 --num-findings 14 --findings-weight 4"
-    ON_FILMS="--patch-size 1"
+    ON_FILMS="--preset paper --features classifier --feature-levels 2 --tune-encoder --tune-decoder --mse-weight 0 --cosine-weight 0 --patch-size 1 --decoder-loss-weight 2 --num-findings 14 --findings-weight 4"
+    FILMS=$OUT/prior_films LATENTS=$OUT/prior
     STAGE_1="" STAGE_2="--learning-rate 2e-5"
     ;;
   *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;
 esac
-TUNED="--feature-levels 2 --tune-encoder --tune-decoder --mse-weight 0 --cosine-weight 0"
 
 $PYTHON train_autoencoder.py --preset $SCALE --data "$DATA" --out "$OUT/autoencoder" $DRY
 $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
@@ -51,8 +49,8 @@ $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifie
 $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart_paper" $PAPER_CODEC $DRY
 $PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$OUT/autoencoder" --language "$OUT/bart_paper" --out "$OUT/prior_paper" $PAPER_PRIOR $DRY
 $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $OURS_CODEC $DRY
-$PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$OUT/autoencoder" --language "$OUT/bart" --out "$OUT/prior" $DRY
-$PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --features classifier --classifier "$OUT/classifier" --language "$OUT/bart" --out "$OUT/prior_films" $OURS_PRIOR $ON_FILMS $TUNED $DRY
+$PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$OUT/autoencoder" --language "$OUT/bart" --out "$LATENTS" $DRY
+$PYTHON train_prior_model.py $ON_FILMS --data "$DATA" --classifier "$OUT/classifier" --language "$OUT/bart" --out "$FILMS" $DRY
 $PYTHON train_report_gpt.py --preset $SCALE --data "$DATA" --encoder "$ENCODER" --out "$OUT/report_gpt_1" $STAGE_1 $DRY
 $PYTHON train_report_gpt.py --preset $SCALE --data "$DATA" --encoder "$ENCODER" --stage 2 --init-from "$OUT/report_gpt_1" $STAGE_2 --out "$OUT/report_gpt_2" $DRY
 
@@ -68,8 +66,8 @@ write retrieval retrieval --classifier "$OUT/classifier"
 write gpt-2-stage-1 "$OUT/report_gpt_1"
 write gpt-2 "$OUT/report_gpt_2"
 write paper "$OUT/prior_paper"
-write ours-latents "$OUT/prior"
-write ours-films "$OUT/prior_films"
-write ours-drafts "$OUT/prior_films" --method sample --temperature 0.7 --num-candidates 12
+write ours-latents "$LATENTS"
+write ours-films "$FILMS"
+write ours-drafts "$FILMS" --method sample --temperature 0.7 --num-candidates 12
 
 $PYTHON compare_reports.py --real "$DATA" --split test --reports "${TABLES[@]}" --against gpt-2 --out "$OUT/reports/table.md" $DRY

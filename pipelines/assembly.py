@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.labeler import label_reports
-from data_module.labeler.attributes import Attributes, read_attributes
+from data_module.labeler.attributes import NUM_ATTRIBUTES, Attributes, attribute_odds, read_attributes
 from data_module.sections import join_sections, split_sections
 from data_module.sentences import split_sentences
 
@@ -68,14 +68,21 @@ def assemble_report(drafts: Sequence[str], odds: Sequence[float]) -> str:
 
     Args:
         odds: the prior's log-odds of the findings, in the order of FINDINGS; above 0 one is asserted, if any
-            draft has a sentence for it.
+            draft has a sentence for it. With NUM_ATTRIBUTES more, of sides and grades, these decide between
+            those that the drafts tell; else the drafts' votes do.
     """
-    return _Assembly([Draft.read(draft) for draft in drafts], dict(zip(FINDINGS, odds, strict=False))).write()
+    seen = dict(zip(FINDINGS, odds, strict=False))
+    rest = list(odds[len(FINDINGS) :])
+    width = NUM_ATTRIBUTES // len(FINDINGS)
+    told = {name: rest[place * width : (place + 1) * width] for place, name in enumerate(FINDINGS)}
+    return _Assembly([Draft.read(draft) for draft in drafts], seen, told if rest else {}).write()
 
 
 class _Assembly:
-    def __init__(self, drafts: Sequence[Draft], odds: Mapping[str, float]) -> None:
-        self.drafts, self.odds = drafts, odds
+    def __init__(
+        self, drafts: Sequence[Draft], odds: Mapping[str, float], told: Mapping[str, Sequence[float]]
+    ) -> None:
+        self.drafts, self.odds, self.told = drafts, odds, told
         self.facts = {name: self._vote(name) for name, value in odds.items() if value > 0 and name != NORMAL}
 
     def write(self) -> str:
@@ -93,11 +100,17 @@ class _Assembly:
         return (sentence for draft in self.drafts for sentence in getattr(draft, section))
 
     def _vote(self, finding: str) -> dict[str, str]:
-        """Side and severity of a finding as most sentences tell them; the first of equals."""
+        """Side and severity of a finding, of those that the drafts tell: as the prior holds likeliest, or,
+        where it was not asked, as most sentences say; the first of equals."""
         every = (*self._sentences("findings"), *self._sentences("impression"))
         said = [sentence.told[finding] for sentence in every if finding in sentence.told]
         votes = {key: Counter(one[key] for one in said if key in one) for key in ATTRIBUTES}
-        return {key: counts.most_common(1)[0][0] for key, counts in votes.items() if counts}
+        chances = attribute_odds(self.told[finding]) if finding in self.told else {}
+        return {
+            key: max(counts, key=lambda word: (chances.get(word, 0.0), counts[word]))
+            for key, counts in votes.items()
+            if counts
+        }
 
     def _fits(self, sentence: Sentence, section: str, allowed: Collection[str]) -> bool:
         """Whether a sentence asserts only what is allowed, as it was decided, and doubts none of it."""

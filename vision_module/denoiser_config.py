@@ -48,8 +48,9 @@ class DenoiserConfig:
     """Run folder."""
     cache: Path | None = setting(None, identity=False)
     """Where latents and prompts are kept, encoded once for each model and data; None: cache/ beside --out."""
-    texts: tuple[str, ...] = ("prompt", "impression_section")
-    """Columns to draw an item's text from, with equal chances among those that are not empty."""
+    texts: tuple[str, ...] = ("prompt", "impression_section", "free_prompt", "free_prompt_2")
+    """Columns to draw an item's text from, with equal chances among those that are not empty; free_prompt
+    and its kin are put together from the row, see data_module/free_prompts.py."""
     num_sentences: int = 0
     """Above 0: draw up to this many sentences of those columns, as fit, and encode them in every step."""
     num_tokens: int = NUM_TOKENS

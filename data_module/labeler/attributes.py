@@ -115,6 +115,19 @@ def attribute_labels(reports: Sequence[str]) -> np.ndarray:
     return labels.reshape(len(reports), NUM_ATTRIBUTES)
 
 
+def attribute_odds(values: Sequence[float]) -> dict[str, float]:
+    """What a network holds of a finding's side and grade: word -> log-odds, up to a constant for each kind.
+
+    Args:
+        values: log-odds of left, right and the three grades, as `attribute_labels` orders them.
+    """
+    left, right, *grades = values
+    odds = {"left": left, "right": right, "bilateral": left + right}  # each against neither side
+    for scale in (DEGREES, SIZES):
+        odds |= dict(zip(scale, grades, strict=True))
+    return odds
+
+
 def count_right(references: Iterable[str], hypotheses: Iterable[str], attribute: str) -> tuple[int, int]:
     """Of the findings that both reports call present and whose `attribute` the reference gives: how many
     hypotheses give the same one, and of how many. One that leaves it out is wrong.

@@ -7,6 +7,7 @@ from data_module.demo.report import write_report
 from data_module.demo.study import get_study
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.labeler import label_reports
+from data_module.labeler.attributes import attribute_labels, read_attributes
 from data_module.labeler.consistency import find_contradictions
 from data_module.sections import split_sections
 from pipelines.assembly import assemble_report
@@ -85,3 +86,30 @@ def test_drafts_of_other_films():
     assert not (told & ~asked).any()
     assert (told & sayable).sum() / sayable.sum() > 0.97
     assert sayable.sum() > 50
+
+
+def told_odds(report):
+    """Log-odds of a prior that sees what a report tells, sides and grades included."""
+    told = attribute_labels([report])[0]
+    return own_odds(report) + np.where(told < 0, 0.0, 4.0 * told - 2.0).tolist()
+
+
+def test_a_prior_that_sees_sides_and_grades_decides_between_those_of_the_drafts():
+    drafts = [
+        "FINDINGS: Small right pleural effusion. IMPRESSION: Small right pleural effusion.",
+        "FINDINGS: Small right pleural effusion.",
+        "FINDINGS: Moderate bilateral pleural effusions.",
+        "FINDINGS: Large left pleural effusion. IMPRESSION: Large left pleural effusion.",
+    ]
+    # Most say small and right.
+    assert "Small right" in assemble_report(drafts, odds_of("Pleural Effusion"))
+    for told in drafts[1:]:
+        made = assemble_report(drafts, told_odds(told))
+        assert read_attributes(made) == read_attributes(told)
+    # A side that no draft tells cannot be told.
+    made = assemble_report(drafts[:2], told_odds(drafts[3]))
+    assert read_attributes(made)["Pleural Effusion"] == {"side": "right", "severity": "small"}
+
+
+def test_no_wording_is_changed_where_the_prior_sees_what_the_draft_tells():
+    assert [assemble_report([report], told_odds(report)) for report in REPORTS] == REPORTS
