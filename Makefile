@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo app docs test lint types lock clean
+.PHONY: setup demo app docs test test-all lint types lock clean
 
 setup: $(VENV)/.installed
 
@@ -26,7 +26,11 @@ app: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# Without what runs the product again and again; `test-all`, which CI runs, has that too.
 test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup

@@ -34,7 +34,7 @@ PRESETS = {
             ema_decay=0.99,
         ),
     ),
-    # On the films themselves, through a copy of the classifier's network that is trained along, as the decoder is:
+    # On the films themselves, through a copy of the classifier's network, trained along as the decoder is:
     # it sees sides and grades, which latents at demo scale do not show it.
     "films": PriorTrainingConfig(
         features="classifier",

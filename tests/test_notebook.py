@@ -28,12 +28,13 @@ def test_notebooks_hold_no_outputs(path):
     assert not re.search(r"https?://|/work/|/home/|/tmp/", text)
 
 
+@pytest.mark.slow
 def test_the_call_in_the_notebook_gives_the_commands_numbers(tmp_path, monkeypatch):
     notebook = nbformat.read(ROOT / "notebooks" / "evaluate_your_generator.ipynb", as_version=4)
     keep = 'Path("call.json").write_text(json.dumps(results))'
     notebook.cells.append(nbformat.v4.new_code_cell(keep))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = [
         output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output
     ]

@@ -56,6 +56,7 @@ def test_the_demo_ends_with_what_to_look_at():
 
 
 @pytest.mark.parametrize("scale", ["demo", "paper"])
+@pytest.mark.slow
 def test_a_dry_run_is_a_line_a_stage(scale):
     done = run("cxr_irgen.sh", PYTHON=sys.executable, DRY_RUN="1", SCALE=scale, DATA="no/such/data")
     assert done.returncode == 0, done.stderr

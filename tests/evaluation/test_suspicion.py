@@ -76,6 +76,7 @@ def test_a_figure_better_than_its_floor_is_warned_of(folders, capsys):
     assert "warnings" not in _score(folders, "honest")["films"]
 
 
+@pytest.mark.slow
 def test_near_copies_of_held_out_films_are_found(folders, capsys):
     privacy = _score(folders, "thief", "privacy")["privacy"]
     assert privacy["num_flagged"] == 0  # no training film was copied

@@ -52,7 +52,7 @@ def run(
     kill_at: int = 0,
     env: dict[str, str] | None = None,
     memory: int = 0,
-    timeout_s: float = 120.0,
+    timeout_s: float = 600.0,
 ) -> Ended:
     """Call a module's function in a process of its own, as `run_script` calls a script's main.
 
@@ -85,7 +85,7 @@ def run_all(
     calls: Sequence[tuple[Callable[..., Any], tuple, dict[str, str]]],
     kill_at: int = 0,
     memory: int = 0,
-    timeout_s: float = 120.0,
+    timeout_s: float = 600.0,
 ) -> list[Ended]:
     """Calls at once; `kill_at` is for the first. Its end by a signal ends the others, as a launcher does."""
     context = multiprocessing.get_context("forkserver")

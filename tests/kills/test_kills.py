@@ -35,6 +35,7 @@ def make_root(root, inputs):
     return root
 
 
+@pytest.mark.slow
 def test_killed_at_random_events_and_at_the_last(job, inputs, tmp_path):
     name, whole, num_events = job
     last = range(max(1, num_events - 3), num_events + 1)

@@ -176,6 +176,7 @@ def send(url, method, path, options):
         return answer.status_code, answer.text
 
 
+@pytest.mark.slow
 def test_no_plain_request_escapes(served, secret, calls_out):
     count = 0
     for method, path, options in hostile_requests(secret):
@@ -245,6 +246,7 @@ def test_no_file_escapes(client, secret, tmp_path, calls_out):
     assert not calls_out, "the page fetched an address that it was given"
 
 
+@pytest.mark.slow
 def test_no_value_escapes(client, secret, config, calls_out):
     visitor = Visitor(client)
     before = {path.name for path in config.out.parent.iterdir()}

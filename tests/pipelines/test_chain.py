@@ -68,6 +68,7 @@ def test_shards_make_the_same_folder(chain, whole, tmp_path):
     assert content(sample(chain, out, num_pairs=12, shard="0/2")) == content(whole)
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on(chain, whole, tmp_path):
     """SIGKILL between the films and the record of the second batch; the same command then completes."""
     out = tmp_path / "killed"
@@ -223,6 +224,7 @@ def test_bad_input_is_named(chain, tmp_path, capsys, flags, message):
     assert re.search(message, f"{error.value} {printed}")
 
 
+@pytest.mark.slow
 def test_an_error_has_no_traceback(chain, tmp_path):
     command = [sys.executable, "sample_pairs.py", *chain.sample_flags(tmp_path / "out", vision="no/such/run")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

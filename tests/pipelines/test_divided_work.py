@@ -16,6 +16,8 @@ from evaluation.__main__ import main as evaluate
 from runtime.ledger import BlockLedger
 from runtime.shards import spread_shard
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -228,6 +228,7 @@ def test_items_alone_equal_items_of_a_run(sample, whole, tmp_path):
     assert some_lines == {line for line in lines if int(line.split(",")[0]) in range(5, 11)}
 
 
+@pytest.mark.slow
 def test_shards_and_restarts_make_the_same_folder(chain, judge, sample, whole, tmp_path):
     out = tmp_path / "shards"
     sample_pairs.main([*filter_flags(chain, judge, out, shard="1/2"), "--keep", "film-agrees"])
@@ -239,6 +240,7 @@ def test_shards_and_restarts_make_the_same_folder(chain, judge, sample, whole, t
     assert content(sample(tmp_path / "grown")) == content(whole)
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on(chain, judge, sample, whole, tmp_path):
     """SIGKILL between the films and the record of the second batch; the same command then completes."""
     out = tmp_path / "killed"
@@ -260,6 +262,7 @@ sample_pairs.main({[*filter_flags(chain, judge, out), "--keep", "film-agrees"]!r
     assert content(sample(out)) == content(whole)
 
 
+@pytest.mark.slow
 def test_batch_size_changes_at_most_rounding(sample, whole, tmp_path):
     one = sample(tmp_path / "one", num_pairs=8, batch_size=1)
     lines, lines_of_one = content(whole)[1], content(one)[1]

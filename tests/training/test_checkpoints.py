@@ -116,6 +116,7 @@ def test_a_line_cut_in_the_log_is_repaired(killed, whole):
 
 
 @pytest.mark.parametrize("preset", ["plain", "stopping"])
+@pytest.mark.slow
 def test_killed_at_every_event(tmp_path, preset):
     """Before and after each rename and each deletion of a folder: the same bits, and no leftover."""
     flags = ["--preset", preset]

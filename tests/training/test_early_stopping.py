@@ -132,6 +132,7 @@ def test_min_delta_and_patience(tmp_path):
 
 
 @pytest.mark.parametrize("kill_at", [33, 41])
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, kill_at):
     """The best so far and its weights come back from the checkpoint; 41: killed after the last step."""
     whole, _ = train(tmp_path / "whole", num_steps=200, ema_decay=0.5)

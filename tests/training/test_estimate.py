@@ -72,6 +72,7 @@ def test_durations(seconds, words):
     assert show_duration(seconds) == words
 
 
+@pytest.mark.slow
 def test_sampling(chain, tmp_path, capsys):
     import sample_pairs
 

@@ -119,6 +119,7 @@ def stop_one(out):
     tiny_training.main(["--out", out, "--num-steps", "40", "--checkpoint-every", "100"])
 
 
+@pytest.mark.slow
 def test_the_launcher_itself(fresh, tmp_path):
     """torchrun: without an accelerator `accelerate launch --num_processes 2` starts one process."""
     script = ROOT / "tests" / "helpers" / "tiny_training.py"
@@ -126,7 +127,7 @@ def test_the_launcher_itself(fresh, tmp_path):
     command += [str(script), "--out", str(tmp_path / "run"), *FLAGS]
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=1200
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert_same_run(tmp_path / "run", fresh)

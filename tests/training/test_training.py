@@ -81,6 +81,7 @@ def weights(run):
     ("precision", "num_micro", "optimizer"),
     [("no", 1, "adamw"), ("bf16", 2, "adamw"), ("bf16", 2, "muon")],
 )
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, precision, num_micro, optimizer):
     """A process is killed between checkpoints by SIGKILL; the same command then ends with the same bits."""
     changes = {

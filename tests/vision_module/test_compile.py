@@ -34,6 +34,7 @@ def inputs(width: int):
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_compiled_and_eager_agree():
     eager, autoencoder = tiny_uvit(), tiny_autoencoder()
     vision = VisionModel(copy.deepcopy(autoencoder), copy.deepcopy(eager), None, None)

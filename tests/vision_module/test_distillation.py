@@ -350,6 +350,7 @@ def weights(out):
     return VisionModel.from_pretrained(out / "model").denoiser.state_dict()
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(chain, student, tmp_path):
     """Killed while it traces, and while it trains; paths of its own, so that they are traced anew."""
     out, cache = tmp_path / "killed", tmp_path / "cache"
@@ -424,6 +425,7 @@ def test_a_dry_run_counts_the_student(chain, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_two_processes_trace_the_paths_of_one(chain, tmp_path):
     states = []
     for num in (1, 2):
