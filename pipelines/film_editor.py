@@ -112,9 +112,10 @@ class FilmEditor:
             )
         reports, originals = [""] * len(plan), [edit.report for edit in plan]
         if not self.sampler.config.films_only:
-            reports = self.sampler.write_reports(edited, [(self.seed, 3, item) for item in items])
+            write = self.sampler.write_reports
+            reports = write(edited, films, [(self.seed, 3, item) for item in items])
             if not all(originals):
-                written = self.sampler.write_reports(latents, [(self.seed, 4, item) for item in items])
+                written = write(latents, reconstructions, [(self.seed, 4, item) for item in items])
                 originals = [told or new for told, new in zip(originals, written, strict=True)]
         return EditedFilms(films, reconstructions, reports, originals)
 

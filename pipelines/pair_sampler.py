@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from data_module.images import to_pixels
+from data_module.images import fit_crop, to_images, to_pixels
 from data_module.sampling_plan import PlannedPair
-from pipelines.config import SamplerConfig
+from pipelines.config import SamplerConfig, WriterConfig
 from runtime.devices import move, pick_device
 from runtime.generators import make_generator
 from runtime.runs import model_source
@@ -53,18 +53,16 @@ class PairSampler:
 
     def _load_language(self) -> None:
         # Late: films alone need not wait for what writes reports.
-        from language_module.codec import ReportCodec
-        from prior_model.prior import ReportPrior
+        from pipelines.report_writer import open_film_reader
 
-        for name, kind in (("language", "bart"), ("prior", "prior")):
-            try:
-                self.models[name] = model_source(getattr(self.config, name), kind, f"--{name}")
-            except ValueError as error:
-                raise ValueError(f"{error}; --films-only draws films without reports") from None
-        self.codec = ReportCodec.from_pretrained(self.models["language"]).eval().to(self.device)
-        self.report_prior = move(load_pretrained(ReportPrior, self.models["prior"]), self.device)
-        codec = self.codec
-        self.report_prior.check_codec(codec.num_embeddings, codec.embedding_dim, codec.fingerprint())
+        models = WriterConfig(model=self.config.prior, language=self.config.language)
+        try:
+            self.reader = open_film_reader(models, have_latents=True, flag="--prior")
+        except ValueError as error:
+            raise ValueError(f"{error}; --films-only draws films without reports") from None
+        self.models |= dict(
+            zip(("language", "prior", "encoder"), map(str, self.reader.folders), strict=False)
+        )
 
     def with_drawing(self, drawing: DrawingConfig, seed: int) -> "PairSampler":
         """The same models, asked to draw in another way; `drawing.init_from` stays what it was."""
@@ -94,16 +92,22 @@ class PairSampler:
         if self.config.films_only:
             return pixels, None
         keys = [(self.seed, 3, item, *again) for item in items]
-        return pixels, self.write_reports(latents, keys)
+        return pixels, self.write_reports(latents, pixels, keys)
 
     @torch.inference_mode()
-    def write_reports(self, latents: torch.Tensor, keys: Sequence[tuple[int, ...]]) -> list[str]:
-        """Reports of latents (B, C, H, W); a sampled one is a function of its film and its key."""
-        from pipelines.drafts import decode_drafts
+    def write_reports(
+        self, latents: torch.Tensor, pixels: np.ndarray, keys: Sequence[tuple[int, ...]]
+    ) -> list[str]:
+        """Reports of films; a sampled one is a function of its film and its key.
 
-        with self.films.autocast():
-            embeddings, logits = self.report_prior(latents, return_findings=True)
-        if not torch.isfinite(embeddings).all():
-            raise ValueError(f"the prior {self.models['prior']} gave embeddings that are not finite")
+        Args:
+            latents: (B, C, H, W), for a prior that reads them.
+            pixels: (B, S, S) uint8, the films as they are saved, for one that reads films.
+        """
+        reader, features = self.reader, latents
         draws = [make_generator(*key, device=self.device) for key in keys]
-        return decode_drafts(self.codec, embeddings.float(), logits, self.config.decoding, draws)
+        with self.films.autocast():
+            if reader.encode is not None:
+                films = np.stack([fit_crop(film, reader.film_size) for film in pixels])
+                features = reader.encode(to_images(films).to(self.device))
+        return reader.write(features, self.config.decoding, draws, self.films.autocast())

@@ -1,9 +1,10 @@
 """What writes reports for films, behind one interface: codec and prior, the GPT baseline, baselines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from prior_model.film_prior import CODEC, ENCODER
 from prior_model.prior import ReportPrior
 from runtime.contents import model_hash
 from runtime.devices import move, pick_device
-from runtime.runs import RunFolder
+from runtime.runs import RunFolder, is_run, model_source
 from runtime.weights import load_pretrained
 from vision_module.autoencoder import encode_films
 
@@ -71,7 +72,7 @@ def open_report_writer(config: WriterConfig, data: Path) -> ReportWriter:
         classifier = Path(config.classifier or "runs/demo/classifier")
         return baselines.retrieval(baselines.training_rows(data, config.model), classifier)
     run = RunFolder.open(Path(config.model), ("prior", "report_gpt"))
-    return _codec_and_prior(config, run) if run.kind == "prior" else _report_gpt(run)
+    return _codec_and_prior(config) if run.kind == "prior" else _report_gpt(run)
 
 
 def open_codec(source: str | Path) -> ReportCodec:
@@ -84,48 +85,95 @@ def check_distances(check: FilmCheck | None, features: torch.Tensor) -> np.ndarr
     return None if check is None else check.distances(describe_maps(features.float().cpu().numpy()))
 
 
-def _codec_and_prior(config: WriterConfig, run: RunFolder) -> ReportWriter:
-    device = pick_device()
-    prior = move(load_pretrained(ReportPrior, run.model_dir), device)
-    language = (
-        _own_part(run, CODEC)
-        or RunFolder.open(Path(config.language or run.config["language"]), "bart").model_dir
+@dataclass(frozen=True)
+class FilmReader:
+    """A prior, what it reads films with, and the codec that it speaks to."""
+
+    codec: ReportCodec
+    prior: ReportPrior
+    encode: Callable[[torch.Tensor], torch.Tensor] | None
+    """Films (B, 1, S, S) in [-1, 1] -> what the prior reads (B, C, H, W), S being `film_size`; None where it
+    reads latents, and who opened it has them."""
+    film_size: int
+    folders: tuple[Path, ...]
+    """Models of the codec, of the prior, and of what encodes films."""
+
+    @property
+    def reads_latents(self) -> bool:
+        """Whether the prior reads the latents of an autoencoder."""
+        return self.prior.config["features"] == "latents"
+
+    def write(
+        self,
+        features: torch.Tensor,
+        decoding: DecodingConfig,
+        generators: Generators,
+        autocast: AbstractContextManager | None = None,
+    ) -> list[str]:
+        """Reports of B films from what the prior reads of them; the prior runs within `autocast`."""
+        with autocast or nullcontext():
+            embeddings, logits = self.prior(self.prior.standardize(features), return_findings=True)
+        if not torch.isfinite(embeddings).all():
+            raise ValueError(f"the prior {self.folders[1]} gave embeddings that are not finite")
+        return decode_drafts(self.codec, embeddings.float(), logits, decoding, generators)
+
+
+def open_film_reader(config: WriterConfig, have_latents: bool = False, flag: str = "--model") -> FilmReader:
+    """A run of train_prior_model.py, `config.model`, with its codec and encoder.
+
+    Args:
+        have_latents: the autoencoder of a prior that reads latents is not opened.
+        flag: named in errors.
+
+    Raises:
+        ValueError: no such run, or parts that do not fit each other.
+    """
+    folder, device = Path(model_source(config.model, "prior", flag)), pick_device()
+    settings = RunFolder.open(folder.parent, "prior").config if is_run(folder.parent) else {}
+    prior = move(load_pretrained(ReportPrior, folder), device)
+    language = _own_part(folder, CODEC) or Path(
+        model_source(config.language or settings.get("language", ""), "bart", "--language")
     )
-    codec = ReportCodec.from_pretrained(language).to(device)
+    codec = ReportCodec.from_pretrained(language).eval().to(device)
     prior.check_codec(codec.num_embeddings, codec.embedding_dim, codec.fingerprint())
-    read, film_size, folder = _prior_input(config, run, prior)
-    check = FilmCheck.load(run.model_dir)
+    if have_latents and prior.config["features"] == "latents":
+        return FilmReader(codec, prior, None, 0, (language, folder))
+    encode, film_size, encoder = _prior_input(config, folder, settings, prior)
+    return FilmReader(codec, prior, encode, film_size, (language, folder, encoder))
+
+
+def _codec_and_prior(config: WriterConfig) -> ReportWriter:
+    reader = open_film_reader(config)
+    check, encode = FilmCheck.load(reader.folders[1]), reader.encode
+    assert encode is not None
 
     def write(images: torch.Tensor, decoding: DecodingConfig, generators: Generators) -> ReportBatch:
-        features = read(images.to(device))
-        embeddings, logits = prior(prior.standardize(features), return_findings=True)
-        reports = decode_drafts(codec, embeddings, logits, decoding, generators)
-        return ReportBatch(reports, check_distances(check, features))
+        features = encode(images.to(reader.prior.device))
+        return ReportBatch(reader.write(features, decoding, generators), check_distances(check, features))
 
-    return ReportWriter(film_size, write, (language, run.model_dir, folder), takes_drafts=True)
+    return ReportWriter(reader.film_size, write, reader.folders, takes_drafts=True)
 
 
-def _own_part(run: RunFolder, name: str) -> Path | None:
+def _own_part(model: Path, name: str) -> Path | None:
     """The encoder or codec that a prior's run trained for itself."""
-    folder = run.model_dir / name
-    return folder if folder.is_dir() else None
+    return model / name if (model / name).is_dir() else None
 
 
 def _prior_input(
-    config: WriterConfig, run: RunFolder, prior: ReportPrior
+    config: WriterConfig, model: Path, settings: Mapping[str, Any], prior: ReportPrior
 ) -> tuple[Callable[[torch.Tensor], torch.Tensor], int, Path]:
     """Films -> what this prior reads; the films' side; the folder of the model that does it."""
     kind = prior.config["features"]
+    part = "autoencoder" if kind == "latents" else kind
+    named = getattr(config, part) or settings.get(part, "")
     if kind != "latents":
-        folder = _own_part(run, ENCODER)
-        folder = folder or RunFolder.open(Path(getattr(config, kind) or run.config[kind]), kind).model_dir
-        levels = run.config.get("feature_levels", 1)
-        encoder = ImageEncoder.from_pretrained(folder, f"--{kind}", levels).to(prior.device)
-        return encoder, encoder.image_size, folder
-    folder = RunFolder.open(Path(config.autoencoder or run.config["autoencoder"]), "autoencoder").model_dir
+        folder = _own_part(model, ENCODER) or Path(model_source(named, part, f"--{part}"))
+        encoder = ImageEncoder.from_pretrained(folder, f"--{kind}", settings.get("feature_levels", 1))
+        return encoder.to(prior.device), encoder.image_size, folder
+    folder = model_source(named, part, f"--{part}")
     autoencoder = move(load_pretrained(AutoencoderKL, folder), prior.device)
     film_size = prior.config["latent_size"] * 2 ** (len(autoencoder.config["block_out_channels"]) - 1)
-    return lambda images: encode_films(autoencoder, images)[0], film_size, folder
+    return lambda images: encode_films(autoencoder, images)[0], film_size, Path(folder)
 
 
 def _report_gpt(run: RunFolder) -> ReportWriter:

@@ -208,6 +208,12 @@ def is_finished(config: "DataclassInstance") -> bool:
     return True
 
 
+def is_run(path: str | Path) -> bool:
+    """Whether a folder is that of a training run."""
+    config = Path(path) / CONFIG
+    return config.is_file() and {"kind", "config"} <= read_json(config, _RETRAIN).keys()
+
+
 def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> str:
     """The model folder of a finished run; a plain model folder or a hub name is given back as it is.
 
@@ -216,8 +222,7 @@ def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> st
     """
     path = Path(name)
     for root in (path, path.parent):
-        config = root / CONFIG
-        if config.is_file() and {"kind", "config"} <= read_json(config, _RETRAIN).keys():
+        if is_run(root):
             try:
                 return str(RunFolder.open(root, kind).model_dir)
             except ValueError as error:

@@ -1,5 +1,7 @@
 """generate_reports.py on single films and folders, through every kind of --model."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 import generate_reports
+import sample_pairs
 import train_bart
 import train_classifier
 import train_prior_model
@@ -259,3 +262,29 @@ def test_prior_on_features_standardizes(root):
     scaled = prior.standardize(maps[train])
     torch.testing.assert_close(scaled.mean(dim=(0, 2, 3)), torch.zeros(16), rtol=0, atol=1e-3)
     assert (scaled.std(dim=(0, 2, 3)) <= 1.01).all()
+
+
+@pytest.mark.parametrize("model", ["prior", "tuned"])
+def test_pairs_by_a_prior_on_films_say_what_the_command_says_of_the_saved_films(chain, root, tmp_path, model):
+    """sample_pairs.py reads films as they are saved, through the encoder and codec of the prior's run."""
+    flags_ = chain.sample_flags(
+        tmp_path / "pairs", prior=root / model, language=root / "bart", method="greedy"
+    )
+    sample_pairs.main([*flags_, "--num-candidates", "1", "--no-assemble"])
+    provenance = json.loads((tmp_path / "pairs/provenance.json").read_text())
+    assert set(provenance["models"]) == {"vision", "language", "prior", "encoder"}
+    generate_reports.main(
+        [
+            "--model",
+            f"{root}/{model}",
+            "--images",
+            f"{tmp_path}/pairs/images",
+            "--out",
+            f"{tmp_path}/reports.csv",
+        ]
+        + ["--out", f"{tmp_path}/reports.csv", "--num-candidates", "1", "--method", "greedy"]
+    )
+    pairs = pd.read_csv(tmp_path / "pairs/metadata.csv").set_index("file_name")["report"].fillna("")
+    reports = pd.read_csv(tmp_path / "reports.csv").set_index("file_name")["report"].fillna("")
+    reports.index = [f"images/{name}" for name in reports.index]
+    assert pairs.to_dict() == reports.to_dict()
