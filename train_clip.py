@@ -42,7 +42,14 @@ class Config:
 
 PRESETS = {
     "demo": Config(
-        train=TrainConfig(num_steps=450, batch_size=64, learning_rate=1e-3, ema_decay=0.99, validate_every=0),
+        train=TrainConfig(
+            num_steps=600,
+            batch_size=64,
+            optimizer="muon",
+            learning_rate=2e-3,
+            ema_decay=0.99,
+            validate_every=0,
+        ),
     ),
     # CXR-IRGen uses OpenAI's ViT-B/32 as it is; this fine-tunes it on the films.
     "paper": Config(

@@ -38,7 +38,8 @@ class Config(DenoiserConfig):
 
 
 PRESETS = {
-    "demo": Config(train=DEMO_TRAIN),
+    # Text and reference as two tokens: of their mean the denoiser cannot tell which of the two says a side.
+    "demo": Config(diffusion=DiffusionConfig(fusion="concat"), train=DEMO_TRAIN),
     # CXR-IRGen (WACV 2024), sec. 4.1: U-ViT-L/2 on 256x256 PA films. It starts from the ImageNet weights: add
     # --init-from imagenet256_uvit_large.pth (no hub has them; the authors' page links them).
     "paper": Config(
