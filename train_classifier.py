@@ -29,8 +29,9 @@ class Config:
     blank: Literal["negative", "ignore"] = "negative"
     """What a finding that is not mentioned becomes in the loss."""
     init_from: str = ""
-    """timm:NAME:FILE, a timm network to start from, such as one trained on ImageNet; empty: a ResNet of the
-    sizes below from scratch."""
+    """Run of this script to start from, such as one on synthetic films, whose size it keeps; or
+    timm:NAME:FILE, a timm network, such as one trained on ImageNet; empty: a ResNet of the sizes below from
+    scratch."""
     overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
     dry_run: bool = setting(False, identity=False)
@@ -90,8 +91,8 @@ def train(config: Config) -> None:
     from training.loop import fit
     from vision_module.classifier import (
         FilmSource,
-        adapt_timm,
         build_classifier,
+        load_start,
         masked_bce,
         predict_store,
         save_classifier,
@@ -121,7 +122,7 @@ def train(config: Config) -> None:
             print(f"validation AUROC, mean of {len(scores['per_finding'])}: {scores['mean']:.4f}")
 
     fit(
-        adapt_timm(config.init_from) if config.init_from else build_classifier(config.size),
+        load_start(config.init_from) if config.init_from else build_classifier(config.size),
         masked_bce,
         FilmSource(train_films, train_rows.labels, *policy, augmentation=config.augmentation),
         FilmSource(films, validation.labels, *policy),
