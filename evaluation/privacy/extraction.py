@@ -69,8 +69,8 @@ def search_films(draws: Films, held_out: Films, training: Films) -> tuple[Search
 def relative_distances(films: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N,) distance to the nearest training film over ALPHA times the mean to the NUM_NEIGHBORS nearest, and
     (N,) rows of the nearest; films (N, S, S), (M, S, S) of `distances.load_standardized`."""
-    sides = (x.reshape(len(x), -1) for x in (films, training))
-    rows, distances = nearest(*sides, NUM_NEIGHBORS)
+    flat, targets = films.reshape(len(films), -1), training.reshape(len(training), -1)
+    rows, distances = nearest(flat, targets, NUM_NEIGHBORS)
     return distances[:, 0] / np.maximum(ALPHA * distances.mean(axis=1), 1e-12), rows[:, 0]
 
 
@@ -116,9 +116,10 @@ def share(count: int, num: int) -> dict[str, Any]:
 
 def compare_shares(one: dict[str, Any], other: dict[str, Any]) -> float | None:
     """p-value that the one share is no larger than the other (Fisher's exact test, one-sided)."""
-    from scipy.stats import fisher_exact
+    from scipy.stats import hypergeom
 
     if not one["num"] or not other["num"]:
         return None
-    table = [[side["count"], side["num"] - side["count"]] for side in (one, other)]
-    return float(fisher_exact(table, alternative="greater").pvalue)
+    # Of all that were found, at least as many on the one side as there are.
+    found = one["count"] + other["count"]
+    return float(hypergeom.sf(one["count"] - 1, one["num"] + other["num"], found, one["num"]))
