@@ -78,7 +78,8 @@ class Protocol:
     synthetic: Path
     """Its table of synthetic films (prompt, img_savename), or a pairs folder."""
     raddino: Path
-    """Folder of microsoft/rad-dino."""
+    """Folder of microsoft/rad-dino. Another model with a pooled output may stand in its place; no figure of
+    its features compares with published ones then, and each says so."""
     out: Path
     """Folder for protocol.json and protocol.md."""
     protocol: Literal["chexgenbench"] = "chexgenbench"
