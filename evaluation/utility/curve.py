@@ -36,7 +36,9 @@ def draw_curves(curves: Curves, shown: Sequence[str], first: str, out: Path) -> 
     num_columns = min(PANELS_A_ROW, len(shown))
     num_rows = -(-len(shown) // num_columns)
     figure = new_figure(3.6 * num_columns + 0.8, 3.0 * num_rows)
-    panels = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True).flat
+    panels = list(figure.subplots(num_rows, num_columns, squeeze=False, sharey=True).flat)
+    for axes in panels[len(shown) :]:
+        axes.set_visible(False)
     for axes, name in zip(panels, shown, strict=False):
         for place, (label, points) in enumerate(curves[name].items()):
             color = CURVE_COLORS[place % len(CURVE_COLORS)]
@@ -46,15 +48,16 @@ def draw_curves(curves: Curves, shown: Sequence[str], first: str, out: Path) -> 
             if bounds:
                 axes.fill_between(*zip(*bounds, strict=True), color=color, alpha=0.15, linewidth=0)
         axes.axhline(0.0, color="black", linewidth=0.8, linestyle=":")
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        numbers = sorted({point["num"] for points in curves[name].values() for point in points})
+        least = min((num for num in numbers if num), default=1)
+        axes.set_xscale("symlog", base=2, linthresh=least)  # logarithmic, with a place for none
+        axes.set_xticks(numbers, [str(num) for num in numbers], minor=False)
+        axes.set_xticks([], minor=True)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("synthetic films", fontsize=8)
         axes.tick_params(labelsize=7)
-    for axes in list(panels):  # places of the last row that are left over
-        axes.set_visible(False)
-    figure.axes[0].set_ylabel(f"AUROC over {first}", fontsize=8)
-    figure.axes[0].legend(fontsize=7, frameon=False)
+    panels[0].set_ylabel(f"AUROC over {first}", fontsize=8)
+    panels[0].legend(fontsize=7, frameon=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=120)
     write_atomic(out / "utility.png", stream.getvalue())
