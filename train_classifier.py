@@ -92,10 +92,10 @@ def train(config: Config) -> None:
     from vision_module.classifier import (
         FilmSource,
         build_classifier,
-        load_start,
         masked_bce,
         predict_store,
         save_classifier,
+        start_classifier,
         write_json,
     )
 
@@ -122,7 +122,7 @@ def train(config: Config) -> None:
             print(f"validation AUROC, mean of {len(scores['per_finding'])}: {scores['mean']:.4f}")
 
     fit(
-        load_start(config.init_from) if config.init_from else build_classifier(config.size),
+        start_classifier(config.init_from) if config.init_from else build_classifier(config.size),
         masked_bce,
         FilmSource(train_films, train_rows.labels, *policy, augmentation=config.augmentation),
         FilmSource(films, validation.labels, *policy),

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Does a denoiser give its training films back? Two audits, of a model of yours and of one that was trained on a few films
-# for so long that it must: films drawn with many seeds from training prompts, and membership inference by loss.
+# Does a denoiser give its training films back? Two audits, of a U-ViT of yours and of the same one after it was tuned on a
+# few films for so long that it must: films drawn with many seeds from training prompts, and membership inference by loss.
 #
 #   bash experiments/memorization.sh                         # after `make demo`: its data and U-ViT
 #   VISION=RUN DATA=FOLDER AUTOENCODER=RUN CLIP=RUN CLASSIFIER=RUN bash experiments/memorization.sh
-#   FEW=64 STEPS=3000 bash experiments/memorization.sh       # of the planted model: training films and steps
+#   FEW=64 STEPS=1000 bash experiments/memorization.sh       # of the planted model: training films and steps
 #   PROMPTS=100 DRAWS=2000 bash experiments/memorization.sh  # training prompts, and films drawn from them in all
 #   DRY_RUN=1 bash experiments/memorization.sh               # a line for each stage
 set -euo pipefail
@@ -19,7 +19,8 @@ CLIP=${CLIP:-runs/demo/clip}
 CLASSIFIER=${CLASSIFIER:-runs/demo/classifier}
 OUT=${OUT:-runs/memorization}
 FEW=${FEW:-32}
-STEPS=${STEPS:-1200}
+STEPS=${STEPS:-500}
+RATE=${RATE:-1e-3}
 PROMPTS=${PROMPTS:-32}
 DRAWS=${DRAWS:-256}
 DRY=${DRY_RUN:+--dry-run}
@@ -32,6 +33,6 @@ audit() {  # NAME MODEL DATA
 }
 
 $PYTHON -m evaluation mix --real "$DATA" --synthetic "$DATA" --num-real "$FEW" --num-synthetic 0 --out "$OUT/few" $DRY
-$PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$OUT/few" --autoencoder "$AUTOENCODER" --clip "$CLIP" --embed-dim 96 --depth 5 --num-heads 3 --optimizer adamw --learning-rate 2e-3 --ema-decay 0.99 --batch-size 8 --num-steps "$STEPS" --out "$OUT/planted" $DRY
+$PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$OUT/few" --autoencoder "$AUTOENCODER" --clip "$CLIP" --init-from "$VISION" --learning-rate "$RATE" --ema-decay 0.98 --warmup-steps 20 --batch-size 8 --num-steps "$STEPS" --out "$OUT/planted" $DRY
 audit planted_audit "$OUT/planted" "$OUT/few"
 audit own_audit "$VISION" "$DATA"

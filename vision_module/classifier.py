@@ -143,7 +143,7 @@ def adapt_timm(source: str) -> TimmWrapperForImageClassification:
     return prefer_channels_last(model)
 
 
-def load_start(source: str) -> PreTrainedModel:
+def start_classifier(source: str) -> PreTrainedModel:
     """The network that --init-from names: of another run of train_classifier.py, or `timm:NAME:FILE`.
 
     Raises:

@@ -37,7 +37,7 @@ MEAN, RARE = "mean", "mean of rare ones"
 
 
 @dataclass(frozen=True)
-class Figure:
+class GainFigure:
     """A mean AUROC: of which findings, on which rows (N,) bool; `family`: what it is adjusted with."""
 
     name: str
@@ -112,19 +112,19 @@ def compare_training_sets(
     return text
 
 
-def _figures_of_findings(films: PairsFolder, runs: dict, rare: Sequence[str]) -> list[Figure]:
+def _figures_of_findings(films: PairsFolder, runs: dict, rare: Sequence[str]) -> list[GainFigure]:
     """The mean over all findings that every run can be scored on, over the rare ones, and each."""
     every = np.ones(len(films), bool)
     findings = _scorable(films.labels, runs, every)
     if not findings:
         return []
-    figures = [Figure(MEAN, "means", findings, every)]
+    figures = [GainFigure(MEAN, "means", findings, every)]
     if some := [name for name in findings if name in rare]:
-        figures.append(Figure(RARE, "means", some, every))
-    return figures + [Figure(name, "findings", [name], every) for name in findings]
+        figures.append(GainFigure(RARE, "means", some, every))
+    return figures + [GainFigure(name, "findings", [name], every) for name in findings]
 
 
-def _figures_of_groups(films: PairsFolder, runs: dict, groupings: Sequence[Any]) -> list[Figure]:
+def _figures_of_groups(films: PairsFolder, runs: dict, groupings: Sequence[Any]) -> list[GainFigure]:
     """The mean of each group of a column, over the findings that all its groups can be scored on."""
     figures = []
     for grouping in groupings:
@@ -134,7 +134,8 @@ def _figures_of_groups(films: PairsFolder, runs: dict, groupings: Sequence[Any])
         findings = [name for name in FINDINGS if all(name in some for some in shared)]
         if findings:
             figures += [
-                Figure(f"{grouping.column} {name}", "groups", findings, mask) for name, mask in rows.items()
+                GainFigure(f"{grouping.column} {name}", "groups", findings, mask)
+                for name, mask in rows.items()
             ]
     return figures
 
@@ -148,7 +149,7 @@ def _scorable(labels: np.ndarray, runs: dict[str, list[np.ndarray]], rows: np.nd
 
 
 def _find_gains(
-    runs: dict[str, list[np.ndarray]], figures: list[Figure], values: dict, drawn: dict
+    runs: dict[str, list[np.ndarray]], figures: list[GainFigure], values: dict, drawn: dict
 ) -> list[dict[str, Any]]:
     """Gain of every training set over the first, with interval and adjusted p."""
     first, *others = runs
@@ -187,7 +188,7 @@ def _score_runs(
     return runs
 
 
-def _mean_of_seeds(labels: np.ndarray, seeds: list[np.ndarray], figure: Figure) -> Estimator:
+def _mean_of_seeds(labels: np.ndarray, seeds: list[np.ndarray], figure: GainFigure) -> Estimator:
     known = [figure.rows & np.isfinite(p).any(axis=1) for p in seeds]
     each = [
         ranked(labels, p, rows, figure.findings, POLICY, "auroc")
@@ -197,7 +198,7 @@ def _mean_of_seeds(labels: np.ndarray, seeds: list[np.ndarray], figure: Figure) 
 
 
 def _render(
-    runs: dict, figures: list[Figure], values: dict, gains: list[dict], num_films: int, num: int
+    runs: dict, figures: list[GainFigure], values: dict, gains: list[dict], num_films: int, num: int
 ) -> str:
     first = next(iter(runs))
     sizes = [f"{sum(g['family'] == family for g in gains)} of {family}" for family in _families(figures)]
@@ -221,11 +222,11 @@ def _render(
     return "\n\n".join(parts) + "\n"
 
 
-def _families(figures: list[Figure]) -> list[str]:
+def _families(figures: list[GainFigure]) -> list[str]:
     return list(dict.fromkeys(figure.family for figure in figures))
 
 
-def _label(figure: Figure) -> str:
+def _label(figure: GainFigure) -> str:
     if figure.family == "groups":
         return f"{figure.name} ({int(figure.rows.sum())} films, {len(figure.findings)} findings)"
     return figure.name if figure.family == "findings" else f"{figure.name} ({len(figure.findings)} findings)"

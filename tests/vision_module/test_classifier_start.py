@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForImageClassification
 
 import train_classifier
-from vision_module.classifier import load_start, save_classifier
+from vision_module.classifier import save_classifier, start_classifier
 
 
 def test_a_run_starts_from_another_run(chain, tmp_path):
@@ -29,12 +29,12 @@ def test_a_run_starts_from_another_run(chain, tmp_path):
 
 def test_what_is_no_start_is_refused(chain, tmp_path):
     with pytest.raises(ValueError, match=r"--init-from.*autoencoder"):
-        load_start(chain.run("autoencoder"))
+        start_classifier(chain.run("autoencoder"))
     with pytest.raises(ValueError, match=r"--init-from.*no such folder"):
-        load_start("runs/not/there")
-    model = load_start(chain.run("classifier"))
+        start_classifier("runs/not/there")
+    model = start_classifier(chain.run("classifier"))
     model.config.label2id = {name: 13 - place for name, place in model.config.label2id.items()}
     model.config.id2label = {place: name for name, place in model.config.label2id.items()}
     save_classifier(model, tmp_path / "other_order", 64, {})
     with pytest.raises(ValueError, match="outputs are not the 14 findings"):
-        load_start(str(tmp_path / "other_order"))
+        start_classifier(str(tmp_path / "other_order"))
