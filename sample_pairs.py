@@ -78,6 +78,7 @@ def main(argv: list[str] | None = None) -> None:
 def sample(config: Config) -> None:
     from data_module.labeler import label_reports
     from data_module.sampling_plan import SamplingPlan
+    from data_module.sections import warn_of_blanks
     from data_module.synthetic import SyntheticFolder
     from evaluation.filters.judge import open_filter
     from evaluation.filters.kept import warn_of_lost
@@ -96,6 +97,8 @@ def sample(config: Config) -> None:
     if is_main() and (words := prompts.unknown_words(plan.prompts)):
         shown = ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
         print(f"warning: words that the text encoder never learned: {shown}", file=sys.stderr)
+    if is_main():
+        warn_of_blanks(plan.prompts, "prompts")
     if config.keep.results and is_main():
         warn_of_weak(plan.labels, config.keep.results)
     tests, test_settings = open_filter(config.keep, config.plan.data, config.models.films_only)

@@ -34,8 +34,9 @@ class Config:
     blank: Literal["negative", "ignore"] = "negative"
     """What a finding that is not mentioned becomes in the loss."""
     init_from: str = ""
-    """timm:NAME:FILE, a timm network to start from, such as one trained on ImageNet; empty: a ResNet of the
-    sizes below from scratch."""
+    """Run of this script to start from, such as one on synthetic films, whose size it keeps; or
+    timm:NAME:FILE, a timm network, such as one trained on ImageNet; empty: a ResNet of the sizes below from
+    scratch."""
     overwrite: bool = setting(False, identity=False)
     """Train anew where --out already holds a run."""
     dry_run: bool = setting(False, identity=False)
@@ -97,11 +98,11 @@ def train(config: Config) -> None:
     from training.loop import fit
     from vision_module.classifier import (
         FilmSource,
-        adapt_timm,
         build_classifier,
         masked_bce,
         predict_store,
         save_classifier,
+        start_classifier,
         write_json,
     )
 
@@ -140,7 +141,9 @@ def train(config: Config) -> None:
             print(f"validation AUROC, mean of {len(scores['per_finding'])}: {scores['mean']:.4f}")
 
     fit(
-        adapt_timm(config.init_from, names) if config.init_from else build_classifier(config.size, names),
+        start_classifier(config.init_from, names)
+        if config.init_from
+        else build_classifier(config.size, names),
         masked_bce,
         FilmSource(train_films, learned[0], config.augmentation),
         FilmSource(films, learned[1]),

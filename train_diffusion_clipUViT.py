@@ -17,7 +17,8 @@ from runtime.config import setting
 @dataclass(frozen=True)
 class UViTConfig:
     init_from: Path | None = None
-    """The authors' weights to start from (imagenet256_uvit_large.pth for --size L)."""
+    """Run of this script to fine-tune, of the same size and prompts; or the authors' weights
+    (imagenet256_uvit_large.pth for --size L)."""
     size: Literal["custom", "S", "M", "L", "H"] = "custom"
     """A size of the paper, or custom: the three numbers below."""
     embed_dim: int = 192
@@ -89,12 +90,12 @@ def main(argv: list[str] | None = None) -> None:
 def train(config: Config) -> None:
     from evaluation.images.validation import make_validation_metrics
     from vision_module.denoiser_run import train_denoiser
-    from vision_module.weights.uvit import load_published
+    from vision_module.weights.uvit import start_uvit
 
     def start(*shape: int) -> "UViT":
         model = build(config.model, *shape)
         if config.model.init_from:
-            print(load_published(model, config.model.init_from))
+            print(start_uvit(model, config.model.init_from))
         return model
 
     train_denoiser(config, "clipUViT", start, metrics=make_validation_metrics(config.scores.score_classifier))

@@ -53,6 +53,9 @@ class PlanConfig:
     prompt_order: Literal["random", "table"] = "random"
     """Order of these rows: drawn by the seed; or as they stand, so that item i is row i (CXR-IRGen draws the
     first 1,000 rows of its test folder)."""
+    num_prompts: int = 0
+    """Draws the first so many of the prompts alone, in turn; 0: all. --num-prompts 32 --num-pairs 512 draws
+    each of them 16 times, as `evaluation memorization` asks for."""
     prompt: str = ""
     """One prompt for all items, instead of those of --data."""
     prompts: Path | None = setting(None, identity=False)

@@ -24,6 +24,7 @@ def mix_folders(
     num_synthetic: int = ALL,
     only: Sequence[str] = (),
     seed: int = 0,
+    repeat: int = 1,
 ) -> PairsFolder:
     """Write a pairs folder whose train rows are real and synthetic films, and whose other rows are real.
 
@@ -33,6 +34,7 @@ def mix_folders(
     Args:
         num_real, num_synthetic: random rows of each (ALL: every one), `num_real` of split train.
         only: synthetic films that are positive for one of these findings (to add what is rare).
+        repeat: rows of each synthetic film.
 
     Raises:
         ValueError: an unknown finding, more rows asked for than there are, or an `out` of another mix.
@@ -40,10 +42,13 @@ def mix_folders(
     unknown = sorted(set(only) - set(FINDINGS))
     if unknown:
         raise ValueError(f"--only {unknown[0]!r}: not one of {', '.join(FINDINGS)}")
+    if repeat < 1:
+        raise ValueError(f"--repeat {repeat}: must be at least 1")
     opened, made = PairsFolder.open(real), PairsFolder.open(synthetic)
     asked_for = {
         **{"real": hash_folder(opened), "synthetic": hash_folder(made), "only": list(only), "seed": seed},
         **{"num_real": num_real, "num_synthetic": num_synthetic},
+        **({"repeat": repeat} if repeat != 1 else {}),
     }
     if (out / "metadata.csv").exists():
         path = out / "provenance.json"
@@ -64,23 +69,25 @@ def mix_folders(
         ),
     ]
     rows = []
-    for name, root, part in (("real", opened.root, pd.concat(parts[:2])), ("synthetic", made.root, parts[2])):
+    copies = [("synthetic" if copy == 1 else f"synthetic_{copy}", made.root) for copy in range(1, repeat + 1)]
+    for folder, root in (("real", opened.root), *copies):
+        side, part = ("real", pd.concat(parts[:2])) if folder == "real" else ("synthetic", parts[2])
         # One patient of each side must not become one of both.
-        part = part.assign(patient_id=name + "-" + part["patient_id"].astype(str))
+        part = part.assign(patient_id=side + "-" + part["patient_id"].astype(str))
         for old in part["file_name"]:
-            link_or_copy(root / old, out / "images" / name / old)
-        rows.append(part.assign(file_name=f"images/{name}/" + part["file_name"]))
+            link_or_copy(root / old, out / "images" / folder / old)
+        rows.append(part.assign(file_name=f"images/{folder}/" + part["file_name"]))
     learned = sorted({*find_learned(real), *find_learned(synthetic)})
     record = {**provenance_record(asked_for), "learned_from": learned}
-    card = (
-        f"# Mixed training films\n\n{len(parts[1])} real, {len(parts[2])} synthetic. Not for clinical use.\n"
-    )
+    counts = f"{len(parts[1])} real, {repeat * len(parts[2])} synthetic"
+    card = f"# Mixed training films\n\n{counts}. Not for clinical use.\n"
     return write_pairs(out, pd.concat(rows, ignore_index=True), record, card)
 
 
 def _draw(table: pd.DataFrame, num: int, rng: np.random.Generator, flag: str) -> pd.DataFrame:
+    order = rng.permutation(len(table))  # in any case: what is drawn after it must not depend on `num`
     if num == ALL:
         return table
     if not 0 <= num <= len(table):
         raise ValueError(f"{flag}: {num} asked for, {len(table)} there")
-    return table.iloc[np.sort(rng.permutation(len(table))[:num])]
+    return table.iloc[np.sort(order[:num])]

@@ -53,11 +53,11 @@ class SamplingPlan:
     """Items 0, 1, 2, ... of a sampling run.
 
     Prompts come from a list, or else from the rows of one split of a pairs folder, as they stand or in an
-    order that depends on the seed only. The reference film has the same findings and is of another patient;
-    it is drawn from the train split, or is one given film for all.
+    order that depends on the seed only; `num_prompts` of them, or all. The reference film has the same
+    findings and is of another patient; it is drawn from the train split, or is one given film for all.
 
     Attributes:
-        prompts: the distinct prompts; item i takes one of them.
+        prompts: the prompts; item i takes one of them.
         names: where each of them came from, for messages.
         data_hash: manifest hash of the pairs folder, "" without one.
     """
@@ -106,13 +106,16 @@ class SamplingPlan:
             self.order = np.arange(len(rows))
             if config.prompt_order == "random":
                 self.order = np.random.default_rng((seed, 0)).permutation(len(rows))
+        if not 0 <= config.num_prompts <= len(self.order):
+            raise ValueError(f"--num-prompts {config.num_prompts}: there are {len(self.order)}")
+        self.order = self.order[: config.num_prompts or None]
         self.references: ReferenceFilms | None = None
         if pairs is not None and self.reference is None and not config.no_reference:
             self.references = ReferenceFilms(pairs)
 
     def __len__(self) -> int:
-        """Number of distinct prompts; item i uses prompt i modulo this, in the order of the seed."""
-        return len(self.prompts)
+        """Number of prompts that are drawn; item i uses prompt i modulo this, in the order of the seed."""
+        return len(self.order)
 
     def __getitem__(self, item: int) -> PlannedPair:
         row = int(self.order[item % len(self.order)])

@@ -1,7 +1,9 @@
 """Sections of a report: findings and impression out of free text, prepared for training, and joined again."""
 
 import re
+import sys
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -112,6 +114,26 @@ def prepare_sections(sections: Sections, preparation: TextPreparation | None = N
     counts["without_findings"] += not prepared.findings
     counts["without_impression"] += not prepared.impression
     return PreparedReport(prepared, counts)
+
+
+def count_blanked(texts: Iterable[str]) -> int:
+    """How many texts carry a de-identification blank (___, XXXX, [**...**])."""
+    return sum(_BLANK_WORD.search(text) is not None for text in texts)
+
+
+def warn_of_blanks(texts: Sequence[str], what: str) -> None:
+    """Say on standard error how many of the texts that films are asked for by carry blanks.
+
+    Of the prompts of MIMIC-CXR those with blanks were memorized most, and of their words the blanks (Dutt,
+    2025, arXiv 2502.07516).
+    """
+    if count := count_blanked(texts):
+        print(
+            f"warning: {count:,} of {len(texts):,} {what} carry de-identification blanks (___, XXXX): films "
+            "of such texts were memorized most (arXiv 2502.07516). Leave them out: prepare_data.py "
+            "--blanks remove does it for reports",
+            file=sys.stderr,
+        )
 
 
 def remove_blanks(text: str) -> str:

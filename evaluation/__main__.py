@@ -72,6 +72,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             table = compare_training_sets(num=flags.pop("num_bootstrap"), **flags)
             if is_main():
                 print(table)
+        case commands.Memorization():
+            from evaluation.privacy.memorization import find_memorized
+
+            print(find_memorized(**flags))
+        case commands.Membership():
+            from evaluation.privacy.membership import score_membership
+
+            print(score_membership(num=flags.pop("num_bootstrap"), **flags))
         case commands.Edits():
             from evaluation.edits.score import score_edits
 

@@ -65,7 +65,7 @@ def _make_settings(
             values[name] = Path(values[name])
     if values.get("radgraph_json"):
         values["radgraph_json"] = tuple(map(Path, values["radgraph_json"]))
-    for name in ("classifier", "clip", "radgraph", "radcliq"):
+    for name in ("classifier", "reidentify", "clip", "radgraph", "radcliq"):
         if values.get(name) is not None:
             values[name] = str(values[name])
     for metric in chosen or ():

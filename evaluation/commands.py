@@ -78,7 +78,8 @@ class Protocol:
     synthetic: Path
     """Its table of synthetic films (prompt, img_savename), or a pairs folder."""
     raddino: Path
-    """Folder of microsoft/rad-dino."""
+    """Folder of microsoft/rad-dino. Another model with a pooled output may stand in its place; no figure of
+    its features compares with published ones then, and each says so."""
     out: Path
     """Folder for protocol.json and protocol.md."""
     protocol: Literal["chexgenbench"] = "chexgenbench"
@@ -193,6 +194,8 @@ class Mix:
     """Synthetic films, drawn at random; -1: all."""
     only: tuple[str, ...] = ()
     """Take synthetic films that are positive for one of these findings, such as --only Fracture."""
+    repeat: int = 1
+    """Each synthetic film so many times, which oversamples them against the real ones."""
     seed: int = 0
     """Which films are drawn."""
     dry_run: bool = False
@@ -204,13 +207,18 @@ class Utility:
     """AUROC on real films of classifiers trained on different films, with paired intervals."""
 
     classifiers: tyro.conf.Positional[tuple[str, ...]]
-    """NAME=RUN each; runs of one name are its seeds. The first name is what the others are compared with."""
+    """NAME=RUN each; runs of one name are its seeds. The first name is what the others are compared with.
+    NAME@NUM says of how many synthetic films: such names are drawn as curves over NUM."""
     real: Path
     """Pairs folder of real films."""
     out: Path
-    """Folder for utility.md, utility.json and the cache."""
+    """Folder for utility.md, utility.json, the plot (utility.png, utility.svg) and the cache."""
     split: str = "test"
     """Real films to score."""
+    rare: tuple[str, ...] = ()
+    """Findings whose mean is a figure of its own, such as --rare Fracture Pneumothorax."""
+    by: tuple[str, ...] = ()
+    """Columns of the real folder whose groups are told apart: sex, view, age:40,60 ..."""
     batch_size: int = 64
     """Films per forward pass."""
     num_bootstrap: int = 5000
@@ -219,6 +227,45 @@ class Utility:
     """Of the resamples."""
     device: str = "cpu"
     """torch device."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Memorization:
+    """Films drawn with many seeds from training prompts: how often does a training film come back?"""
+
+    real: Path
+    """Pairs folder that the generator was trained on: its rows of split train; all others are held out."""
+    draws: Path
+    """Pairs folder of several films for each of some training prompts: sample_pairs.py --split train
+    --num-prompts 32 --num-pairs 512."""
+    features: str
+    """Network whose features are compared beside pixels, best one of re-identification: reidentify:FILE, or
+    whatever `--features` of the scoring commands takes."""
+    out: Path
+    """Folder for memorization.md, memorization.json and the cache."""
+    batch_size: int = 64
+    """Films per forward pass."""
+    device: str = "auto"
+    """torch device."""
+    dry_run: bool = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Who was in the training set? AUROC, and members found at 1% false alarms, from losses of each film."""
+
+    losses: Path
+    """CSV of audit_membership.py or of any other model: file_name, split, perhaps patient_id, and a column
+    for each loss, named loss_..."""
+    out: Path
+    """Folder for membership.md and membership.json."""
+    num_bootstrap: int = 2000
+    """Resamples of patients."""
+    seed: int = 0
+    """Of the resamples."""
     dry_run: bool = False
     """Print the resolved settings and stop."""
 
@@ -262,5 +309,7 @@ Command = (
     | Annotated[Negation, tyro.conf.subcommand("negation")]
     | Annotated[Mix, tyro.conf.subcommand("mix")]
     | Annotated[Utility, tyro.conf.subcommand("utility")]
+    | Annotated[Memorization, tyro.conf.subcommand("memorization")]
+    | Annotated[Membership, tyro.conf.subcommand("membership")]
     | Annotated[Edits, tyro.conf.subcommand("edits")]
 )

@@ -115,6 +115,14 @@ class Context:
             )
         return found
 
+    @cached_property
+    def reidentifier(self) -> "FilmClassifier":
+        """Whose features the privacy section compares: the network of --reidentify, else the first one."""
+        from evaluation.networks.extractors import open_extractor
+
+        source = self.settings.reidentify
+        return open_extractor(source, self.device) if source else self.extractors[0]
+
     @property
     def network_names(self) -> dict[str, Any]:
         """What to write down of extractors and classifier."""

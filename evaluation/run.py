@@ -36,8 +36,10 @@ def run_sections(settings: ScoreSettings, sections: Sequence[str]) -> dict[str, 
     context = Context(settings)
     if context.synthetic is None and (settings.reports is None or set(sections) != {"reports"}):
         raise ValueError("--synthetic is missing: a pairs folder of synthetic films and reports")
-    if {"films", "pairs", "privacy"} & set(sections):
+    if {"films", "pairs"} & set(sections):
         _ = context.extractors  # say at once that a network is missing
+    if "privacy" in sections:
+        _ = context.reidentifier
     if not is_main():
         _score_share(context, sections)
         return {}

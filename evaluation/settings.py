@@ -25,6 +25,9 @@ class ScoreSettings:
     """More sources of features for FID and its kin: inception:FILE, open-clip:FOLDER (BiomedCLIP), a
     transformers folder (RadDINO, CLIP), or what --classifier takes. Without --classifier the first one gives
     the headline figures, and findings on films are skipped."""
+    reidentify: str | None = None
+    """Network in whose features the privacy section looks for training films, in the place of the first one
+    above: reidentify:FILE (the siamese ResNet-50 of Packhaeuser et al.), or what --features takes."""
     clip: str | None = None
     """Domain CLIP for film-report scores and retrieval: a CLIPModel folder or run folder of train_clip.py."""
     controls: str | None = None

@@ -17,6 +17,7 @@ SOURCES = ("--root a --reports b", "--table a --images b", "", "", "--parts a b"
 # Dry runs that show settings alone; those of training also count the model's parameters, which takes torch.
 DRY_RUNS = (
     "app.py",
+    "audit_membership.py",
     "edit_films.py",
     "sample_pairs.py",
     "generate_reports.py",
@@ -36,6 +37,8 @@ DRY_RUNS = (
     "evaluation rexrank --real a --reports b --out c",
     "evaluation mix --real a --synthetic b --out c",
     "evaluation utility a=b --real c --out d",
+    "evaluation memorization --real a --draws b --features c --out d",
+    "evaluation membership --losses a --out b",
     "evaluation edits --edited a --truth b --classifier c --out d",
     "training folds a --out b",
     "data_module describe a",

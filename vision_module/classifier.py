@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import (
+    AutoModelForImageClassification,
     PreTrainedModel,
     ResNetConfig,
     ResNetForImageClassification,
@@ -22,7 +23,10 @@ from data_module.film_store import FilmStore
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
 from data_module.images import to_images
 from runtime.devices import prefer_channels_last
+from runtime.runs import model_source
+from runtime.timm_weights import PREFIX as TIMM
 from runtime.timm_weights import open_timm
+from runtime.weights import load_pretrained
 from vision_module.config import Augmentation, ResNetSize
 
 
@@ -131,6 +135,22 @@ def adapt_timm(source: str, names: Sequence[str] = FINDINGS) -> TimmWrapperForIm
     weights[f"{first}.weight"] = (weights[f"{first}.weight"] * scale).sum(dim=1, keepdim=True)
     new = {name: value for name, value in model.timm_model.state_dict().items() if name.startswith(head)}
     model.timm_model.load_state_dict({**weights, **new})
+    return prefer_channels_last(model)
+
+
+def start_classifier(source: str, names: Sequence[str] = FINDINGS) -> PreTrainedModel:
+    """The network that --init-from names: of another run of train_classifier.py, or `timm:NAME:FILE`.
+
+    Raises:
+        ValueError: see `adapt_timm`; no such run, or one with other outputs than `names`.
+    """
+    if source.startswith(TIMM):
+        return adapt_timm(source, names)
+    folder = model_source(source, "classifier", "--init-from")
+    model = load_pretrained(AutoModelForImageClassification, folder)
+    if model.config.label2id != _head(names)["label2id"]:
+        wanted = f"the {len(FINDINGS)} findings" if names == FINDINGS else "those of --targets controls"
+        raise ValueError(f"--init-from {source}: its outputs are not {wanted}")
     return prefer_channels_last(model)
 
 

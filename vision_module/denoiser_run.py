@@ -8,8 +8,10 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 from data_module.pairs import PairsFolder
+from data_module.sections import warn_of_blanks
 from data_module.splits import fold_pairs
 from runtime.dry_run import describe_run
+from runtime.processes import is_main
 from runtime.runs import RunFolder, model_source
 from runtime.weights import load_pretrained
 from training.loop import fit
@@ -69,6 +71,9 @@ def train_denoiser(
         clip_dir, reference_dir, diffusion.fusion, diffusion.text_tokens, config.num_tokens
     ).requires_grad_(False)
     run = RunFolder.create(config.out, kind, config, config.overwrite)
+    if is_main():
+        texts = pairs.split("train").text_columns(config.texts)
+        warn_of_blanks(texts[texts != ""].tolist(), "training texts")
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)
     targets = None

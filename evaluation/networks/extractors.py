@@ -6,6 +6,7 @@
     FOLDER              a transformers model with an image tower: RadDINO (Dinov2Model), CLIPModel, ViT ...
     timm:NAME:FILE      a timm network with weights from a local file: what its head reads
     open-clip:FOLDER    an open_clip folder, as BiomedCLIP is published (open_clip_config.json and weights)
+    reidentify:FILE     the siamese ResNet-50 of Packhaeuser et al.: what it compares two films by
 
 An extractor is a FilmClassifier that scores no finding: its probabilities are NaN.
 """
@@ -22,13 +23,14 @@ from data_module.findings import FINDINGS
 from data_module.images import normalize_images
 from evaluation.networks import xrv
 from evaluation.networks.classifier import FilmClassifier
+from evaluation.protocol.networks import REID_SIZE, Reidentifier
 from runtime.devices import move
 from runtime.files import read_json, reading
 from runtime.timm_weights import PREFIX as TIMM
 from runtime.timm_weights import open_timm
 from runtime.weights import check_finite, load_pretrained, read_weights
 
-INCEPTION, OPEN_CLIP = "inception:", "open-clip:"
+INCEPTION, OPEN_CLIP, REIDENTIFY = "inception:", "open-clip:", "reidentify:"
 INCEPTION_SIZE = 299
 
 
@@ -45,6 +47,8 @@ def open_extractor(source: str, device: str | torch.device = "cpu") -> FilmClass
         return _open_timm(source, device)
     if source.startswith(OPEN_CLIP):
         return _open_open_clip(source, device)
+    if source.startswith(REIDENTIFY):
+        return _open_reidentifier(source, device)
     config = Path(source) / "config.json"
     saved = read_json(config) if config.is_file() else {}
     if saved.get("kind") == "clip":
@@ -196,3 +200,14 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
     files = sorted([config, *folder.glob("*.safetensors"), *folder.glob("*.bin")])
     return _extractor(source, files, size, preprocessing, device, extract)
+
+
+def _open_reidentifier(source: str, device: torch.device) -> FilmClassifier:
+    path = Path(source.removeprefix(REIDENTIFY)).expanduser()
+    network = Reidentifier(path, device)
+    preprocessing = f"centre square, Lanczos to {REID_SIZE}x{REID_SIZE}, 0 to 1, grey in 3 channels"
+
+    def extract(images: torch.Tensor) -> torch.Tensor:
+        return network.model(((images + 1.0) / 2.0).expand(-1, 3, -1, -1)).sigmoid()
+
+    return _extractor(source, [path], REID_SIZE, preprocessing, device, extract)

@@ -58,7 +58,7 @@ def _estimate(items: Items, kind: str, figure: str) -> Mapping[str, Estimator]:
 
 _KINDS = {
     "pixels": f"1 - correlation of the films at {SIDE}x{SIDE}",
-    "features": "Euclidean distance of the first extractor's features",
+    "features": "Euclidean distance of --reidentify's features, else of the first extractor's",
     "registered": f"1 - largest correlation of the film's center over shifts of +-{MARGIN} pixels, rotations "
     f"{ANGLES}, scales {SCALES} and mirroring, with the {NUM_CANDIDATES} nearest by pixels and by features",
 }

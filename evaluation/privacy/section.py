@@ -144,11 +144,15 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
     absent = settings.split == TRAIN or not (context.real.table["split"] == TRAIN).any()
     if optional and (absent or not context.real.has_films or not context.films.has_films):
         return f"Not scored: it needs films of split {TRAIN} in {context.real.root}, beside those of --split."
-    used |= context.network_names
+    searched = context.reidentifier
+    if settings.reidentify:
+        used |= {"reidentify": searched.source, "reidentify_hash": searched.identity}
+    else:
+        used |= context.network_names
     return evaluate_privacy(
         context.real,
         context.films,
-        context.extractors[0],
+        searched,
         metrics,
         split=settings.split,
         batch_size=settings.batch_size,

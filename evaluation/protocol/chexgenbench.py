@@ -56,10 +56,10 @@ def run_chexgenbench(settings: Any) -> dict[str, Any]:
     features = [
         extract_all(side.paths, partial(read_bytes, size=SIZE), network, batch) for side in (real, made)
     ]
+    other = network.stand_in
+    why = _stands_in(other) if other else f"with microsoft/rad-dino in --raddino, {_ORIGINALS}"
     figures = [
-        ProtocolFigure(
-            f"{name} (RadDINO)", value, True, f"with microsoft/rad-dino in --raddino, {_ORIGINALS}"
-        )
+        ProtocolFigure(f"{name} ({other or 'RadDINO'})", value, not other, why)
         for name, value in score_sets(*features).items()
     ]
     if settings.inception:
@@ -72,6 +72,7 @@ def run_chexgenbench(settings: Any) -> dict[str, Any]:
         "protocol": "chexgenbench",
         "num_real": len(real),
         "num_synthetic": len(made),
+        "network": other or "RadDINO",
         "figures": [asdict(figure) for figure in figures],
         "per_finding": score_findings(real, made, *features),
         "left_out": LEFT_OUT,
@@ -80,6 +81,10 @@ def run_chexgenbench(settings: Any) -> dict[str, Any]:
     write_atomic(settings.out / "protocol.json", json.dumps(result, indent=2) + "\n")
     write_atomic(settings.out / "protocol.md", as_markdown(result))
     return result
+
+
+def _stands_in(kind: str) -> str:
+    return f"--raddino is a {kind} and not microsoft/rad-dino; compare systems scored by the same one"
 
 
 LEFT_OUT = {
@@ -185,14 +190,16 @@ def _score_privacy(settings: Any, network: RadDino, device: torch.device) -> lis
     notes = {
         "pixel": "the true distance, where its script subtracts bytes, which wrap around",
         "pixel as its script": f"with {PRIVACY_SIZE} x {PRIVACY_SIZE} films{often}",
-        "latent": f"with microsoft/rad-dino in --raddino{often}",
+        "latent": _stands_in(network.stand_in)
+        if network.stand_in
+        else f"with microsoft/rad-dino in --raddino{often}",
         "re-identification": f"with its published network{often}",
     }
     return [
         ProtocolFigure(
             f"{name} of {kind}",
             float(np.mean([row[kind, name] for row in rows])),
-            enough and kind != "pixel",
+            enough and kind != "pixel" and not (kind == "latent" and network.stand_in),
             why,
         )
         for kind, why in notes.items()
@@ -247,7 +254,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 
 {markdown_table(("figure", "value", "comparable", "why"), rows)}
 
-By finding, on RadDINO's features; a dash where {NUM_NEIGHBORS} films or fewer are on a side:
+By finding, on features of {result["network"]}; a dash where {NUM_NEIGHBORS} films or fewer are on a side:
 
 {markdown_table(("finding", *names), findings)}
 

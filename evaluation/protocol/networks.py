@@ -27,6 +27,12 @@ class RadDino:
             raise ValueError(f"--raddino {folder} cannot be loaded: {str(error)[:300]}") from error
         self.model, self.device = model.requires_grad_(False).eval().to(device), device
 
+    @property
+    def stand_in(self) -> str:
+        """What kind of model stands in RadDINO's place; "" for one of its kind."""
+        kind = str(self.model.config.model_type)
+        return "" if kind == "dinov2" else kind
+
     @torch.no_grad()
     def __call__(self, films: torch.Tensor | Sequence[Image.Image]) -> np.ndarray:
         """uint8 (N, 3, H, W), or N pictures -> (N, D) float32."""

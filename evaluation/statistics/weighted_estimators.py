@@ -1,6 +1,6 @@
 """Figures as functions of how often each item is drawn: weights (R, N) -> (R,), for resampling."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -78,21 +78,52 @@ def ranked(
     for name in findings:
         column = FINDINGS.index(name)
         used = np.flatnonzero(rows & ~np.isnan(truth[:, column]) & ~np.isnan(probabilities[:, column]))
-        used = used[np.argsort(-probabilities[used, column], kind="stable")]
-        scores = probabilities[used, column]
-        starts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))  # of equal scores
-        prepared.append((used, truth[used, column] == POSITIVE, starts))
+        positive = truth[used, column] == POSITIVE
+        prepared.append((used, _count_by_score(positive, probabilities[used, column])))
+    summarize = _auroc if figure == "auroc" else _average_precision
 
     def estimate(weights: np.ndarray) -> np.ndarray:
-        values = []
-        for used, positive, starts in prepared:
-            drawn = weights[:, used].astype(np.float64)
-            hits = np.add.reduceat(np.where(positive, drawn, 0.0), starts, axis=1)
-            misses = np.add.reduceat(np.where(positive, 0.0, drawn), starts, axis=1)
-            values.append((_auroc if figure == "auroc" else _average_precision)(hits, misses))
+        values = [summarize(*count(weights[:, used])) for used, count in prepared]
         return _mean_known(np.stack(values)) if values else np.full(len(weights), np.nan)
 
     return estimate
+
+
+def separation(positive: np.ndarray, scores: np.ndarray) -> Estimator:
+    """AUROC of scores (N,), the higher the more likely positive (N,) bool; ties count half."""
+    count = _count_by_score(positive, scores)
+    return lambda weights: _auroc(*count(weights))
+
+
+def found_at(positive: np.ndarray, scores: np.ndarray, false_alarms: float) -> Estimator:
+    """Largest share of the positives above a score that at most a share of the others lies above; the
+    threshold is of each resample."""
+    count = _count_by_score(positive, scores)
+
+    def estimate(weights: np.ndarray) -> np.ndarray:
+        hits, misses = (part.cumsum(axis=1) for part in count(weights))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found, alarms = hits / hits[:, -1:], misses / misses[:, -1:]
+        best = np.where(alarms <= false_alarms + 1e-9, found, 0.0).max(axis=1)
+        return np.where((hits[:, -1] > 0) & (misses[:, -1] > 0), best, np.nan)
+
+    return estimate
+
+
+def _count_by_score(
+    positive: np.ndarray, scores: np.ndarray
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Weights (R, N) -> weights of the positives and of the others (R, T) at each score, highest first."""
+    order = np.argsort(-scores, kind="stable")
+    ranked_scores, truth = scores[order], positive[order]
+    starts = np.flatnonzero(np.concatenate([[True], ranked_scores[1:] != ranked_scores[:-1]]))
+
+    def count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        drawn = weights[:, order].astype(np.float64)
+        hits = np.add.reduceat(np.where(truth, drawn, 0.0), starts, axis=1)
+        return hits, np.add.reduceat(np.where(truth, 0.0, drawn), starts, axis=1)
+
+    return count
 
 
 def calibration(

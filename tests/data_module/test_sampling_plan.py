@@ -42,3 +42,19 @@ def test_prompts_of_a_pairs_folder_keep_their_findings(data):
     )
     assert [blind[item].prompt for item in range(len(blind))] == pairs.table["prompt"].tolist()
     np.testing.assert_array_equal(blind.labels, pairs.labels)
+
+
+def test_some_prompts_are_drawn_again_and_again(data):
+    """The first three of the seed's order, in turn, each time with another reference."""
+    train = PairsFolder.open(data).split("train").table
+    config = PlanConfig(data=data, split="train", num_prompts=3)
+    plan, every = SamplingPlan(config, 5), SamplingPlan(PlanConfig(data=data, split="train"), 5)
+    assert len(plan) == 3
+    assert [plan[item].prompt for item in range(9)] == [every[item].prompt for item in range(3)] * 3
+    drawn = [plan[item] for item in range(30)]
+    assert len({(pair.prompt, pair.reference_name) for pair in drawn}) > 3
+    with pytest.raises(ValueError, match=f"--num-prompts 999: there are {len(train)}"):
+        SamplingPlan(PlanConfig(data=data, split="train", num_prompts=999), 0)
+    lines = data / "prompts.txt"
+    lines.write_text("Edema.\nCardiomegaly.\nFracture.\n")
+    assert len(SamplingPlan(PlanConfig(data=None, prompts=lines, num_prompts=2), 0)) == 2

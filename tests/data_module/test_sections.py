@@ -6,10 +6,12 @@ import pytest
 from data_module.sections import (
     Sections,
     TextPreparation,
+    count_blanked,
     join_sections,
     prepare_report,
     remove_blanks,
     split_sections,
+    warn_of_blanks,
 )
 
 MIMIC_STYLE = """                                 FINAL REPORT
@@ -289,3 +291,14 @@ def test_a_megabyte_of_one_thing_ends(text):
     text = text * (2 ** (20 if len(text) == 1 else 17) // len(text))
     for blanks in ("remove", "drop-sentence"):
         prepare_report(text, TextPreparation(blanks, remove_priors=blanks == "remove"))
+
+
+def test_texts_with_blanks_are_warned_of(capsys):
+    texts = ["Edema since ___.", "XXXX-year-old.", "Seen by [**Name**].", "No effusion.", "A XX lead.", ""]
+    assert count_blanked(texts) == 3
+    warn_of_blanks(texts, "prompts")
+    said = capsys.readouterr().err
+    assert "3 of 6 prompts carry de-identification blanks" in said
+    assert "Edema" not in said
+    warn_of_blanks(texts[3:], "prompts")
+    assert not capsys.readouterr().err

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers.scored_folders import REPORTS, write_random_pairs, write_scored_folders
 from PIL import Image
 
@@ -16,6 +17,8 @@ from data_module.findings import FINDINGS
 from data_module.pairs import write_pairs
 from evaluation.__main__ import main
 from evaluation.metric import all_metrics, look_up
+from vision_module.classifier import build_classifier, save_classifier
+from vision_module.config import ResNetSize
 
 PROMISED = (
     "films.auroc_mean",
@@ -183,6 +186,25 @@ def test_text_only_folders_score_reports_but_no_films(folders):
     assert reports["micro_f1_14"] == pytest.approx(0.5)
     with pytest.raises(ValueError, match="text-only"):
         main(["images", *_flags(folders), "--real", str(folders / "text")])
+
+
+def test_privacy_takes_a_network_of_its_own(folders):
+    """--reidentify in the place of the first network, also where no other is named."""
+    torch.manual_seed(1)
+    model = build_classifier(ResNetSize(8, (8, 12), (1, 1))).eval()
+    save_classifier(model, folders / "other", 32, {})
+    flags = ["--real", folders / "real", "--synthetic", folders / "synthetic", "--num-bootstrap", "20"]
+    networks = {"first": ["--classifier", "run"], "own": ["--classifier", "run", "--reidentify", "other"]}
+    networks["alone"] = ["--reidentify", "other"]
+    medians = {}
+    for name, given in networks.items():
+        paths = [part if part.startswith("--") else str(folders / part) for part in given]
+        main(["privacy", *map(str, flags), *paths, "--out", str(folders / name)])
+        found = json.loads((folders / name / "results.json").read_text())
+        assert found["privacy"]["extractor"]["source"] == paths[-1]
+        medians[name] = found["privacy"]["features"]["median"]
+        assert ("reidentify_hash" in found["inputs"]["privacy"]) == (name != "first")
+    assert medians["own"] == medians["alone"] != medians["first"]
 
 
 @pytest.mark.parametrize("command", ["images", "reports", "pairs", "privacy", "all"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.models import resnet50
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, Dinov2Config, Dinov2Model
 
 from data_module.images import to_images
@@ -191,3 +192,23 @@ def test_open_clip_folders(tmp_path, pixels):
     with torch.no_grad():
         expected = model.encode_image((color - mean) / std)
     assert torch.allclose(extractor.features(to_images(pixels)), expected, atol=1e-4)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_reidentification_network_is_asked_for_its_embedding(tmp_path, pixels):
+    """Packhaeuser et al.: sigmoid of a ResNet-50's 128 outputs, films of 224, 0 to 1, in three channels."""
+    torch.manual_seed(0)
+    network, last = resnet50(num_classes=128).eval(), torch.nn.Linear(128, 1)
+    parts = {"model.": network, "fc_end.": last}
+    state = {
+        prefix + key: value for prefix, part in parts.items() for key, value in part.state_dict().items()
+    }
+    torch.save(state, tmp_path / "reid.pth")
+    extractor = open_extractor(f"reidentify:{tmp_path / 'reid.pth'}")
+    assert extractor.image_size == 224
+    films = np.stack([np.kron(film, np.ones((8, 8), np.uint8)) for film in pixels])  # 224 pixels a side
+    with torch.no_grad():
+        expected = network(torch.from_numpy(films)[:, None].expand(-1, 3, -1, -1) / 255.0).sigmoid()
+    assert torch.allclose(extractor.features(to_images(films)), expected, atol=1e-4)
+    with pytest.raises(ValueError, match="no such file"):
+        open_extractor("reidentify:absent.pth")

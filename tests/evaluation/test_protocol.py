@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 from torchvision.models import resnet50
-from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+from transformers import BitImageProcessor, CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
 
 from data_module.__main__ import main as data_module
 from data_module.findings import FINDINGS
@@ -173,6 +173,36 @@ def test_the_command(raddino, folders, capsys):
     assert "FRD" in page
     assert "| Edema | 10 | 10 |" in page
     assert "comparable" in capsys.readouterr().out
+
+
+def test_another_network_in_raddinos_place_compares_with_nothing_published(raddino, folders, tmp_path):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    CLIPVisionModel(CLIPVisionConfig(image_size=SIDE, patch_size=14, **sizes)).save_pretrained(
+        tmp_path / "clip"
+    )
+    (tmp_path / "clip/preprocessor_config.json").write_bytes(
+        (raddino / "preprocessor_config.json").read_bytes()
+    )
+    root = folders
+    flags = {
+        "real": root / "real.csv",
+        "real-images": root / "real",
+        "synthetic": root / "made",
+        "raddino": tmp_path / "clip",
+        "draws": root / "made",
+        "training": root / "real.csv",
+        "training-images": root / "real",
+        "device": "cpu",
+        "out": tmp_path,
+    }
+    main(["protocol", *(part for name, value in flags.items() for part in (f"--{name}", str(value)))])
+    result = json.loads((tmp_path / "protocol.json").read_text())
+    assert not any(figure["comparable"] for figure in result["figures"])
+    figures = {figure["name"]: figure for figure in result["figures"]}
+    assert "not microsoft/rad-dino" in figures["FID (clip_vision_model)"]["why"]
+    assert "not microsoft/rad-dino" in figures["mean of latent"]["why"]
+    assert "on features of clip_vision_model" in (tmp_path / "protocol.md").read_text()
 
 
 def test_a_pairs_folder_is_read_too_and_other_tables_are_refused(folders, tmp_path):

@@ -71,9 +71,38 @@ def test_rare_findings_alone(folders):
     assert (rare.labels[added, FINDINGS.index("Fracture")] == 1).all()
 
 
+def test_synthetic_films_several_times_over(folders):
+    once = _mix(folders, "once", "--num-real", "4", "--num-synthetic", "5").split("train")
+    often = _mix(folders, "often", "--num-real", "4", "--num-synthetic", "5", "--repeat", "3").split("train")
+    assert (len(once), len(often)) == (9, 19)
+    assert often.table["file_name"].is_unique
+    for column in ("patient_id", "Edema"):  # the same films and patients, three times
+        counts = often.table[4:][column].value_counts()
+        assert counts.equals(once.table[4:][column].value_counts() * 3)
+    assert [path.read_bytes() for path in often.image_paths[4:9]] == [
+        path.read_bytes() for path in often.image_paths[14:]
+    ]
+    assert (_mix(folders, "often", "--num-real", "4", "--num-synthetic", "5", "--repeat", "3")).root
+
+
+def test_which_synthetic_films_are_drawn_does_not_depend_on_the_real_ones(folders):
+    names = [
+        set(
+            _mix(folders, f"real_{num}", "--num-real", num, "--num-synthetic", "7")
+            .split("train")
+            .table["file_name"]
+        )
+        for num in ("0", "10", "-1")
+    ]
+    made = [{name for name in some if name.startswith("images/synthetic/")} for some in names]
+    assert len(made[0]) == 7
+    assert made[0] == made[1] == made[2]
+
+
 def test_what_cannot_be_mixed_is_named(folders):
     for flags, message in (
         (["--only", "Cough"], "--only 'Cough'"),
+        (["--repeat", "0"], "--repeat 0: must be at least 1"),
         (["--num-real", "999"], "--num-real.*999 asked for, 20 there"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -109,3 +138,70 @@ def test_training_sets_are_compared_on_the_same_films(folders, capsys):
     assert all(entry["gain"] == 0.0 and entry["p_holm"] == 1.0 for entry in same["gains"])
     with pytest.raises(ValueError, match="write NAME=RUN"):
         main(["utility", str(folders / "c0"), *flags])
+
+
+@pytest.fixture
+def trained(folders):
+    """Six classifiers of any weights, as runs of five names; real films with sex and age."""
+    for seed in range(6):
+        torch.manual_seed(seed)
+        save_classifier(build_classifier(ResNetSize(8, (8, 12), (1, 1))).eval(), folders / f"c{seed}", 32, {})
+    pairs = PairsFolder.open(folders / "real")
+    rows = pairs.table.assign(sex=["F", "M"] * 30, age=[30.0] * 3 + [70.0] * 3 + [30.0] * 27 + [70.0] * 27)
+    write_pairs(folders / "real", rows.to_dict("records"), {}, "# test")
+    names = ("base", "added@8", "added@8", "added@16", "tuned@16", "other")
+    return folders, [f"{name}={folders}/c{seed}" for seed, name in enumerate(names)]
+
+
+def test_gains_are_drawn_over_the_number_of_synthetic_films(trained):
+    folders, runs = trained
+    flags = ["--real", str(folders / "real"), "--out", str(folders / "out"), "--num-bootstrap", "60"]
+    main(["utility", *runs, *flags, "--rare", "Fracture", "--by", "sex"])
+    found = json.loads((folders / "out/utility.json").read_text())
+    gains = {(entry["name"], entry["figure"]): entry for entry in found["gains"]}
+    for figure in ("mean", "mean of rare ones", "Edema", "sex F", "sex M"):
+        lines = found["curves"][figure]
+        assert {name: [point["num"] for point in line] for name, line in lines.items()} == {
+            "added": [8, 16],
+            "tuned": [16],
+        }
+        for point in lines["added"]:
+            entry = gains[f"added@{point['num']}", figure]
+            assert (point["gain"], point["interval"]) == (entry["gain"], entry["interval"])
+    assert found["auroc"]["other"]["mean of rare ones"] == found["auroc"]["other"]["Fracture"]
+    assert (folders / "out/utility.png").read_bytes()[:4] == b"\x89PNG"
+    svg = (folders / "out/utility.svg").read_text()
+    for text in ("mean of rare ones", "sex F", "added", "tuned", "AUROC over base"):
+        assert text in svg
+    assert ">Edema<" not in svg
+
+
+def test_groups_are_scored_on_their_own_films(trained):
+    """A group's AUROC is that of its films alone, over findings that every group can be scored on."""
+    folders, runs = trained
+    flags = ["--real", str(folders / "real"), "--out", str(folders / "out"), "--num-bootstrap", "60"]
+    main(["utility", runs[0], runs[5], *flags, "--by", "sex", "age:50"])
+    found = json.loads((folders / "out/utility.json").read_text())
+    test = PairsFolder.open(folders / "real").split("test")
+    probabilities = FilmClassifier.open(folders / "c5").score_folder(test.image_paths).probabilities
+    for figure, rows in (
+        ("sex F", (test.table["sex"] == "F").to_numpy()),
+        ("age 50 up", (test.table["age"] == 70).to_numpy()),
+    ):
+        assert found["num_films_of"][figure] == rows.sum()
+        per_finding = score_auroc(test.labels[rows], probabilities[rows])["per_finding"]
+        expected = np.mean([per_finding[name] for name in found["findings"][figure]])
+        assert found["auroc"]["other"][figure] == pytest.approx(expected)
+    assert not found["curves"]
+    assert not (folders / "out/utility.png").exists()
+    families = {entry["family"] for entry in found["gains"]}
+    assert families == {"means", "findings", "groups"}
+
+
+def test_an_unknown_rare_finding_or_group_is_refused(trained):
+    folders, runs = trained
+    flags = ["--real", str(folders / "real"), "--out", str(folders / "out")]
+    with pytest.raises(ValueError, match="--rare 'Cough'"):
+        main(["utility", *runs, *flags, "--rare", "Cough"])
+    with pytest.raises(ValueError, match="--by color: color is not there"):
+        main(["utility", *runs, *flags, "--by", "color"])

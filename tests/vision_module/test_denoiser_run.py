@@ -183,3 +183,47 @@ def test_item_texts_of_a_row_without_text_are_refused(parts):
     pairs, *_ = parts
     with pytest.raises(ValueError, match=r"--texts nothing: .* has no such column"):
         ItemTexts(text_columns(pairs, ("nothing",)))
+
+
+def test_blanks_in_the_texts_are_warned_of(chain, tmp_path, capsys):
+    """In training by what is read of the train rows, in sampling by the prompts."""
+    pairs = PairsFolder.open(chain.run("data"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/images").symlink_to(pairs.root / "images")
+    table = pairs.table.assign(impression_section="Edema since ___.")
+    table.to_csv(tmp_path / "data/metadata.csv", index=False)
+    num = (table["split"] == "train").sum()
+    for columns, expected in (("prompt", False), ("impression_section", True)):
+        command = flags(
+            chain, tmp_path / columns, data=tmp_path / "data", cache=tmp_path / "cache", num_steps=1
+        )
+        train_diffusion_clipUViT.main(
+            [*command, "--embed-dim", "32", "--depth", "3", "--num-heads", "2", "--texts", columns]
+        )
+        said = f"{num} of {num} training texts carry" in capsys.readouterr().err
+        assert said == expected
+    prompt = [
+        "--prompt",
+        "Effusion since ___.",
+        "--no-reference",
+        "--films-only",
+        "--num-inference-steps",
+        "2",
+    ]
+    sample([*prompt, "--vision", chain.run("uvit"), "--out", str(tmp_path / "films")])
+    assert "1 of 1 prompts carry" in capsys.readouterr().err
+
+
+def test_a_uvit_is_tuned_from_another_run(chain, tmp_path):
+    """With a learning rate of 0 it is that run's; another size is refused."""
+    tiny = ["--embed-dim", "32", "--depth", "3", "--num-heads", "2", "--init-from", chain.run("uvit")]
+    command = flags(chain, tmp_path / "tuned", learning_rate=0, weight_decay=0, num_steps=1)
+    train_diffusion_clipUViT.main([*command, *tiny])
+    before, after = (
+        VisionModel.from_pretrained(run).denoiser.state_dict()
+        for run in (chain.run("uvit/model"), tmp_path / "tuned/model")
+    )
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    tiny[1] = "48"
+    with pytest.raises(ValueError, match=r"--init-from .*uvit: it has 3 blocks of width 32.*expected are"):
+        train_diffusion_clipUViT.main([*flags(chain, tmp_path / "wide"), *tiny])

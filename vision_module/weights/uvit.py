@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from runtime.weights import Weights, read_weights, shorten
+from runtime.runs import model_source
+from runtime.weights import Weights, load_pretrained, read_weights, shorten
 from vision_module.uvit import UViT
 
 _LABELS = "label_emb.weight"
@@ -56,6 +57,30 @@ def load_published(model: UViT, path: Path) -> str:
     model.load_state_dict({**own, **loaded})
     left = f"{_LABELS} left out" if _LABELS in weights else "no label embedding in the file"
     return f"{path}: {len(loaded)} of {len(weights)} tensors loaded, {left}; new: {', '.join(_CONTEXT)}"
+
+
+def start_uvit(model: UViT, source: Path) -> str:
+    """Load what --init-from names into a model of the same size: a run of train_diffusion_clipUViT.py or its
+    model folder, or the authors' weights (see `load_published`).
+
+    Returns:
+        A line that accounts for what was loaded.
+
+    Raises:
+        ValueError: no such run, or one of another size.
+    """
+    if not source.is_dir():
+        return load_published(model, source)
+    trained = load_pretrained(UViT, model_source(source, "clipUViT", "--init-from"), subfolder="unet")
+    weights, own = trained.state_dict(), model.state_dict()
+    wrong = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
+    if wrong or len(weights) != len(own):
+        raise ValueError(
+            f"--init-from {source}: it has {_describe(weights)}, expected are {_describe(own)}; other "
+            f"tensors are {shorten(wrong or sorted(set(weights) - set(own)))}"
+        )
+    model.load_state_dict(weights)
+    return f"{source}: all {len(weights)} tensors loaded"
 
 
 def _describe(weights: Weights) -> str:
