@@ -11,7 +11,7 @@ from data_module.findings import PROMPT_START
 from data_module.images import FilmError, read_pixels
 from data_module.pairs import PairsFolder, film_paths
 from evaluation.inputs.rows import prompts
-from evaluation.output.plots import new_figure
+from runtime.figures import new_figure
 
 NUM_PROMPTS = 8
 SIDE, LABEL, TITLE = 1.25, 1.35, 1.0  # inches: of a film, beside the rows, above the columns

@@ -10,7 +10,8 @@ from PIL import Image
 from data_module.pairs import write_pairs
 from evaluation.__main__ import main
 from evaluation.output.side_by_side import open_systems, plot_side_by_side, shared_prompts
-from evaluation.output.summary import mean_with_interval
+from evaluation.output.systems_plot import plot_systems
+from evaluation.statistics.seeds import mean_with_interval
 
 
 def write(folder, auroc, fid, inputs=None, **more):
@@ -94,3 +95,28 @@ def test_films_of_the_same_prompts_are_drawn_side_by_side(tmp_path):
     main(["summary", *(str(tmp_path / "results" / name) for name in ("a", "b", "gone")), "--out", str(out)])
     assert Image.open(tmp_path / "table.png").size[0] > 200
     assert "(table.png)" in out.read_text()
+
+
+def test_the_figures_of_several_systems_are_one_picture(tmp_path):
+    """Two systems, one of two seeds: its mean stands in the picture, and what real films reach."""
+    for name, auroc, fid in (("ours_0", 0.8, 10.0), ("ours_1", 0.9, 12.0), ("$theirs", 0.7, 20.0)):
+        per_finding = {"Edema": auroc, "Fracture": auroc - 0.1}
+        more = {"fid_floor": 5.0, "auroc_per_finding": per_finding, "intervals": {"fid": [fid - 1, fid + 1]}}
+        write(tmp_path / name, auroc, fid, **more, auroc_per_finding_real={"Edema": 0.99})
+    out = tmp_path / "table.md"
+    main(["summary", *(str(tmp_path / name) for name in ("ours_0", "ours_1", "$theirs")), "--out", str(out)])
+    assert "(table_figures.svg)" in out.read_text()
+    assert (tmp_path / "table_figures.pdf").read_bytes().startswith(b"%PDF")
+    text = (tmp_path / "table_figures.svg").read_text()
+    assert all(words in text for words in ("Edema", "ours", "$theirs", "lower is better", "AUROC"))
+
+    read = {name: json.loads((tmp_path / name / "results.json").read_text()) for name in ("ours_0", "ours_1")}
+    figure = plot_systems({"ours": list(read.values())})
+    findings, auroc, fid = (axes for axes in figure.axes if axes.get_visible())
+    dots = [line.get_xdata() for line in findings.lines if line.get_marker() == "o"]
+    assert np.allclose(dots, [[0.85, 0.75]])
+    assert [line.get_xdata()[0] for line in fid.lines] == pytest.approx(
+        [5.0, 11.0 - 12.706, 11.0], abs=1e-3
+    )  # real films, t(1, .975) = 12.706 standard errors below, mean
+    assert auroc.get_title() == "mean AUROC"
+    assert plot_systems({"nothing": [{}]}) is None
