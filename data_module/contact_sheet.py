@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
     shown = min(len(pairs), num_rows * num_columns)
     num_columns = min(num_columns, shown)
     width, height = WIDTH * num_columns, HEIGHT * -(-shown // num_columns)
-    figure = new_figure(width, height, dpi=110, layout="none")
+    figure = new_figure(width, height, dpi=110, layout=None)
     side = HEIGHT - 2 * MARGIN
     for place in range(shown):
         row = pairs.table.iloc[place]
@@ -38,11 +39,12 @@ def draw_contact_sheet(pairs: PairsFolder, path: Path, num_rows: int = 6, num_co
         name = str(row["file_name"])
         name = name if len(name) < 60 else f"...{name[-56:]}"
         lines_above = 0.0
-        for text, style in (
+        styles: tuple[tuple[str, dict[str, Any]], ...] = (
             (name, {"fontsize": 5.5, "color": "0.45"}),
             (prompt, {"fontsize": 7.0, "fontweight": "bold"}),
             (report, {"fontsize": 6.5}),
-        ):
+        )
+        for text, style in styles:
             x, y = left + side + 2 * MARGIN, top - LINE * lines_above
             figure.text(x / width, y / height, text, va="top", linespacing=1.25, **style)
             lines_above += text.count("\n") + 1.3 if text else 0.0

@@ -17,7 +17,7 @@ _MISSING = "\N{REPLACEMENT CHARACTER}"
 
 
 def new_figure(
-    width: float, height: float, dpi: int = 120, layout: Literal["constrained", "none"] = "constrained"
+    width: float, height: float, dpi: int = 120, layout: Literal["constrained"] | None = "constrained"
 ) -> Figure:
     """An empty figure of this size in inches. A notebook's or the page's own figures do not see it."""
     figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)

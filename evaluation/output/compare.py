@@ -113,10 +113,8 @@ def _draw_figures(a: Path, b: Path, out: Path) -> Path | None:
     """The plot beside OUT; None where a folder holds items alone."""
     if not all((folder / "results.json").is_file() for folder in (a, b)):
         return None
-    names = (f"{letter}: {folder.name}" for letter, folder in (("A", a), ("B", b)))
-    return draw_systems(
-        {name: [read_results(folder / "results.json")] for name, folder in zip(names, (a, b), strict=True)}, out
-    )
+    named = {f"{letter}: {folder.name}": folder for letter, folder in (("A", a), ("B", b))}
+    return draw_systems({name: [read_results(at / "results.json")] for name, at in named.items()}, out)
 
 
 def _items_path(folder: Path, section: str) -> Path:

@@ -49,16 +49,24 @@ def plot_systems(systems: Runs) -> Figure | None:
     per_panel = 0.9 + 0.22 * len(systems)
     height = max(lines * per_panel, (0.24 + 0.05 * len(systems)) * len(FINDINGS) if has_findings else 0.0)
     figure = new_figure(11.0 if has_findings else 6.6, height + 0.5)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1.6)) if has_findings else (None, figure)
-    if left is not None:
-        _draw_findings(left.add_subplot(), systems)
+    ratios = (1.1, 1.6) if has_findings else (1.0,)
+    grid = figure.add_gridspec(1, len(ratios), width_ratios=ratios)
+    *left, right = (figure.add_subfigure(grid[place]) for place in range(len(ratios)))
+    for half in left:
+        _draw_findings(half.add_subplot(), systems)
     panels = right.subplots(lines, COLUMNS, squeeze=False).flat
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     for axes, metric in zip(panels, shown, strict=False):
         _draw_metric(axes, metric, systems)
-    handles, labels = right.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+    found = {
+        label: handle
+        for axes in right.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        found.values(), found.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=8
+    )
     return figure
 
 
@@ -97,7 +105,8 @@ def _draw_metric(axes: Axes, metric: Metric, systems: Runs) -> None:
         axes.plot(bounds, [place, place], color=_style(place)["color"], alpha=0.5)
         axes.plot(mean, place, linestyle="none", label=name, **_style(place))
     axes.set(ylim=(len(systems) - 0.5, -0.5), yticks=[])
-    better = {"higher": "higher is better", "lower": "lower is better"}.get(metric.direction, metric.direction)
+    has_side = metric.direction in ("higher", "lower")
+    better = f"{metric.direction} is better" if has_side else metric.direction
     axes.set_title(metric.label, fontsize=8)
     axes.set_xlabel(better, fontsize=7)
     axes.tick_params(labelsize=7)

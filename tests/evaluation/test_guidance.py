@@ -6,8 +6,8 @@ import pytest
 
 from evaluation.images.guidance import make_rows, read_guidance, read_points
 from evaluation.output.plots import plot_guidance
-from runtime.figures import to_bytes
 from experiments import plot_guidance as script
+from runtime.figures import to_bytes
 
 
 def _write(folder, auroc, fid, real="r", **used):
