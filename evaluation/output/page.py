@@ -19,6 +19,7 @@ from data_module.pairs import PairsFolder, film_paths
 from evaluation.filters.kept import describe_kept
 from evaluation.inputs.rows import prompts, texts
 from evaluation.output.plots import plot_auroc, plot_curves, plot_distances, plot_guidance
+from evaluation.output.side_by_side import match_real
 from evaluation.output.table import HEADER, build_chapters
 from evaluation.output.verdict import judge_results
 from evaluation.statistics.items import load_items
@@ -123,15 +124,12 @@ def _encode(path: Path | None) -> str | None:
 def _contact_sheet(synthetic: PairsFolder, real: PairsFolder) -> list[dict[str, Any]]:
     """Synthetic films spread over the folder, each beside the real film whose findings are most alike."""
     rows = np.unique(np.linspace(0, len(synthetic) - 1, min(NUM_CARDS, len(synthetic))).astype(int))
-    asked, shown = synthetic.labels == POSITIVE, real.labels == POSITIVE
+    asked = synthetic.labels == POSITIVE
     paths, real_paths = film_paths(synthetic), film_paths(real)
     sentences, reports = prompts(synthetic), texts(synthetic)
     said = label_reports([reports[row] for row in rows]) == POSITIVE
-    cards, used = [], np.zeros(len(real))
-    for place, row in enumerate(rows):
-        unlike = (asked[row] != shown).sum(axis=1) + 0.1 * used  # another film for each card
-        match = int(unlike.argmin())
-        used[match] += 1
+    cards, matches = [], match_real(synthetic.labels[rows], real)  # another film for each card
+    for place, (row, match) in enumerate(zip(rows, matches, strict=True)):
         films = [("synthetic", _encode(paths[row])), ("real", _encode(real_paths[match]))]
         differ = _tell_differences(asked[row], said[place]) if reports[row] else []
         cards.append({"films": films, "prompt": sentences[row], "text": reports[row], "differ": differ})

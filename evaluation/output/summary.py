@@ -10,7 +10,13 @@ from evaluation.inputs.results import read_results
 from evaluation.metric import Metric, all_metrics, look_up
 from evaluation.output.cells import Table, format_value
 from evaluation.output.formats import check_suffix, write_tables
-from evaluation.output.side_by_side import open_systems, plot_side_by_side, shared_prompts
+from evaluation.output.side_by_side import (
+    open_real,
+    open_systems,
+    plot_side_by_side,
+    shared_prompts,
+    short_prompts,
+)
 from evaluation.output.systems_plot import draw_systems
 from evaluation.statistics.seeds import mean_with_interval
 from runtime.figures import save_figure
@@ -88,13 +94,18 @@ def _read_groups(results: Sequence[str | Path]) -> dict[str, dict[str, Mapping]]
 
 
 def _draw_films(results: Mapping[str, Mapping], out: Path) -> Path | None:
-    """The systems' films beside each other, as a PNG beside the table; None with fewer than two to show."""
-    folders = open_systems(results)
-    rows = shared_prompts(list(folders.values()))
-    if len(folders) < 2 or not rows:
+    """The systems' films beside each other and above real ones, as a PNG beside the table.
+
+    Of a single system the shortest prompts are shown, with the reports. None where there is nothing to show
+    beside its films.
+    """
+    folders, real = open_systems(results), open_real(results)
+    alone = len(folders) == 1
+    rows = short_prompts(next(iter(folders.values()))) if alone else shared_prompts(list(folders.values()))
+    if not rows or (alone and real is None):
         return None
     path = out.with_suffix(".png")
-    save_figure(plot_side_by_side(folders, rows), path)
+    save_figure(plot_side_by_side(folders, rows, real, with_reports=alone), path)
     return path
 
 
