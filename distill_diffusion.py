@@ -13,8 +13,8 @@ from pathlib import Path
 
 from runtime.cli import parse_config, run_script
 from runtime.config import setting
-from runtime.dry_run import describe_run
 from training.config import TrainConfig
+from training.dry_run import describe_run
 from vision_module.distill_config import PathConfig
 
 

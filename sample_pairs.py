@@ -21,7 +21,7 @@ from runtime.cli import parse_config, run_script
 from runtime.config import flatten, list_defaults, list_passing, setting, to_dict
 from runtime.locks import Claim
 from runtime.processes import claim_together, is_main
-from runtime.shards import describe_share, spread_shard
+from runtime.shards import describe_left, describe_share, spread_shard
 from vision_module.config import DrawingConfig
 
 
@@ -143,7 +143,7 @@ def sample(config: Config) -> None:
         warn_of_lost(out)
     if result is None:
         if is_main():
-            print(f"{out}: {len(folder.missing())} pairs are left to other shards")
+            print(f"{out}: {describe_left(output.shard, len(folder.missing()), 'pairs')}")
     elif len(result) <= 4:
         for path, report in zip(result.image_paths, result.table["report"].fillna(""), strict=True):
             print(f"{path}\n  {report}" if report else path)

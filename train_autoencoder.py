@@ -6,8 +6,8 @@ from pathlib import Path
 
 from runtime.cli import parse_config, run_script
 from runtime.config import setting
-from runtime.dry_run import describe_run
 from training.config import TrainConfig
+from training.dry_run import describe_run
 from vision_module.config import AutoencoderConfig, AutoencoderLossConfig
 
 
@@ -155,6 +155,8 @@ def train(config: Config) -> None:
 
 def _describe(config: Config) -> None:
     """The dry run: sizes and memory, without reading --init-from or --perceptual."""
+    import torch
+
     from vision_module.adversary import PatchDiscriminator
     from vision_module.autoencoder import build_autoencoder
 
@@ -168,7 +170,9 @@ def _describe(config: Config) -> None:
         )
     sizes = {"images": f"(B, 1, {config.image_size}, {config.image_size})"}
     sizes["latents"] = f"(B, {config.model.latent_channels}, {latent}, {latent})"
-    describe_run(config, models, bool(config.train.ema_decay), tuple(models), sizes)
+    film = (1, 1, config.image_size, config.image_size)
+    forwards = {name: lambda model: model(torch.zeros(film)) for name in models}
+    describe_run(config, models, bool(config.train.ema_decay), tuple(models), sizes, forwards)
 
 
 if __name__ == "__main__":

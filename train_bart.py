@@ -10,8 +10,8 @@ from pathlib import Path
 from language_module.config import NO_DENOISING, BartSize, CodecConfig, Denoising, check_pooling
 from runtime.cli import parse_config, run_script
 from runtime.config import setting
-from runtime.dry_run import describe_run
 from training.config import TrainConfig, with_epochs
+from training.dry_run import describe_run
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,14 @@ def train(config: Config) -> None:
 
 
 def _describe(config: Config) -> None:
+    import torch
+
+    from data_module.splits import count_train_rows
     from language_module.build import build_bart
+
+    def forward(bart: "torch.nn.Module") -> object:
+        report = torch.zeros(1, config.max_tokens, dtype=torch.long)
+        return bart(input_ids=report, decoder_input_ids=report)
 
     describe_run(
         config,
@@ -162,6 +169,8 @@ def _describe(config: Config) -> None:
         bool(config.train.ema_decay),
         trained=("bart",),
         sizes={"report_embeddings": f"(B, {config.num_embeddings}, {config.size.d_model})"},
+        forwards={"bart": forward},
+        count_items=lambda: count_train_rows(config.data),
     )
 
 

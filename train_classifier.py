@@ -12,8 +12,8 @@ from typing import Literal
 
 from runtime.cli import parse_config, run_script
 from runtime.config import setting
-from runtime.dry_run import describe_run
 from training.config import TrainConfig
+from training.dry_run import describe_run
 from vision_module.config import Augmentation, ResNetSize
 
 
@@ -154,12 +154,15 @@ def train(config: Config) -> None:
 
 
 def _describe(config: Config) -> None:
+    import torch
+
     from vision_module.classifier import build_classifier
 
     num_features, side = config.size.hidden_sizes[-1], config.image_size
     sizes = {"pixel_values": f"(B, 1, {side}, {side})", "features": f"(B, {num_features})"}
     models = {"classifier": lambda: build_classifier(config.size)}
-    describe_run(config, models, bool(config.train.ema_decay), ("classifier",), sizes)
+    forwards = {"classifier": lambda model: model(torch.zeros(1, 1, side, side))}
+    describe_run(config, models, bool(config.train.ema_decay), ("classifier",), sizes, forwards)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from runtime.cli import parse_config, run_script
 from runtime.config import setting
-from runtime.dry_run import describe_run
 from training.config import TrainConfig
+from training.dry_run import describe_run
 from vision_module.config import ClipConfig
 
 
@@ -120,12 +120,20 @@ def train(config: Config) -> None:
 
 
 def _describe(config: Config) -> None:
+    import torch
+
     from vision_module.clip import build_clip
+
+    def forward(clip: "torch.nn.Module") -> object:
+        words = torch.zeros(1, 77, dtype=torch.long)
+        film = torch.zeros(1, 3, config.image_size, config.image_size)
+        return clip(input_ids=words, pixel_values=film)
 
     models = {}
     if not config.model.init_from:
         models["clip"] = lambda: build_clip(config.model, None, config.image_size)
-    describe_run(config, models, bool(config.train.ema_decay), ("clip",), {"text": "(B, 77) tokens"})
+    sizes = {"text": "(B, 77) tokens"}
+    describe_run(config, models, bool(config.train.ema_decay), ("clip",), sizes, {"clip": forward})
 
 
 if __name__ == "__main__":

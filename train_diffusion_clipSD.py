@@ -14,7 +14,7 @@ from runtime.cli import parse_config, run_script
 from runtime.config import setting
 from training.config import TrainConfig
 from vision_module.config import DiffusionConfig, LoraConfig, UNetConfig, check_lora
-from vision_module.denoiser_config import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig
+from vision_module.denoiser_config import DEMO_TRAIN, PAPER_EPOCHS, PAPER_TRAIN, DenoiserConfig
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -49,6 +49,7 @@ PRESETS = {
             prediction_type="epsilon", fusion="concat", text_tokens="all", drop_prompt=0.0, drop_reference=0.0
         ),
         model=UNetConfig(init_from="CompVis/stable-diffusion-v1-4"),
+        num_epochs=PAPER_EPOCHS,
         train=PAPER_TRAIN,
         dry_run_latents=(4, 32, 32),
         dry_run_width=768,
@@ -183,12 +184,16 @@ def _describe(config: Config) -> None:
     from vision_module.denoiser_run import describe_denoiser
     from vision_module.unet import SD1_UNET, build_unet
 
-    def sketch(channels: int, side: int, width: int, num_tokens: int) -> UNet2DConditionModel:
-        if config.model.init_from:  # without its weights, Stable Diffusion 1.x stands for it
-            return UNet2DConditionModel(sample_size=side, **SD1_UNET)
-        return build_unet(config.model, channels, side, width)
+    source = config.model.init_from
 
-    describe_denoiser(config, sketch, frozen=config.lora.lora)
+    def sketch(channels: int, side: int, width: int, num_tokens: int) -> UNet2DConditionModel:
+        if not source:
+            return build_unet(config.model, channels, side, width)
+        return UNet2DConditionModel(sample_size=side, **SD1_UNET)  # stands for what a hub has
+
+    # The size of a run that an earlier stage has yet to train is not known.
+    known = not source or source.count("/") == 1
+    describe_denoiser(config, sketch if known else None, frozen=config.lora.lora)
 
 
 if __name__ == "__main__":

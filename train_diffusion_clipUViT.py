@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from runtime.cli import parse_config, run_script
 from vision_module.config import DiffusionConfig
-from vision_module.denoiser_config import DEMO_TRAIN, PAPER_TRAIN, DenoiserConfig
+from vision_module.denoiser_config import DEMO_TRAIN, PAPER_EPOCHS, PAPER_TRAIN, DenoiserConfig
 
 if TYPE_CHECKING:
     from vision_module.uvit import UViT
@@ -51,6 +51,7 @@ PRESETS = {
         texts=("prompt",),
         diffusion=DiffusionConfig(prediction_type="epsilon", drop_prompt=0.0, drop_reference=0.0),
         model=UViTConfig(size="L"),
+        num_epochs=PAPER_EPOCHS,
         train=PAPER_TRAIN,
         dry_run_latents=(4, 32, 32),
         dry_run_width=768,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from pipelines.config import PriorSize, PriorTrainingConfig
 from prior_model.config import PriorLossConfig
 from runtime.cli import parse_config, run_script
-from runtime.dry_run import describe_run
 from training.config import TrainConfig, with_epochs
+from training.dry_run import describe_run
 
 if TYPE_CHECKING:
     from prior_model.film_prior import FilmToReport
@@ -131,6 +131,9 @@ def train(config: PriorTrainingConfig) -> None:
 
 
 def _describe(config: PriorTrainingConfig) -> None:
+    import torch
+
+    from data_module.splits import count_train_rows
     from pipelines.prior_training import build_prior
 
     latents, embeddings = config.dry_run_latents, config.dry_run_embeddings
@@ -140,6 +143,8 @@ def _describe(config: PriorTrainingConfig) -> None:
         bool(config.train.ema_decay),
         trained=("prior",),
         sizes={"latents": f"(B, {latents})", "report_embeddings": f"(B, {embeddings})"},
+        forwards={"prior": lambda prior: prior(torch.zeros(1, *latents))},
+        count_items=lambda: count_train_rows(config.data),
     )
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from language_module.config import GPTSize, MappingConfig
 from runtime.cli import parse_config, run_script
 from runtime.config import setting
-from runtime.dry_run import describe_run
 from training.config import TrainConfig, with_epochs
+from training.dry_run import describe_run
 
 if TYPE_CHECKING:
     from language_module.report_gpt import ReportGPT
@@ -146,6 +146,9 @@ def train(config: Config) -> None:
 
 
 def _describe(config: Config) -> None:
+    import torch
+
+    from data_module.splits import count_train_rows
     from language_module.report_gpt import build_gpt
 
     positions = config.max_tokens + config.mapping.num_prefix
@@ -155,6 +158,8 @@ def _describe(config: Config) -> None:
         bool(config.train.ema_decay),
         trained=("decoder",),
         sizes={"tokens of prefix and report": positions},
+        forwards={"decoder": lambda decoder: decoder(torch.zeros(1, positions, dtype=torch.long))},
+        count_items=lambda: count_train_rows(config.data),
     )
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from runtime.cli import parse_config, run_script
 from runtime.config import setting
-from runtime.dry_run import describe_run
 from training.config import TrainConfig, with_epochs
+from training.dry_run import describe_run
 from vision_module.config import NUM_TOKENS
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ PRESETS = {
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     if config.dry_run:
-        channels, size, _ = config.dry_run_latents
-        sizes = {"text": f"(B, {config.dry_run_width})", "latents": f"(B, {config.dry_run_latents})"}
-        models = {"text_to_latent": lambda: build(config.size, config.dry_run_width, channels, size)}
-        describe_run(config, models, bool(config.train.ema_decay), ("text_to_latent",), sizes)
+        _describe(config)
     else:
         train(config)
 
@@ -172,6 +169,23 @@ def build(size: MlpSize, text_dim: int, latent_channels: int, latent_size: int) 
         latent_channels=latent_channels,
         latent_size=latent_size,
         **dataclasses.asdict(size),
+    )
+
+
+def _describe(config: Config) -> None:
+    import torch
+
+    from data_module.splits import count_train_rows
+
+    channels, size, _ = config.dry_run_latents
+    describe_run(
+        config,
+        {"text_to_latent": lambda: build(config.size, config.dry_run_width, channels, size)},
+        bool(config.train.ema_decay),
+        trained=("text_to_latent",),
+        sizes={"text": f"(B, {config.dry_run_width})", "latents": f"(B, {config.dry_run_latents})"},
+        forwards={"text_to_latent": lambda model: model(torch.zeros(1, config.dry_run_width))},
+        count_items=lambda: count_train_rows(config.data),
     )
 
 

@@ -7,6 +7,7 @@ python -m data_module counterfactuals --out FOLDER   # phantoms, and the same wi
 
 import base64
 import json
+import string
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from runtime.files import write_atomic
 from runtime.threads import usable_cores
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from data_module.description import Description, Leak
     from data_module.pairs import PairsFolder
 
@@ -126,23 +129,33 @@ def _draw(pairs: "PairsFolder") -> bytes:
 
 
 def as_text(description: "Description") -> str:
-    """The description for a terminal; the wide table of co-occurrence is in the HTML file only."""
+    """The description for a terminal."""
+    from data_module.description import TOGETHER
+
     parts = [
-        f"{name}\n{table.to_string()}"
+        f"{name}\n{(_with_letters(table) if name == TOGETHER else table).to_string()}"
         for name, table in description.tables.items()
-        if len(table.columns) < 12
     ]
     return "\n\n".join([*parts, "\n".join(["Leaks", *(_leak_line(leak) for leak in description.leaks)])])
+
+
+def _with_letters(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A square table whose columns are the letters of its rows: 14 names side by side fit no terminal."""
+    letters = string.ascii_uppercase[: len(table)]
+    named = [f"{name} {letter}" for name, letter in zip(table.index, letters, strict=True)]
+    return table.set_axis(named, axis="index").set_axis(list(letters), axis="columns")
 
 
 def as_html(description: "Description", sheet: bytes) -> str:
     """One HTML file without scripts or links. Everything from the folder is escaped."""
     from jinja2 import Environment, FileSystemLoader
 
+    from data_module.description import TOGETHER
+
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     pages.filters["leak_line"] = _leak_line
     return pages.get_template("describe.html").render(
-        description=description, sheet=base64.b64encode(sheet).decode()
+        description=description, together=TOGETHER, sheet=base64.b64encode(sheet).decode()
     )
 
 

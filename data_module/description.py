@@ -11,6 +11,7 @@ from data_module.pairs import SPLITS, PairsFolder, film_paths
 from data_module.sources.open_i_reports import text_key
 from runtime.files import file_hash
 
+TOGETHER = "Positive together"  # name of the table of 14 x 14
 _PERCENTILES = (5, 50, 95, 100)
 
 
@@ -46,7 +47,7 @@ def describe_folder(pairs: PairsFolder) -> Description:
         "Views": _cross(table["view"].fillna("unknown"), table["split"]),
         "Findings": _count_findings(table),
         "Report length (words)": _measure_reports(table),
-        "Positive together": _co_occurrence(pairs.labels),
+        TOGETHER: _co_occurrence(pairs.labels),
     }
     gone = _count_gone(pairs)
     if len(gone):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from data_module.config import SHARES, FoldConfig, check_shares
 from data_module.pairs import SPLITS, PairsFolder
@@ -107,6 +108,15 @@ def fold_pairs(pairs: PairsFolder, config: FoldConfig) -> PairsFolder:
     table = pairs.table
     splits = split_by_fold(table["split"].tolist(), table["patient_id"].tolist(), config)
     return dataclasses.replace(pairs, table=table.assign(split=splits))
+
+
+def count_train_rows(folder: Path, folds: FoldConfig | None = None) -> int | None:
+    """Rows of a pairs folder's train split, or of a fold's; None where the folder is not there (yet)."""
+    try:
+        pairs = PairsFolder.open(folder)
+    except ValueError:
+        return None
+    return int((fold_pairs(pairs, folds or FoldConfig()).table["split"] == SPLITS[0]).sum())
 
 
 def _place_of(patient: str, seed: int | str) -> float:

@@ -122,6 +122,11 @@ class Metric:
         """Key of the figure that this one should come near; "" where a side is better or none is."""
         return {"as floor": self.floor, "as real": self.ceiling}.get(self.direction, "")
 
+    @property
+    def real(self) -> str:
+        """Key of what real films or pairs have: of a distance that of real films to others; "" for none."""
+        return self.floor if self.direction in ("lower", "as floor") and self.floor else self.ceiling
+
     def estimators(self, items: Items) -> dict[str, Estimator]:
         """The metric (and perhaps its ceiling) as functions of resampling weights; {} without its items."""
         if self.interval == "none":

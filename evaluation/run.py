@@ -171,12 +171,14 @@ def _write_results(context: Context, results: dict[str, Any]) -> None:
     out = context.settings.out
     write_atomic(out / "results.md", render_markdown(results))
     if "auroc_findings" in results.get("films", {}):
-        from evaluation.output.plots import draw_auroc
+        from evaluation.output.plots import plot_auroc
+        from runtime.figures import save_figure
 
-        draw_auroc(results["films"], out / "auroc.png")
-    write_page(results, context.real, context.synthetic, context.settings.split, out)
+        save_figure(plot_auroc(results["films"]), out / "auroc.png")
+    formats = context.settings.format
+    write_page(results, context.real, context.synthetic, context.settings.split, out, "pdf" in formats)
     write_atomic(out / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
-    for name in context.settings.format:
+    for name in set(formats) - {"pdf"}:
         write_results_as(results, name, out)
     print(render_markdown(results, with_conventions=False).rstrip())
     print(f"\nwritten to {out / 'results.json'} and {out / 'report.html'}")

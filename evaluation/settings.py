@@ -82,7 +82,7 @@ class ScoreSettings:
     """Random subsets of FID and KID, and resamples."""
     device: str = "auto"
     """torch device; auto takes the accelerator where there is one."""
-    format: tuple[Literal["latex", "csv"], ...] = ()
-    """Writes every table besides as results.tex, or as tables/SECTION_NUMBER.csv."""
+    format: tuple[Literal["latex", "csv", "pdf"], ...] = ()
+    """Writes every table besides as results.tex, or as tables/SECTION_NUMBER.csv; or the plots as PDF too."""
     dry_run: bool = False
     """Print the resolved settings and stop."""

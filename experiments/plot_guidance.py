@@ -36,11 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     from evaluation.images.guidance import HEADER, make_rows, read_points
     from evaluation.output.plots import plot_guidance
+    from runtime.figures import save_figure
 
     points = read_points(config.results)
     table = markdown_table(HEADER, make_rows(points)) + "\n"
     write_atomic(config.out / "guidance.md", table)
-    plot_guidance(points).savefig(config.out / "guidance.png", dpi=120)
+    save_figure(plot_guidance(points), config.out / "guidance.png")
     print(table)
 
 

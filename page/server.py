@@ -61,6 +61,7 @@ def make_app(config: PageConfig, password: str = "") -> "ASGIApp":
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         import gradio
+        import matplotlib.pyplot  # noqa: F401  # gradio's first event would, while its visitor waits seconds
         from fastapi import FastAPI
     except ImportError:
         raise ValueError("the page needs gradio: make app installs it") from None

@@ -25,7 +25,7 @@ from runtime.ledger import BlockLedger
 from runtime.locks import Claim
 from runtime.processes import claim_together, is_main, on_main
 from runtime.provenance import provenance_record
-from runtime.shards import spread_shard
+from runtime.shards import describe_left, spread_shard
 
 
 @torch.no_grad()
@@ -65,7 +65,8 @@ def write_reports(config: ReportTableConfig) -> None:
                 write_results(config.out, table, results, record)
                 ledger.delete()
             elif is_main():
-                print(f"{config.out}: {len(ledger.missing(blocks))} batches are left to other shards")
+                left = describe_left(config.shard, len(ledger.missing(blocks)), "batches")
+                print(f"{config.out}: {left}")
 
 
 def _check_out(config: ReportTableConfig, job: dict[str, Any]) -> bool:

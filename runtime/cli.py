@@ -54,6 +54,7 @@ def parse_config(
         description=head,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    config = _settle_length(config, arguments)
     if is_finished(config):
         if is_main():
             print(f"{to_dict(config)['out']} is finished; --overwrite trains it anew")
@@ -62,6 +63,20 @@ def parse_config(
         print(json.dumps(to_dict(config), indent=2))
         return dataclasses.replace(config, dry_run=False)  # goes on to measure
     return config
+
+
+def _settle_length(config: Config, arguments: Sequence[str]) -> Config:
+    """--num-steps on the command line counts, and not the epochs of a preset.
+
+    Raises:
+        ValueError: both were given.
+    """
+    given = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+    if "--num-steps" not in given or not getattr(config, "num_epochs", 0.0):
+        return config
+    if "--num-epochs" in given:
+        raise ValueError("--num-steps and --num-epochs both say how long to train: give one")
+    return dataclasses.replace(config, **{"num_epochs": 0.0})
 
 
 def _take(arguments: list[str], flag: str) -> str | None:

@@ -177,9 +177,9 @@ class RunFolder:
         return run
 
 
-def estimates(config: Any) -> bool:
+def estimates(config: "DataclassInstance") -> bool:
     """Whether a training script is only asked how long its run will take; its folder stays as it is."""
-    return hasattr(config, "train") and config.train.estimate
+    return bool(getattr(getattr(config, "train", None), "estimate", False))
 
 
 def is_finished(config: "DataclassInstance") -> bool:

@@ -27,3 +27,11 @@ def describe_share(text: str, what: str = "batches") -> str:
         return ""
     part = f"1 in {count} of the {what}, from number {index} on" if count > 1 else f"all {what}"
     return f"{part}, in turns by {num_processes} process(es) of this launch"
+
+
+def describe_left(text: str, left: int, what: str) -> str:
+    """What a launch of the part "i/n" says at its end where work is not done: whose it is to do."""
+    _, count = parse_shard(text)
+    if count > 1:
+        return f"{left:,} {what} are left to other shards"
+    return f"{left:,} {what} are being done by the other processes of this launch"

@@ -1,5 +1,6 @@
 """An experiment counts its stages, tells what is left, and is dry-run as one table."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.dry_run import describe_stage, list_missing, show_count
+from experiments.device_speed import DEVICES, Device
+from experiments.dry_run import count_training, describe_stage, list_missing, show_count
+from experiments.where_from import ORIGINS
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.sh"))
@@ -60,14 +63,21 @@ def test_the_demo_ends_with_what_to_look_at():
 def test_a_dry_run_is_a_line_a_stage(scale):
     done = run("cxr_irgen.sh", PYTHON=sys.executable, DRY_RUN="1", SCALE=scale, DATA="no/such/data")
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.strip().splitlines()
+    table, _, summary = done.stdout.strip().partition("\n\n")
+    lines = table.splitlines()
     assert all(re.match(rf" *{place}/{len(lines)} \S", line) for place, line in enumerate(lines, start=1))
     by_name = {line.split()[1]: line for line in lines}
     assert re.search(r"[\d,]+ steps of \d+", by_name["train_diffusion_clipUViT.py"])
     assert re.search(r" [\d.]+ (kB|MB|GB) without activations", by_name["train_bart.py"])
     assert "0.00 GB" not in done.stdout
+    assert re.search(r" \d+(\.\d)? (s|min|h|days) here", by_name["train_diffusion_clipUViT.py"])
+    assert re.search(r"training in all: about .*\non one GPU, .*A100 \d", summary)
     if scale == "paper":
         assert "needs --data no/such/data" in by_name["train_classifier.py"]
+        assert "25,000 steps of 32: 10 epochs if of 80,000" in by_name["train_diffusion_clipUViT.py"]
+        assert "facebook/bart-base" in by_name["train_bart.py"], "its preset names it, and no flag"
+        assert "  --data no/such/data: a pairs folder, as prepare_data.py makes it" in summary
+        assert f"  facebook/bart-base of the Hugging Face hub: {ORIGINS['facebook/bart-base']}" in summary
         assert (
             "openai/clip-vit-large-patch14 of the Hugging Face hub" in by_name["train_diffusion_clipUViT.py"]
         )
@@ -89,6 +99,7 @@ def test_what_a_dry_run_prints_becomes_a_line():
         "bart: Bart, 2,345,678 parameters, trained\nmemory of weights, gradients and optimizer: 38 MB, more"
     )
     assert describe_stage(text) == ["1,200 steps of 8", "bart 2.3 M trained", "38 MB without activations"]
+    assert describe_stage(text.replace("38 MB", "0 bytes"))[-1] == "bart 2.3 M trained"
     assert [show_count(count) for count in (12, 3400, 5_600_000_000)] == ["12", "3.4 k", "5.6 G"]
 
 
@@ -105,3 +116,32 @@ def test_what_is_missing_is_named(tmp_path):
         "gone",
     ]
     assert list_missing(arguments, ["runs/made"]) == ["--real gone", "org/name of the Hugging Face hub"]
+
+
+def test_epochs_are_steps_where_the_rows_are_there():
+    """10 epochs of 1,000 rows by 2 x 8: 625 steps; of 80,000 where there are none to count."""
+    train = {"num_steps": 1, "batch_size": 8, "gradient_accumulation_steps": 2}
+    head = f"{json.dumps({'train': train, 'num_epochs': 10.0}, indent=2)}\n"
+    there = head + "steps: 625 of 16 items: 10 epochs of 1,000\nwork: 3,000 operations\n"
+    gone = head + "steps: 10 epochs of 16 items a step; as many as --data has\nwork: 3,000 operations\n"
+    assert describe_stage(there) == ["625 steps of 8: 10 epochs of 1,000"]
+    assert count_training(there) == (625 * 16 * 3000, 625)
+    assert describe_stage(gone) == ["50,000 steps of 8: 10 epochs if of 80,000"]
+    assert count_training(gone) == (800_000 * 3000, 50_000)
+    assert count_training(head + "steps: 625 of 16 items\n") is None
+
+
+def test_time_is_by_operations_or_by_steps():
+    assert Device(1e12, 0.01).training_s(3e13, 50) == pytest.approx(100)  # 0.3 of the peak
+    assert Device(1e12, 0.01).training_s(3e9, 5000) == pytest.approx(50)
+    times = [device.training_s(1e18, 1000) for device in DEVICES.values()]
+    assert times == sorted(times, reverse=True)
+
+
+def test_the_page_tells_where_weights_come_from_as_the_dry_run_does():
+    page = (ROOT / "docs/reproduce.md").read_text()
+    for name, origin in ORIGINS.items():
+        (line,) = (line for line in page.splitlines() if line.startswith("|") and name in line)
+        assert origin.size in line, name
+        assert origin.terms in line, name
+        assert origin.url in line, name

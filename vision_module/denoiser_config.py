@@ -57,6 +57,8 @@ class DenoiserConfig:
     """Tokens of a text; the rest of a longer one is cut in training."""
     image_size: int = 64
     """Side of the films in pixels."""
+    num_epochs: float = 0.0
+    """Passes over the train split; above 0 it sets the number of steps."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
     folds: FoldConfig = field(default_factory=FoldConfig)
@@ -85,7 +87,9 @@ DEMO_TRAIN = TrainConfig(
     validate_every=1200,
     num_validation_batches=25,
 )
-# CXR-IRGen (WACV 2024), sec. 4.1: AdamW 5e-5, weight decay 0.01, batch 32, 10 epochs of its PA films.
+# CXR-IRGen (WACV 2024), sec. 4.1: AdamW 5e-5, weight decay 0.01, batch 32, 10 epochs of its PA films (25,000
+# steps of its own 80,000).
+PAPER_EPOCHS = 10.0
 PAPER_TRAIN = TrainConfig(
     num_steps=25_000,
     batch_size=32,

@@ -9,11 +9,12 @@ from torch import nn
 
 from data_module.pairs import PairsFolder
 from data_module.sections import warn_of_blanks
-from data_module.splits import fold_pairs
-from runtime.dry_run import describe_run
+from data_module.splits import count_train_rows, fold_pairs
 from runtime.processes import is_main
 from runtime.runs import RunFolder, model_source
 from runtime.weights import load_pretrained
+from training.config import with_epochs
+from training.dry_run import describe_run
 from training.loop import fit
 from training.optimizer import ParameterGroup
 from vision_module.adapters import add_adapters
@@ -31,14 +32,34 @@ from vision_module.validation import FilmMetrics, FilmScorer
 Build = Callable[[int, int, int, int], UViT | UNet2DConditionModel]
 
 
-def describe_denoiser(config: DenoiserConfig, build: Build, frozen: bool = False) -> None:
-    """Print what a run would be (--dry-run); `frozen` where adapters are trained and not the denoiser."""
+def describe_denoiser(config: DenoiserConfig, build: Build | None, frozen: bool = False) -> None:
+    """Print what a run would be (--dry-run).
+
+    Args:
+        build: makes the denoiser; None where its size is not known.
+        frozen: adapters are trained, and not the denoiser.
+    """
     (channels, *_), width = config.dry_run_latents, config.dry_run_width
     diffusion = config.diffusion
     tokens = num_context_tokens(diffusion.fusion, diffusion.text_tokens, config.num_tokens)
-    models = {"denoiser": lambda: build(channels, config.dry_run_latents[1], width, tokens)}
+    models = {"denoiser": lambda: build(channels, config.dry_run_latents[1], width, tokens)} if build else {}
     sizes = {"latents": f"(B, {config.dry_run_latents})", "context": f"(B, {tokens}, {width})"}
-    describe_run(config, models, bool(config.train.ema_decay), () if frozen else ("denoiser",), sizes)
+    sizes |= {} if build else {"denoiser": "of the size of --init-from"}
+    shapes = (1, *config.dry_run_latents), (1, tokens, width)
+
+    def forward(denoiser: nn.Module) -> object:
+        latents, context = map(torch.zeros, shapes)
+        return denoiser(latents, torch.zeros(1), encoder_hidden_states=context)
+
+    describe_run(
+        config,
+        models,
+        bool(config.train.ema_decay),
+        () if frozen else ("denoiser",),
+        sizes,
+        {"denoiser": forward},
+        lambda: count_train_rows(config.data, config.folds),
+    )
 
 
 def train_denoiser(
@@ -122,4 +143,5 @@ def train_denoiser(
     score = None
     if config.scores.score_films:
         score = FilmScorer(make_vision, pairs.split("validation"), config.scores, metrics)
-    fit(model, objective, *sources, config.train, run, save, groups, score)
+    length = with_epochs(config.train, config.num_epochs, len(sources[0]))
+    fit(model, objective, *sources, length, run, save, groups, score)

@@ -17,6 +17,7 @@ from evaluation.inputs.results import read_results
 from evaluation.metric import ROOMS, Items, Metric, metrics_of
 from evaluation.output.cells import Table
 from evaluation.output.formats import check_suffix, write_tables
+from evaluation.output.systems_plot import draw_systems
 from evaluation.statistics.bootstrap import (
     Estimator,
     draw_weights,
@@ -69,7 +70,8 @@ class Comparison:
 
 
 def compare_systems(a: Path, b: Path, out: Path, num: int = 2000, seed: int = 0) -> str:
-    """Write OUT (.md, .tex or .csv) and OUT with .json of every figure that both folders hold items of.
+    """Write OUT (.md, .tex or .csv) and OUT with .json of every figure that both folders hold items of, and
+    OUT_figures.svg and .pdf of those that results.json of both hold.
 
     Items are paired where both systems were scored on the same ones (same films, reports or prompts, of the
     same patients); otherwise each system is resampled on its own.
@@ -94,6 +96,8 @@ def compare_systems(a: Path, b: Path, out: Path, num: int = 2000, seed: int = 0)
     differences = [replace(e, p_holm=p) for e, p in zip(found.differences, adjusted, strict=True)]
     table = Table(HEADER, [_row(entry) for entry in differences])
     text = _render(table, found.left_out, a, b, num)
+    if figures := _draw_figures(a, b, out):
+        text += f"\n![Every figure of A and B, with its interval]({figures.name})\n"
     record: dict[str, Any] = {
         "a": str(a),
         "b": str(b),
@@ -103,6 +107,14 @@ def compare_systems(a: Path, b: Path, out: Path, num: int = 2000, seed: int = 0)
     write_tables(out, {"figures": table}, text)
     write_atomic(out.with_suffix(".json"), json.dumps(record, indent=2))
     return text
+
+
+def _draw_figures(a: Path, b: Path, out: Path) -> Path | None:
+    """The plot beside OUT; None where a folder holds items alone."""
+    if not all((folder / "results.json").is_file() for folder in (a, b)):
+        return None
+    named = {f"{letter}: {folder.name}": folder for letter, folder in (("A", a), ("B", b))}
+    return draw_systems({name: [read_results(at / "results.json")] for name, at in named.items()}, out)
 
 
 def _items_path(folder: Path, section: str) -> Path:

@@ -31,10 +31,10 @@ SCHEMA_HEAD = """# results.json
 Made by `python -m evaluation metrics --schema docs/results_schema.md`.
 
 Written by `python -m evaluation images|reports|pairs|privacy|all` into `--out`, beside `results.md` (tables),
-`report.html` (one self-contained page), `auroc.png`, `plots/` (SVG), `items/` and `cache/`.
-`schema_version` is {version}; a
-key is added without raising it, and renamed or given another meaning only with it. A figure that cannot be
-measured is `null`, and a reason stands beside it; NaN and infinity never occur.
+`report.html` (one self-contained page), `auroc.png`, `plots/` (SVG; `--format pdf`: PDF too), `items/` and
+`cache/`. `schema_version` is {version}; a key is added without raising it, and renamed or given another
+meaning only with it. A figure that cannot be measured is `null`, and a reason stands beside it; NaN and
+infinity never occur.
 
 | key | what it holds |
 |---|---|

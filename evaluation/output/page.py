@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from PIL import Image
 
 from data_module.findings import FINDINGS, POSITIVE
@@ -17,10 +18,12 @@ from data_module.labeler import label_reports
 from data_module.pairs import PairsFolder, film_paths
 from evaluation.filters.kept import describe_kept
 from evaluation.inputs.rows import prompts, texts
-from evaluation.output.plots import plot_auroc, plot_curves, plot_distances, plot_guidance, to_svg
+from evaluation.output.plots import plot_auroc, plot_curves, plot_distances, plot_guidance
+from evaluation.output.side_by_side import match_real
 from evaluation.output.table import HEADER, build_chapters
 from evaluation.output.verdict import judge_results
 from evaluation.statistics.items import load_items
+from runtime.figures import save_figure
 from runtime.files import write_atomic
 
 NUM_CARDS = 12
@@ -28,9 +31,18 @@ SIDE = 256  # pixels of a film on the page
 
 
 def write_page(
-    results: Mapping[str, Any], real: PairsFolder, synthetic: PairsFolder | None, split: str, out: Path
+    results: Mapping[str, Any],
+    real: PairsFolder,
+    synthetic: PairsFolder | None,
+    split: str,
+    out: Path,
+    as_pdf: bool = False,
 ) -> None:
-    """Write OUT/report.html from the results and the films they were scored on."""
+    """Write OUT/report.html from the results and the films they were scored on, and its plots as OUT/plots.
+
+    Args:
+        as_pdf: writes the plots as PDF beside the SVG.
+    """
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(), trim_blocks=True
     )
@@ -55,7 +67,7 @@ def write_page(
         verdicts=judge_results(results),
         chapters=build_chapters(results),
         figures_header=HEADER,
-        plots=_plots(results, out),
+        plots=_plots(results, out, as_pdf),
         sheets=sheets,
         inputs=results.get("inputs", {}),
         versions=results.get("versions", {}),
@@ -63,35 +75,37 @@ def write_page(
     write_atomic(out / "report.html", page)
 
 
-def _plots(results: Mapping[str, Any], out: Path) -> dict[str, list[tuple[str, Markup]]]:
-    plots: dict[str, list[tuple[str, Markup]]] = {}
+def _plots(results: Mapping[str, Any], out: Path, as_pdf: bool) -> dict[str, list[tuple[str, Markup]]]:
+    """Section -> title and <svg> of its plots, which are written as files too."""
     films, privacy = results.get("films", {}), results.get("privacy", {})
+    drawn: dict[str, list[tuple[str, str, Figure]]] = {}
     if films.get("auroc_findings"):
         items = load_items(out / "items" / "films.npz")
-        plots["films"] = [
-            ("AUROC of each finding", _inline(plot_auroc(films), out, "auroc")),
-            (
-                "Precision-recall and calibration: synthetic (red), real (gray)",
-                _inline(plot_curves(items, films["auroc_findings"]), out, "curves"),
-            ),
+        curves = plot_curves(items, films["auroc_findings"])
+        drawn["films"] = [
+            ("AUROC of each finding", "auroc", plot_auroc(films)),
+            ("Precision-recall and calibration: synthetic (red), real (gray)", "curves", curves),
         ]
     if films.get("guidance"):
-        title = "AUROC and FID over the guidance scale"
-        plots.setdefault("films", []).append(
-            (title, _inline(plot_guidance(films["guidance"]), out, "guidance"))
-        )
+        plot = ("AUROC and FID over the guidance scale", "guidance", plot_guidance(films["guidance"]))
+        drawn.setdefault("films", []).append(plot)
     if "pixels" in privacy:
-        items = load_items(out / "items" / "privacy.npz")
         title = "Distance to the nearest training film; dashed: threshold of near-copies"
-        plots["privacy"] = [(title, _inline(plot_distances(items, privacy), out, "distances"))]
-    return plots
+        items = load_items(out / "items" / "privacy.npz")
+        drawn["privacy"] = [(title, "distances", plot_distances(items, privacy))]
+    for _, name, figure in (plot for plots in drawn.values() for plot in plots):
+        save_figure(figure, out / "plots" / f"{name}.svg")
+        if as_pdf:
+            save_figure(figure, out / "plots" / f"{name}.pdf")
+    return {
+        section: [(title, _inline(out / "plots" / f"{name}.svg")) for title, name, _ in plots]
+        for section, plots in drawn.items()
+    }
 
 
-def _inline(figure: Any, out: Path, name: str) -> Markup:
-    """The plot for the page; it is written to OUT/plots too, as SVG."""
-    text = to_svg(figure)
-    write_atomic(out / "plots" / f"{name}.svg", text)
-    return Markup(text)  # our own plot, with labels from our own tables
+def _inline(path: Path) -> Markup:
+    """An SVG file as an element of the page: our own plot, with labels from our own tables."""
+    return Markup(path.read_text())
 
 
 def _encode(path: Path | None) -> str | None:
@@ -110,15 +124,12 @@ def _encode(path: Path | None) -> str | None:
 def _contact_sheet(synthetic: PairsFolder, real: PairsFolder) -> list[dict[str, Any]]:
     """Synthetic films spread over the folder, each beside the real film whose findings are most alike."""
     rows = np.unique(np.linspace(0, len(synthetic) - 1, min(NUM_CARDS, len(synthetic))).astype(int))
-    asked, shown = synthetic.labels == POSITIVE, real.labels == POSITIVE
+    asked = synthetic.labels == POSITIVE
     paths, real_paths = film_paths(synthetic), film_paths(real)
     sentences, reports = prompts(synthetic), texts(synthetic)
     said = label_reports([reports[row] for row in rows]) == POSITIVE
-    cards, used = [], np.zeros(len(real))
-    for place, row in enumerate(rows):
-        unlike = (asked[row] != shown).sum(axis=1) + 0.1 * used  # another film for each card
-        match = int(unlike.argmin())
-        used[match] += 1
+    cards, matches = [], match_real(synthetic.labels[rows], real)  # another film for each card
+    for place, (row, match) in enumerate(zip(rows, matches, strict=True)):
         films = [("synthetic", _encode(paths[row])), ("real", _encode(real_paths[match]))]
         differ = _tell_differences(asked[row], said[place]) if reports[row] else []
         cards.append({"films": films, "prompt": sentences[row], "text": reports[row], "differ": differ})

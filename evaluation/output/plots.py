@@ -1,14 +1,10 @@
 """Pictures of results: AUROC of each finding, precision-recall and calibration curves, distances."""
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
@@ -18,27 +14,11 @@ from evaluation.metric import Items
 from evaluation.privacy.distances import DISTANCES
 from evaluation.statistics.findings import calibration_bins
 from evaluation.statistics.items import REAL, SYNTHETIC
-from runtime.files import write_atomic
+from runtime.figures import new_figure
 
 SYNTHETIC_COLOR, REAL_COLOR = "#c4532d", "#8c9aa8"
 CURVE_COLUMNS = 3  # of the grid of precision-recall curves
 CURVE_COLORS = (SYNTHETIC_COLOR, "#2b6a99", "#4f8a3c", "#8b5ea8")
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, apart from pyplot's state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def to_svg(figure: Figure) -> str:
-    """The figure as an <svg> element, the same bytes every time."""
-    stream = io.StringIO()
-    with rc_context({"svg.hashsalt": "paircxr", "svg.fonttype": "none"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]
 
 
 def plot_auroc(section: Mapping[str, Any]) -> Figure:
@@ -65,13 +45,6 @@ def plot_auroc(section: Mapping[str, Any]) -> Figure:
     axes.set_xlabel("AUROC of the classifier (0.5: chance)")
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
     return figure
-
-
-def draw_auroc(section: Mapping[str, Any], path: Path) -> None:
-    """`plot_auroc` as PNG."""
-    stream = io.BytesIO()
-    plot_auroc(section).savefig(stream, format="png", dpi=120)
-    write_atomic(path, stream.getvalue())
 
 
 def plot_curves(items: Items, scored: Sequence[str]) -> Figure:

@@ -1,19 +1,25 @@
 """Several results.json beside each other: runs that differ in their seed alone become mean and interval."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from evaluation.filters.kept import find_kept
 from evaluation.inputs.results import read_results
 from evaluation.metric import Metric, all_metrics, look_up
 from evaluation.output.cells import Table, format_value
 from evaluation.output.formats import check_suffix, write_tables
-from evaluation.output.side_by_side import open_systems, plot_side_by_side, shared_prompts
-from runtime.files import write_atomic
+from evaluation.output.side_by_side import (
+    open_real,
+    open_systems,
+    plot_side_by_side,
+    shared_prompts,
+    short_prompts,
+)
+from evaluation.output.systems_plot import draw_systems
+from evaluation.statistics.seeds import mean_with_interval
+from runtime.figures import save_figure
 from runtime.markdown import markdown_table
 
 REAL = "real"
@@ -30,7 +36,8 @@ def summarize(results: Sequence[str | Path], out: Path) -> str:
         out: .md, .tex or .csv.
 
     Returns:
-        The Markdown; where the films are still there, a picture lies beside `out`.
+        The Markdown. Beside `out` lie the figures as a plot (SVG, PDF) and, where the films are still there,
+        the first of each system.
 
     Raises:
         ValueError: a folder without results.json, or two of one name; a name of `out` that says no format.
@@ -54,6 +61,9 @@ def summarize(results: Sequence[str | Path], out: Path) -> str:
     picture = _draw_films({name: next(iter(runs.values())) for name, runs in groups.items()}, out)
     if picture:
         lines += ["", f"![The first films of each, for the same prompts]({picture.name})"]
+    figures = draw_systems({name: list(runs.values()) for name, runs in groups.items()}, out)
+    if figures:
+        lines += ["", f"![Every figure of each, with its interval]({figures.name})"]
     text = "\n".join(lines) + "\n"
     write_tables(out, tables, text)
     return text
@@ -83,24 +93,19 @@ def _read_groups(results: Sequence[str | Path]) -> dict[str, dict[str, Mapping]]
     return groups
 
 
-def mean_with_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half-width of the 95% t-interval of the mean; the half-width is NaN for fewer than two."""
-    if len(values) < 2:
-        return float(np.mean(values)), float("nan")
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values)), float(half)
-
-
 def _draw_films(results: Mapping[str, Mapping], out: Path) -> Path | None:
-    """The systems' films beside each other, as a PNG beside the table; None with fewer than two to show."""
-    folders = open_systems(results)
-    rows = shared_prompts(list(folders.values()))
-    if len(folders) < 2 or not rows:
+    """The systems' films beside each other and above real ones, as a PNG beside the table.
+
+    Of a single system the shortest prompts are shown, with the reports. None where there is nothing to show
+    beside its films.
+    """
+    folders, real = open_systems(results), open_real(results)
+    alone = len(folders) == 1
+    rows = short_prompts(next(iter(folders.values()))) if alone else shared_prompts(list(folders.values()))
+    if not rows or (alone and real is None):
         return None
     path = out.with_suffix(".png")
-    stream = io.BytesIO()
-    plot_side_by_side(folders, rows).savefig(stream, format="png", dpi=110)
-    write_atomic(path, stream.getvalue())
+    save_figure(plot_side_by_side(folders, rows, real, with_reports=alone), path)
     return path
 
 
@@ -137,8 +142,7 @@ def _real_row(runs: Sequence[Mapping], shown: Sequence[Metric]) -> list[str]:
     """What real films or pairs reach, where all results have the same; [] where nothing is known."""
     cells = []
     for metric in shown:
-        key = metric.floor if metric.direction in ("lower", "as floor") and metric.floor else metric.ceiling
-        found = {look_up(run.get(metric.section) or {}, key) for run in runs}
+        found = {look_up(run.get(metric.section) or {}, metric.real) for run in runs}
         value = found.pop() if len(found) == 1 else None
         cells.append("" if value is None else f"{value * metric.scale:.4f}")
     return [REAL, "", *cells] if any(cells) else []

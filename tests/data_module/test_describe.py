@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from data_module.__main__ import main
+from data_module.contact_sheet import draw_contact_sheet, draw_edit_sheet
 from data_module.description import describe_folder
 from data_module.pairs import PairsFolder, write_pairs
 
@@ -112,3 +113,30 @@ def test_text_only_and_wrong_folders(tmp_path, capsys):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_table_of_findings_fits_a_terminal(tmp_path, capsys):
+    make_folder(tmp_path)
+    main(["describe", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    table = lines[lines.index("Positive together") :]
+    assert table[1].split() == list("ABCDEFGHIJKLMN")
+    (row,) = (line for line in table if line.startswith("Edema F"))
+    assert row.split()[2:] == [*"000003000000", "1", "0"]  # with itself, and with Fracture
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_the_font_lacks_is_drawn_as_the_replacement_character(tmp_path):
+    """Control characters and letters of another script: a picture all the same, and no warning."""
+    odd = "Bell \x07, escape \x1b, $x^$ \N{CJK UNIFIED IDEOGRAPH-80BA}"
+    pairs = make_folder(tmp_path / "odd", lambda rows: [row.update(prompt=odd, report=odd) for row in rows])
+    said = odd.translate(dict.fromkeys((7, 27, 0x80BA), "\N{REPLACEMENT CHARACTER}"))
+    same = make_folder(tmp_path / "same", lambda rows: [row.update(prompt=said, report=said) for row in rows])
+    draw_contact_sheet(pairs, tmp_path / "odd.png")
+    draw_contact_sheet(same, tmp_path / "same.png")
+    assert (tmp_path / "odd.png").read_bytes() == (tmp_path / "same.png").read_bytes()
+    films = [np.zeros((8, 8), np.uint8)] * 2
+    draw_edit_sheet([(odd, films)], ("before", "after"), tmp_path / "edits.png")
+    draw_edit_sheet([(said, films)], ("before", "after"), tmp_path / "same_edits.png")
+    assert (tmp_path / "edits.png").read_bytes() == (tmp_path / "same_edits.png").read_bytes()

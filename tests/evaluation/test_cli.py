@@ -282,7 +282,7 @@ def test_errors_have_no_traceback_and_exit_code_2(tmp_path, fault):
 
 def test_the_page_needs_no_other_file(folders):
     """One file, nothing fetched, no script."""
-    main(["all", *_flags(folders)])
+    main(["all", *_flags(folders), "--format", "pdf"])
     page = (folders / "out/report.html").read_text()
     assert "<script" not in page
     assert set(re.findall(r'(?:src|href)="([a-z]+:|#)', page)) <= {"data:", "#"}
@@ -296,6 +296,7 @@ def test_the_page_needs_no_other_file(folders):
     for name in ("auroc", "curves", "distances"):
         text = (folders / f"out/plots/{name}.svg").read_text()
         assert text.startswith("<svg")
+        assert (folders / f"out/plots/{name}.pdf").read_bytes().startswith(b"%PDF")
     assert all(name in (folders / "out/plots/curves.svg").read_text() for name in FINDINGS)
     results = json.loads((folders / "out/results.json").read_text())
     assert results["privacy"]["num_training"] == 24

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from evaluation.images.guidance import make_rows, read_guidance, read_points
-from evaluation.output.plots import plot_guidance, to_svg
+from evaluation.output.plots import plot_guidance
 from experiments import plot_guidance as script
+from runtime.figures import to_bytes
 
 
 def _write(folder, auroc, fid, real="r", **used):
@@ -43,7 +44,7 @@ def test_points_are_sorted_into_curves(tmp_path):
         ["theirs", "1.5", "100", "–", "13.000"],
         ["real films", "", "", "0.980", "5.000"],
     ]
-    picture = to_svg(plot_guidance(points))
+    picture = to_bytes(plot_guidance(points), "svg").decode()
     for text in ("AUROC", "FID", "theirs", "noise levels 0.2 to 0.8", "real films"):
         assert text in picture
     script.main([*map(str, folders), "--out", str(tmp_path / "out")])

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_module.pairs import write_pairs
+from data_module.pairs import PairsFolder, write_pairs
 from evaluation.__main__ import main
-from evaluation.output.side_by_side import open_systems, plot_side_by_side, shared_prompts
-from evaluation.output.summary import mean_with_interval
+from evaluation.output.side_by_side import (
+    match_real,
+    open_systems,
+    plot_side_by_side,
+    shared_prompts,
+    short_prompts,
+)
+from evaluation.output.systems_plot import plot_systems
+from evaluation.statistics.seeds import mean_with_interval
 
 
 def write(folder, auroc, fid, inputs=None, **more):
@@ -94,3 +101,60 @@ def test_films_of_the_same_prompts_are_drawn_side_by_side(tmp_path):
     main(["summary", *(str(tmp_path / "results" / name) for name in ("a", "b", "gone")), "--out", str(out)])
     assert Image.open(tmp_path / "table.png").size[0] > 200
     assert "(table.png)" in out.read_text()
+
+
+def test_the_figures_of_several_systems_are_one_picture(tmp_path):
+    """Two systems, one of two seeds: its mean stands in the picture, and what real films reach."""
+    for name, auroc, fid in (("ours_0", 0.8, 10.0), ("ours_1", 0.9, 12.0), ("$theirs", 0.7, 20.0)):
+        per_finding = {"Edema": auroc, "Fracture": auroc - 0.1}
+        more = {"fid_floor": 5.0, "auroc_per_finding": per_finding, "intervals": {"fid": [fid - 1, fid + 1]}}
+        write(tmp_path / name, auroc, fid, **more, auroc_per_finding_real={"Edema": 0.99})
+    out = tmp_path / "table.md"
+    main(["summary", *(str(tmp_path / name) for name in ("ours_0", "ours_1", "$theirs")), "--out", str(out)])
+    assert "(table_figures.svg)" in out.read_text()
+    assert (tmp_path / "table_figures.pdf").read_bytes().startswith(b"%PDF")
+    text = (tmp_path / "table_figures.svg").read_text()
+    assert all(words in text for words in ("Edema", "ours", "$theirs", "lower is better", "AUROC"))
+
+    read = {name: json.loads((tmp_path / name / "results.json").read_text()) for name in ("ours_0", "ours_1")}
+    figure = plot_systems({"ours": list(read.values())})
+    findings, auroc, fid = (axes for axes in figure.axes if axes.get_visible())
+    dots = [line.get_xdata() for line in findings.lines if line.get_marker() == "o"]
+    assert np.allclose(dots, [[0.85, 0.75]])
+    assert [line.get_xdata()[0] for line in fid.lines] == pytest.approx(
+        [5.0, 11.0 - 12.706, 11.0], abs=1e-3
+    )  # real films, t(1, .975) = 12.706 standard errors below, mean
+    assert auroc.get_title() == "mean AUROC"
+    assert plot_systems({"nothing": [{}]}) is None
+
+
+def test_one_system_is_drawn_above_real_films_of_like_findings(tmp_path):
+    """Its shortest prompts, one of each kind; beside each the real test film with just those findings."""
+    asked = [("with edema", {"Edema": 1}), ("with fracture and edema", {"Edema": 1, "Fracture": 1})]
+    asked += [("with edema, as above", {"Edema": 1})]
+    real = [("", {"Fracture": 1}), ("", {"Edema": 1, "Fracture": 1}), ("", {"Edema": 1})]
+    for name, rows in (("drawn", asked), ("real", real)):
+        (tmp_path / name / "images").mkdir(parents=True)
+        table = []
+        for number, (prompt, labels) in enumerate(rows):
+            file = f"images/{number}.png"
+            gray = 10 * number + 100 * (name == "real")
+            Image.fromarray(np.full((16, 16), gray, np.uint8)).save(tmp_path / name / file)
+            row = {
+                "file_name": file,
+                "report": f"IMPRESSION: {name}.",
+                "impression_section": f"{name} {number}",
+            }
+            table.append({**row, "prompt": prompt, "patient_id": number, "split": "test", **labels})
+        write_pairs(tmp_path / name, table, {}, "card")
+    inputs = {"synthetic": str(tmp_path / "drawn"), "real": str(tmp_path / "real"), "split": "test"}
+    write(tmp_path / "ours", 0.9, 10.0, inputs={"films": inputs})
+    out = tmp_path / "table.md"
+    main(["summary", str(tmp_path / "ours"), "--out", str(out)])
+    assert "(table.png)" in out.read_text()
+    folder, held_out = PairsFolder.open(tmp_path / "drawn"), PairsFolder.open(tmp_path / "real")
+    assert short_prompts(folder) == [0, 1]
+    assert match_real(folder.labels[[0, 1, 0]], held_out) == [2, 1, 2]
+    figure = plot_side_by_side({"ours": folder}, [0, 1], held_out, with_reports=True)
+    assert [axis.images[0].get_array().mean() for axis in figure.axes] == [0, 10, 120, 110]
+    assert [axis.get_xlabel() for axis in figure.axes] == ["drawn 0", "drawn 1", "real 2", "real 1"]

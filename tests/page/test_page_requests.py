@@ -3,6 +3,7 @@
 import base64
 import json
 import socket
+import sys
 import uuid
 from dataclasses import replace
 
@@ -344,3 +345,20 @@ def test_an_address_that_is_taken_is_said():
     with pytest.raises(ValueError, match="--host"):
         listen("no.such.host.invalid", 0)
     first.close()
+
+
+def test_the_first_visitor_waits_for_no_library(config):
+    """Whatever gradio would import at a page's first event is imported before the page opens."""
+    page = Served(config)
+    try:
+        with httpx.Client(base_url=page.url, timeout=60) as client:
+            visitor = Visitor(client)
+            draw, inputs = visitor.find("draw-button", "click")
+            before = {name.partition(".")[0] for name in sys.modules}
+            answer = visitor.call(draw, visitor.defaults(inputs))
+            assert "data:image" in answer
+            late = {name.partition(".")[0] for name in sys.modules} - before
+    finally:
+        page.stop()
+    assert "matplotlib" in before
+    assert not late

@@ -14,7 +14,7 @@ import generate_reports
 import sample_pairs
 from evaluation.__main__ import main as evaluate
 from runtime.ledger import BlockLedger
-from runtime.shards import spread_shard
+from runtime.shards import describe_left, spread_shard
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +61,12 @@ def test_sampling(chain, pairs, tmp_path, num):
     ranks = launch(sample_pairs.main, pair_flags(chain, tmp_path / "out"), num)
     assert without_own_name(describe(tmp_path / "out")) == pairs
     assert sum(ended.output.count("22 pairs, contact_sheet.png") for ended in ranks) >= 1
+    assert not any("other shards" in ended.output for ended in ranks), "there are none"
+
+
+def test_what_is_left_is_left_to_whom_there_is():
+    assert describe_left("0/1", 7, "pairs") == "7 pairs are being done by the other processes of this launch"
+    assert describe_left("1/3", 1200, "batches") == "1,200 batches are left to other shards"
 
 
 @pytest.mark.parametrize("nums", [(2, 2), (2, 1), (1, 4)])
