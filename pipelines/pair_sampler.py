@@ -73,7 +73,7 @@ class PairSampler:
         other.films = FilmSampler(self.films.vision, drawing, self.films.read_start)
         return other
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def sample(
         self,
         items: Sequence[int],
@@ -96,7 +96,7 @@ class PairSampler:
         keys = [(self.seed, 3, item, *again) for item in items]
         return pixels, self.write_reports(latents, keys)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def write_reports(self, latents: torch.Tensor, keys: Sequence[tuple[int, ...]]) -> list[str]:
         """Reports of latents (B, C, H, W); a sampled one is a function of its film and its key."""
         from pipelines.drafts import decode_drafts
