@@ -172,7 +172,7 @@ class _Trainer:
                             "lower --learning-rate or use --mixed-precision no"
                         )
                     speed = throughput.figures(self.step)
-                    bar.set_postfix(loss=f"{values['loss']:.4f}", **describe(speed))
+                    bar.set_postfix({"loss": f"{values['loss']:.4f}", **describe(speed)})
                     lr = self.schedules[0].get_last_lr()[0]
                     self._log({**values, "learning_rate": float(lr), **speed})
                 if config.validate_every and self.step % config.validate_every == 0 and not last:
