@@ -63,15 +63,16 @@ def open_plain(folder: str, config: DrawingConfig, prompts: list[str]) -> Draw:
     noise = draw_noise(generators, vision.latent_shape).to(pipeline.device, kind)
 
     def draw() -> np.ndarray:
-        found = pipeline(
+        (images, _) = pipeline(
             prompts,
             num_inference_steps=config.num_inference_steps,
             guidance_scale=config.guidance_scale,
             height=vision.image_size,
             width=vision.image_size,
             latents=noise,
+            return_dict=False,
         )
-        return np.stack([np.asarray(image.convert("L")) for image in found.images])
+        return np.stack([np.asarray(image.convert("L")) for image in images])
 
     return draw
 
