@@ -21,9 +21,10 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.bart.modeling_bart import shift_tokens_right
 
 from language_module.config import NO_DENOISING, CodecConfig, DecodingConfig, Denoising
-from language_module.decoding import generate_options
+from language_module.decoding import generate_options, list_processors
 from language_module.denoising import add_noise, mask_tokens
 from language_module.pooling import StatePooler, segment_places
+from language_module.token_loop import write_tokens
 from language_module.tokenizer import normalize_report, special_id
 from runtime.files import read_json, reading
 from runtime.weights import load_part, load_pretrained
@@ -194,20 +195,29 @@ class ReportCodec(nn.Module):
         self,
         report_embeddings: torch.Tensor,
         decoding: DecodingConfig | None = None,
-        generators: Sequence[torch.Generator] | None = None,
+        generators: Sequence[torch.Generator | None] | None = None,
     ) -> list[str]:
         """Report embeddings (B, K, D) -> B reports, each a function of its own embedding (and generator).
 
         Args:
             decoding: greedy when not given.
-            generators: one an item on the codec's device, for sampling.
+            generators: one an item on the codec's device, for sampling; the same one for several items gives
+                each its next numbers, and None the likeliest tokens.
         """
         self.check_embeddings(report_embeddings)
         decoding = decoding or DecodingConfig()
-        output = self.bart.generate(  # pyright: ignore[reportAttributeAccessIssue]  # lost by decorators
-            encoder_outputs=BaseModelOutput(last_hidden_state=report_embeddings.to(self.device)),
-            **generate_options(decoding, generators, len(report_embeddings), self.config.max_tokens),
-        )
+        size, limit = len(report_embeddings), self.config.max_tokens
+        states = report_embeddings.to(self.device)
+        if decoding.method == "beam" and decoding.num_beams > 1:
+            output = self.bart.generate(  # pyright: ignore[reportAttributeAccessIssue]  # lost by decorators
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                **generate_options(decoding, generators, size, limit),
+            )
+        else:
+            limit = min(decoding.max_new_tokens or limit, limit)
+            end = special_id(self.tokenizer, "eos_token_id")
+            processors = list_processors(decoding, generators, size, limit, end, self.device)
+            output = write_tokens(self.bart, states, limit, processors)
         texts = self.tokenizer.batch_decode(
             output, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )

@@ -81,7 +81,7 @@ class FilmEditor:
         """Side in pixels of the films."""
         return self.vision.image_size
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def edit(self, items: Sequence[int], plan: Sequence[PlannedEdit]) -> EditedFilms:
         """The edits of these items."""
         vision = self.vision

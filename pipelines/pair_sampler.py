@@ -71,7 +71,7 @@ class PairSampler:
         other.films = FilmSampler(self.films.vision, drawing, self.films.read_start)
         return other
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def sample(
         self,
         items: Sequence[int],
@@ -94,7 +94,7 @@ class PairSampler:
         keys = [(self.seed, 3, item, *again) for item in items]
         return pixels, self.write_reports(latents, pixels, keys)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def write_reports(
         self, latents: torch.Tensor, pixels: np.ndarray, keys: Sequence[tuple[int, ...]]
     ) -> list[str]:

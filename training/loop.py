@@ -1,7 +1,6 @@
 """`fit`: the one training loop. Plain steps on accelerate, exact resume, metrics.jsonl."""
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from training.loader import Batch, BatchSource, iterate_steps, to_device
 from training.model_card import make_card
 from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_by_clipping
 from training.pace import MOST_STEPS, describe_pace
+from training.throughput import Throughput, describe
 from training.validation import Objective, mean_losses
 
 STEPS_TO_ASK = 10  # between two times that processes ask each other whether one was stopped
@@ -150,10 +150,17 @@ class _Trainer:
             disable=not accelerator.is_local_main_process,
             mininterval=1.0,
         )
-        started_s, since = time.perf_counter(), self.step
+        throughput = Throughput(
+            self.run.read_log(),
+            self.step,
+            self.items_per_step,
+            accelerator.num_processes,
+            accelerator.device,
+        )
         with signals_noted(self.note_signal):
             while self.step < config.num_steps and not self.stops_early:
-                losses = self._optimize(batches)
+                with throughput.step(self.step):
+                    losses = self._optimize(batches)
                 self.step += 1
                 bar.update()
                 last = self.step == config.num_steps
@@ -164,11 +171,10 @@ class _Trainer:
                             f"{self.run.root}: loss is {values['loss']} at step {self.step}: "
                             "lower --learning-rate or use --mixed-precision no"
                         )
-                    rate = (self.step - since) * self.items_per_step
-                    rate /= max(time.perf_counter() - started_s, 1e-9)
-                    bar.set_postfix(loss=f"{values['loss']:.4f}", items_per_s=f"{rate:.0f}")
+                    speed = throughput.figures(self.step)
+                    bar.set_postfix({"loss": f"{values['loss']:.4f}", **describe(speed)})
                     lr = self.schedules[0].get_last_lr()[0]
-                    self._log({**values, "learning_rate": float(lr), "items_per_s": round(rate, 1)})
+                    self._log({**values, "learning_rate": float(lr), **speed})
                 if config.validate_every and self.step % config.validate_every == 0 and not last:
                     self.validate(validation_data)
                 last = last or self.stops_early

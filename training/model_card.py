@@ -12,6 +12,7 @@ from typing import Any
 from runtime.markdown import markdown_table
 from runtime.origins import PROVENANCE, license_lines, list_origins, read_record, terms_of_use
 from runtime.runs import CONFIG, RunFolder
+from training.throughput import FLOPS, MEASURED
 
 # kind -> what it is
 _TITLES = {
@@ -38,7 +39,7 @@ COMMANDS = {
     "classifier": "-m evaluation images --real DATA --synthetic PAIRS --classifier FOLDER --out OUT",
 }
 _NO_SETTINGS = ("out", "overwrite", "dry_run")
-_NO_FIGURES = ("step", "learning_rate", "items_per_s")
+_NO_FIGURES = ("step", "learning_rate", FLOPS, *MEASURED)
 
 
 def make_card(folder: Path, run: RunFolder, step: int) -> str:

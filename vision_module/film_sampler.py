@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from data_module.images import load_images
+from runtime.devices import prefer_channels_last
 from runtime.precision import settle_precision
 from vision_module.autoencoder import decode_latents, encode_films
 from vision_module.config import DrawingConfig
@@ -47,6 +48,8 @@ class FilmSampler:
         self.precision = settle_precision(config.mixed_precision, self.device)
         if self.device.type == "cuda":
             vision.prefer_channels_last()
+        else:  # the denoiser may be in training, whose bits a layout would change
+            prefer_channels_last(vision.autoencoder)
         if config.compile:
             vision.compile()
         self._null_context: torch.Tensor | None = None
@@ -94,7 +97,7 @@ class FilmSampler:
             return self._film_start.expand(len(prompts), -1, -1, -1)
         return self.read_start(prompts).float() if self.read_start else None
 
-    @torch.inference_mode()
+    @torch.no_grad()  # in inference mode autocast would cast the weights anew at every step
     def draw(
         self,
         prompts: Sequence[str],

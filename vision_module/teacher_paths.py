@@ -186,7 +186,7 @@ class _Tracer:
         self.steps, self.stops, self.asked, self.seed = steps, stops, asked, seed
         self.null = vision.prompts.null_context()
 
-    @torch.inference_mode()
+    @torch.no_grad()  # as in FilmSampler.draw
     def __call__(self, items: np.ndarray) -> dict[str, np.ndarray]:
         vision, asked = self.vision, {name: values[items] for name, values in self.asked.items()}
         context = make_context(self.prompts, asked["text"], asked["reference"], vision.prompts.fusion)

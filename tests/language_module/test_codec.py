@@ -12,7 +12,7 @@ from language_module.build import build_codec, load_bart, truncated_share
 from language_module.codec import ReportCodec
 from language_module.config import BartSize, CodecConfig, DecodingConfig, Denoising
 from language_module.data import ReportSource
-from language_module.decoding import sampling_processors
+from language_module.decoding import NucleusSampler, generate_options, sampling_processors
 from language_module.denoising import mask_tokens
 from language_module.pooling import StatePooler
 from language_module.tokenizer import normalize_report, train_tokenizer
@@ -214,6 +214,59 @@ def test_sampling_follows_the_distribution():
     drawn = processors(torch.zeros(2000, 1, dtype=torch.long), scores).argmax(-1)
     share = torch.bincount(drawn, minlength=4) / 2000
     torch.testing.assert_close(share, torch.tensor([0.5, 0.3, 0.15, 0.0]) / 0.95, rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        DecodingConfig(),
+        DecodingConfig(max_new_tokens=7),
+        DecodingConfig(no_repeat_ngram_size=2),
+        DecodingConfig(min_new_tokens=40),
+        DecodingConfig("sample", temperature=2.0, top_p=0.95),
+        DecodingConfig("sample", temperature=2.0, top_p=1.0),
+    ],
+    ids=str,
+)
+def test_the_words_of_generate(learned_codec, decoding):
+    """`transformers` writes the same from mixed embeddings, whose reports end at different places."""
+    embeddings = learned_codec.encode(REPORTS)
+    weights = torch.rand(9, len(REPORTS), generator=torch.Generator().manual_seed(0)).mul(4).softmax(-1)
+    mixed = torch.einsum("bn,nkd->bkd", weights, embeddings)
+
+    def generators():
+        return [torch.Generator().manual_seed(seed) for seed in range(len(mixed))]
+
+    options = generate_options(decoding, generators(), len(mixed), learned_codec.config.max_tokens)
+    states = BaseModelOutput(last_hidden_state=mixed)
+    output = learned_codec.bart.generate(encoder_outputs=states, **options)
+    wanted = learned_codec.tokenizer.batch_decode(output, skip_special_tokens=True)
+    decoded = learned_codec.decode(mixed, decoding, generators())
+    assert decoded == [normalize_report(text) for text in wanted]
+    assert len({len(text) for text in decoded}) > 1
+
+
+def test_drafts_of_one_generator(learned_codec):
+    """One generator for several items gives each numbers of its own; None writes as greedy decoding does."""
+    embeddings = learned_codec.encode(REPORTS[:1]).flip(1)
+    sampling = DecodingConfig("sample", temperature=3.0)
+    drawn = [torch.Generator().manual_seed(1)] * 2 + [None]
+    first, second, likeliest = learned_codec.decode(embeddings.expand(3, -1, -1), sampling, drawn)
+    assert first != second
+    assert likeliest == learned_codec.decode(embeddings)[0]
+    one_by_one = torch.Generator().manual_seed(1)
+    for wanted in (first, second):
+        assert learned_codec.decode(embeddings, sampling, [one_by_one]) == [wanted]
+
+
+def test_few_likely_tokens_or_many():
+    """Where the likeliest tokens do not hold the nucleus, the whole vocabulary is looked at."""
+    generators = [torch.Generator().manual_seed(seed) for seed in range(4000)]
+    flat = torch.zeros(4000, 200)
+    drawn = NucleusSampler(DecodingConfig("sample", top_p=0.9), generators, 1)(torch.zeros(4000, 1), flat)
+    counts = torch.bincount(drawn.argmax(-1), minlength=200)
+    assert (counts > 0).sum() == 180
+    assert counts.max() < 60  # 22 are expected of each
 
 
 def test_sampling_needs_a_generator_an_item(codec):

@@ -12,6 +12,7 @@ from helpers import forked, tiny_training
 from runtime.runs import RunFolder
 from training.checkpoints import CHECKSUM, STATE, find_checkpoint, load_checkpoint, save_checkpoint
 from training.state_file import load_state, save_state
+from training.throughput import MEASURED
 
 KILLED = -9
 
@@ -59,7 +60,7 @@ def assert_same_run(out, whole):
 
     def log(folder):
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        return [{name: value for name, value in line.items() if name != "items_per_s"} for line in lines]
+        return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
 
     assert log(out) == log(whole)
     assert sorted(p.name for p in out.iterdir()) == ["config.json", "metrics.jsonl", "model"]

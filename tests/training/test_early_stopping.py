@@ -24,6 +24,7 @@ from training.__main__ import main as training_main
 from training.__main__ import summarize_folds
 from training.config import TrainConfig
 from training.loop import fit
+from training.throughput import MEASURED
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def weights(run):
 
 def log(run):
     lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "items_per_s"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
 
 
 def validated(run):

@@ -23,6 +23,7 @@ from training.config import TrainConfig
 from training.loader import StepDataset
 from training.loop import fit
 from training.optimizer import make_optimizers
+from training.throughput import MEASURED
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, precision, num_micro,
 
     def log(run):
         lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
-        return [{key: value for key, value in line.items() if key != "items_per_s"} for line in lines]
+        return [{key: value for key, value in line.items() if key not in MEASURED} for line in lines]
 
     assert log(whole) == log(resumed)
 

@@ -17,6 +17,7 @@ from data_module.images import to_images
 from runtime.runs import RunFolder
 from training.config import TrainConfig
 from training.loop import fit
+from training.throughput import MEASURED
 from vision_module.adversary import PatchDiscriminator, discriminator_loss, frozen_logits, generator_loss
 from vision_module.autoencoder import build_autoencoder, encode_films
 from vision_module.autoencoder_loss import AutoencoderLoss
@@ -228,7 +229,7 @@ def test_resume_with_an_adversary_is_bit_identical(tmp_path, monkeypatch):
     files = [load_file(part.model_dir / "diffusion_pytorch_model.safetensors") for part in (whole, run)]
     for name, weight in files[0].items():
         assert torch.equal(weight, files[1][name]), name
-    lines = [[{k: v for k, v in line.items() if k != "items_per_s"} for line in log(r)] for r in (whole, run)]
+    lines = [[{k: v for k, v in line.items() if k not in MEASURED} for line in log(r)] for r in (whole, run)]
     assert lines[0] == lines[1]
     assert "validation_discriminator_loss" in lines[0][-1]
 
