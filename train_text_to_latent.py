@@ -110,6 +110,7 @@ def train(config: Config) -> None:
 
     from data_module.pairs import PairsFolder
     from data_module.sections import warn_of_blanks
+    from data_module.text_columns import text_columns
     from prior_model.text_to_latent import TextLatentSource, text_to_latent_losses
     from runtime.processes import is_main
     from runtime.runs import RunFolder, model_source
@@ -125,7 +126,7 @@ def train(config: Config) -> None:
     prompts = load_prompts(clip_dir, clip_dir, "text", "pooled", config.num_tokens)
     run = RunFolder.create(config.out, "text_to_latent", config, config.overwrite)
     if is_main():
-        texts = pairs.split("train").text_columns(config.texts)
+        texts = text_columns(pairs.split("train"), config.texts)
         warn_of_blanks(texts[texts != ""].tolist(), "training texts")
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)["latents_mean"]

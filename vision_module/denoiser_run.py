@@ -10,6 +10,7 @@ from torch import nn
 from data_module.pairs import PairsFolder
 from data_module.sections import warn_of_blanks
 from data_module.splits import count_train_rows, fold_pairs
+from data_module.text_columns import text_columns
 from runtime.processes import is_main
 from runtime.runs import RunFolder, model_source
 from runtime.weights import load_pretrained
@@ -93,7 +94,7 @@ def train_denoiser(
     ).requires_grad_(False)
     run = RunFolder.create(config.out, kind, config, config.overwrite)
     if is_main():
-        texts = pairs.split("train").text_columns(config.texts)
+        texts = text_columns(pairs.split("train"), config.texts)
         warn_of_blanks(texts[texts != ""].tolist(), "training texts")
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)

@@ -1,12 +1,9 @@
 """The gain over the number of synthetic films: one line for each way to use them."""
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from runtime.files import write_atomic
 
 Curves = dict[str, dict[str, list[dict[str, Any]]]]  # figure -> name -> points by number of films
 PANELS_A_ROW = 3
@@ -31,7 +28,8 @@ def read_curves(gains: Sequence[Mapping[str, Any]], figures: Sequence[str]) -> C
 
 def draw_curves(curves: Curves, shown: Sequence[str], first: str, out: Path) -> None:
     """OUT/utility.png and .svg: a panel for each figure shown, with 95% intervals."""
-    from evaluation.output.plots import CURVE_COLORS, new_figure, to_svg
+    from evaluation.output.plots import CURVE_COLORS
+    from runtime.figures import new_figure, save_figure
 
     num_columns = min(PANELS_A_ROW, len(shown))
     num_rows = -(-len(shown) // num_columns)
@@ -58,7 +56,5 @@ def draw_curves(curves: Curves, shown: Sequence[str], first: str, out: Path) -> 
         axes.tick_params(labelsize=7)
     panels[0].set_ylabel(f"AUROC over {first}", fontsize=8)
     panels[0].legend(fontsize=7, frameon=False)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=120)
-    write_atomic(out / "utility.png", stream.getvalue())
-    write_atomic(out / "utility.svg", to_svg(figure))
+    for form in ("png", "svg"):
+        save_figure(figure, out / f"utility.{form}")
