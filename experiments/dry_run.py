@@ -27,7 +27,8 @@ from runtime.estimates import show_duration
 # Flags that name what a stage reads.
 INPUTS = ("data", "real", "synthetic", "autoencoder", "clip", "classifier", "vision", "language", "prior")
 INPUTS += ("encoder", "init-from", "images", "split-file", "root", "table", "model", "features", "perceptual")
-WORDS = ("most-frequent", "retrieval", "latents", "classifier", "films")  # in the place of a run or a file
+# What stands in the place of a run or a file.
+WORDS = {"model": ("most-frequent", "retrieval"), "features": ("latents", "classifier", "films")}
 PAPER_ROWS = 80_000  # train rows that epochs are counted in where --data is not there yet: the paper's own
 
 
@@ -191,7 +192,9 @@ def list_missing(
     missing = []
     for name in INPUTS:
         value = read_flag(arguments, name)
-        if not value or value in WORDS or value in made or Path(value.rpartition(":")[2]).exists():
+        if not value or value in WORDS.get(name, ()) or value in made:
+            continue
+        if Path(value.rpartition(":")[2]).exists():
             continue
         missing.append(_hub_name(value) if _is_hub(value) else f"--{name} {value}")
     named = (value for value in flatten(config or {}).values() if isinstance(value, str) and value in ORIGINS)

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.device_speed import DEVICES, Device
 from experiments.dry_run import count_training, describe_stage, list_missing, show_count
-from experiments.where_from import ORIGINS
+from experiments.where_from import ORIGINS, find_origin
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.sh"))
@@ -116,6 +116,12 @@ def test_what_is_missing_is_named(tmp_path):
         "gone",
     ]
     assert list_missing(arguments, ["runs/made"]) == ["--real gone", "org/name of the Hugging Face hub"]
+    words = ["x.py", "--model", "retrieval", "--features", "films"]
+    assert list_missing(words, []) == []
+    assert list_missing(["x.py", "--images", "films"], []) == ["--images films"]
+    weights = ["x.py", "--perceptual", "timm:tf_efficientnet_lite0:no/such.pth"]
+    assert list_missing(weights, []) == [f"--perceptual {weights[-1]}"]
+    assert find_origin(weights[-1]) == str(ORIGINS["tf_efficientnet_lite0"])
 
 
 def test_epochs_are_steps_where_the_rows_are_there():

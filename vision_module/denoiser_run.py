@@ -46,10 +46,11 @@ def describe_denoiser(config: DenoiserConfig, build: Build | None, frozen: bool 
     models = {"denoiser": lambda: build(channels, config.dry_run_latents[1], width, tokens)} if build else {}
     sizes = {"latents": f"(B, {config.dry_run_latents})", "context": f"(B, {tokens}, {width})"}
     sizes |= {} if build else {"denoiser": "of the size of --init-from"}
-    shapes = (1, *config.dry_run_latents), (1, tokens, width)
 
-    def forward(denoiser: nn.Module) -> object:
-        latents, context = map(torch.zeros, shapes)
+    def forward(denoiser: UViT | UNet2DConditionModel) -> object:
+        made = denoiser.config  # what stands for published weights has sizes of its own
+        latents = torch.zeros(1, made["in_channels"], made["sample_size"], made["sample_size"])
+        context = torch.zeros(1, tokens, made.get("cross_attention_dim") or width)
         return denoiser(latents, torch.zeros(1), encoder_hidden_states=context)
 
     describe_run(
