@@ -187,6 +187,7 @@ def main(argv: list[str] | None = None) -> None:
             draw_batch(sampler, write, plan, batch, folders[name], watches[name])
         results |= {"rounds": start // size + 1, "ways": summarize(watches, size)}
         save(results, arguments.out)
+    results["scored_pairs"] = len(items) if arguments.classifier else 0
     for name, folder in folders.items():
         folder.finish({"command": "benchmarks/published_protocol.py"})
         if arguments.classifier:
