@@ -126,8 +126,8 @@ def main(argv: list[str] | None = None) -> None:
             prompts = [plan[item].prompt for item in range(size)]
             name = f"{'float32' if precision == 'no' else precision}, batch {size}"
             results[name] = compare(folder, config, prompts, arguments.rounds)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(arguments.out, json.dumps(results, indent=2) + "\n")
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(arguments.out, json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))
 
 

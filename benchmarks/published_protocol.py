@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -124,7 +125,7 @@ def draw_batch(
         folder.add(items, planned, Drawn(pixels, reports))
 
 
-def summarize(watches: dict[str, Watch], batch_size: int) -> dict[str, dict[str, object]]:
+def summarize(watches: dict[str, Watch], batch_size: int) -> dict[str, dict[str, Any]]:
     """Pairs/s, ratios over the published protocol, and milliseconds of the processor a pair by stage."""
     published, result = watches["published"], {}
     for name, watch in watches.items():
@@ -178,26 +179,27 @@ def main(argv: list[str] | None = None) -> None:
         )
         for name in ways
     }
+    machine = {"processor": processor_name(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    results: dict[str, Any] = {**machine, "batch_size": size}
     for start in items[::size]:
         batch = list(range(start, start + size))
         for name, (sampler, write) in ways.items():
             draw_batch(sampler, write, plan, batch, folders[name], watches[name])
-        print(f"{start + size} of {len(items)} pairs", file=sys.stderr)
-    results = {
-        "processor": processor_name(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "batch_size": size,
-        "rounds": arguments.rounds,
-        "ways": summarize(watches, size),
-    }
+        results |= {"rounds": start // size + 1, "ways": summarize(watches, size)}
+        save(results, arguments.out)
+    results["scored_pairs"] = len(items) if arguments.classifier else 0
     for name, folder in folders.items():
         folder.finish({"command": "benchmarks/published_protocol.py"})
         if arguments.classifier:
             results["ways"][name]["scores"] = score(arguments.data, folder.root, arguments.classifier)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(arguments.out, json.dumps(results, indent=2) + "\n")
+            save(results, arguments.out)
     print(json.dumps(results, indent=2))
+
+
+def save(results: dict[str, Any], out: Path) -> None:
+    """Write what is known so far: the published protocol takes its time."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

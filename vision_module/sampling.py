@@ -203,9 +203,10 @@ def denoise(
         latents, timesteps = start_from(solver, start, noise, strength)
     num_timesteps = solver.config.num_train_timesteps
     # PNDM and the multistep solvers keep state: a fresh one for each batch.
-    for timestep in timesteps.to(noise.device):
-        low, high = guidance_interval
-        guided = not student and guidance_scale != 1.0 and low <= timestep.item() / num_timesteps <= high
+    low, high = guidance_interval
+    # The host's copy decides, so that no step waits for the device.
+    for level, timestep in zip(timesteps.tolist(), timesteps.to(noise.device), strict=True):
+        guided = not student and guidance_scale != 1.0 and low <= level / num_timesteps <= high
         scale = getattr(solver, "scale_model_input", None)  # which the flow solvers have no need of
         inputs = scale(latents, timestep) if scale else latents
         prediction = predict(
