@@ -94,7 +94,13 @@ def measure(config: Config) -> "pd.DataFrame":
     for split in ("train", config.split):
         rows = pairs.split(split)
         plan = SamplingPlan(
-            PlanConfig(config.data, split, "table", no_reference=vision.prompts.fusion == "text"), config.seed
+            PlanConfig(
+                data=config.data,
+                split=split,
+                prompt_order="table",
+                no_reference=vision.prompts.fusion == "text",
+            ),
+            config.seed,
         )
         order = np.random.default_rng(config.seed).permutation(len(rows))
         picked = np.sort(order[: config.num_films or None])

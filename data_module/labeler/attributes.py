@@ -42,10 +42,11 @@ _GRADES = {word: word for word in (*SIZES, *DEGREES)} | {
     **dict.fromkeys(("marked", "gross"), "severe"),
 }
 _SEVERITY = re.compile(rf"\b({'|'.join(_GRADES)})(?:ly)?\b", re.IGNORECASE)
-# Where one finding of a list may end and the next begin; what is "consistent with" another is the other.
+# Where one finding of a list may end and the next begin; opacities "consistent with" another are the other.
 _BETWEEN = re.compile(r"[,;]|\band\b|\b(?<!consistent )(?<!compatible )(?<!keeping )with\b", re.IGNORECASE)
 _SAME = re.compile(
-    r"\W*(?:consistent|compatible|in keeping|due to|(?:that )?represent|reflect|indicat)", re.I
+    r"\b(?:consistent|compatible|in keeping|due to|represents?|reflects?|indicates?|those of)\b",
+    re.IGNORECASE,
 )
 
 NUM_ATTRIBUTES = 5 * len(FINDINGS)
@@ -90,7 +91,8 @@ def _split_list(sentence: str) -> Iterator[str]:
     ends = [match.start() for match in _BETWEEN.finditer(sentence)]
     for end, following in itertools.pairwise([*ends, len(sentence)]):
         before, after = _find_name(sentence[start:end]), _find_name(sentence[end:following])
-        if before and after and before != after and not _SAME.match(sentence[end:]):
+        same = before == "Lung Opacity" and _SAME.search(sentence[end:following])
+        if before and after and before != after and not same:
             yield sentence[start:end]
             start = end
     yield sentence[start:]

@@ -322,7 +322,14 @@ def _check_documented(results: dict) -> None:
     """Every key of every section stands in docs/results_schema.md, by its own name or by its family's."""
     schema = (Path(__file__).resolve().parents[2] / "docs/results_schema.md").read_text()
     asked_for = {metric.key for metric in all_metrics() if metric.flag}
-    asked_for |= {"guidance", "num_texts_cut", "retrieval", "share_temporal_real", "inverse_radcliq"}
+    asked_for |= {
+        "controls",
+        "guidance",
+        "num_texts_cut",
+        "retrieval",
+        "share_temporal_real",
+        "inverse_radcliq",
+    }
     for section in ("films", "reports", "pairs", "privacy"):
         told = schema.split(f"## {section}\n")[1].split("\n## ")[0]
         rows = re.findall(r"^\| (`.*?) \|", told, re.M)

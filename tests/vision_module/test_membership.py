@@ -24,7 +24,7 @@ from vision_module.pipeline import VisionModel
 def asked(chain):
     """Three films, and what they would be asked for by."""
     data = chain.root / "data"
-    plan = SamplingPlan(PlanConfig(data, "train", "table"), 0)
+    plan = SamplingPlan(PlanConfig(data=data, split="train", prompt_order="table"), 0)
     return PairsFolder.open(data).split("train").image_paths[:3], [plan[item] for item in range(3)]
 
 
