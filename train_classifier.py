@@ -85,12 +85,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def train(config: Config) -> None:
-    import numpy as np
     import torch
     from transformers import PreTrainedModel
     from transformers.utils import logging
 
-    from data_module.controls import CONTROLS, UNSAID, table_controls
+    from data_module.controls import CONTROLS, table_controls
     from data_module.film_store import FilmStore
     from data_module.findings import FINDINGS, as_binary
     from data_module.pairs import PairsFolder
@@ -112,8 +111,7 @@ def train(config: Config) -> None:
     run = RunFolder.create(config.out, "classifier", config, config.overwrite)
     policy = (config.uncertain, config.blank)
     if config.targets == "controls":
-        names, targets = CONTROLS, (table_controls(rows.table) for rows in (train_rows, validation))
-        learned = [np.where(target == UNSAID, np.nan, target) for target in targets]
+        names, learned = CONTROLS, [table_controls(rows.table) for rows in (train_rows, validation)]
     else:
         names, learned = FINDINGS, [as_binary(rows.labels, *policy) for rows in (train_rows, validation)]
     films = FilmStore(validation.image_paths, config.image_size)

@@ -104,7 +104,7 @@ def train(config: Config) -> None:
     clip = build_clip(config.model, tokenizer, config.image_size)
     processor = make_processor(clip, config.model.init_from)
     train_data, validation_data = (
-        FilmTexts(rows, config.texts, tokenizer, processor)
+        FilmTexts(rows, config.texts, tokenizer, processor, config.controls_weight > 0)
         for rows in (train_rows, pairs.split("validation"))
     )
 

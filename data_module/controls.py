@@ -11,12 +11,16 @@ import numpy as np
 import pandas as pd
 
 from data_module.findings import FINDINGS
-from data_module.labeler.attributes import attribute_labels
+from data_module.labeler.attributes import NUM_ATTRIBUTES, attribute_labels
 
-_ASPECTS = ("left", "right", "grade 1", "grade 2", "grade 3")
-SEX, VIEW, AGE = "male", "AP view", "age / 100"
+_ASPECTS = ("left", "right", "grade 1", "grade 2", "grade 3")  # in the order of `attribute_labels`
 # In order: of each finding left, right and its three grades; then sex, view and age.
-CONTROLS = (*(f"{finding}: {aspect}" for finding in FINDINGS for aspect in _ASPECTS), SEX, VIEW, AGE)
+CONTROLS = (
+    *(f"{finding}: {aspect}" for finding in FINDINGS for aspect in _ASPECTS),
+    "male",
+    "AP view",
+    "age / 100",
+)
 UNSAID = -1.0
 
 _MALE, _FEMALE = r"\b(?:man|male|boy|gentleman)\b", r"\b(?:woman|female|girl|lady)\b"
@@ -33,7 +37,7 @@ def read_controls(texts: Sequence[str]) -> np.ndarray:
     A text that says both (of sexes or views), or two ages, says nothing.
     """
     rows = np.full((len(texts), len(CONTROLS)), UNSAID, np.float32)
-    rows[:, : 5 * len(FINDINGS)] = attribute_labels(texts)
+    rows[:, :NUM_ATTRIBUTES] = attribute_labels(texts)
     for row, text in zip(rows, texts, strict=True):
         for place, (yes, no) in ((-3, (_MALE, _FEMALE)), (-2, _VIEWS)):
             flags = re.IGNORECASE if place == -3 else re.NOFLAG
@@ -49,7 +53,7 @@ def read_controls(texts: Sequence[str]) -> np.ndarray:
 def table_controls(table: pd.DataFrame) -> np.ndarray:
     """(N, len(CONTROLS)) float32 of the rows of a pairs folder, from report, sex, view and age."""
     rows = np.full((len(table), len(CONTROLS)), UNSAID, np.float32)
-    rows[:, : 5 * len(FINDINGS)] = attribute_labels(table["report"].fillna("").tolist())
+    rows[:, :NUM_ATTRIBUTES] = attribute_labels(table["report"].fillna("").tolist())
     for place, column, yes, no in ((-3, "sex", "M", "F"), (-2, "view", "AP", "PA")):
         if column in table:
             values = table[column].to_numpy(object)

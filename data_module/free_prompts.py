@@ -39,7 +39,7 @@ _GRADES = {
     "mild": ("mild", "mild", "slight"),
     "severe": ("severe", "severe", "marked"),
 }
-_PEOPLE = {"M": ("man", "male"), "F": ("woman", "female"), "": ("patient",)}
+_PEOPLE = {"M": ("man", "male"), "F": ("woman", "female")}
 
 
 def is_free_prompt(column: str) -> bool:

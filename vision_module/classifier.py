@@ -28,6 +28,7 @@ from runtime.timm_weights import PREFIX as TIMM
 from runtime.timm_weights import open_timm
 from runtime.weights import load_pretrained
 from vision_module.config import Augmentation, ResNetSize
+from vision_module.read_out import read_out_loss
 
 
 def augment_films(
@@ -56,7 +57,7 @@ class FilmSource:
 
     Args:
         films: N films.
-        targets: (N, K) in 0..1, NaN: left out of the loss.
+        targets: (N, K) in 0..1; NaN, or below 0: left out of the loss.
         augmentation: None for validation.
     """
 
@@ -70,7 +71,7 @@ class FilmSource:
         return len(self.films)
 
     def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """pixel_values float (B, 1, size, size) in [-1, 1]; labels (B, K) in 0..1, or NaN: left out."""
+        """pixel_values float (B, 1, size, size) in [-1, 1]; labels (B, K), as `targets`."""
         images = to_images(self.films[indices])
         if self.augmentation is not None:
             images = augment_films(images, generator, self.augmentation)
@@ -81,11 +82,9 @@ class FilmSource:
 def masked_bce(
     model: nn.Module, batch: Mapping[str, torch.Tensor], generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
-    """Binary cross-entropy, mean over the labels that are not NaN. `fit`'s objective; draws nothing."""
+    """Binary cross-entropy, mean over the labels that are known. `fit`'s objective; draws nothing."""
     logits = model(pixel_values=batch["pixel_values"]).logits.float()
-    known = ~batch["labels"].isnan()
-    losses = F.binary_cross_entropy_with_logits(logits, batch["labels"].nan_to_num(), reduction="none")
-    return {"loss": (losses * known).sum() / known.sum().clamp_min(1)}
+    return {"loss": read_out_loss(logits, batch["labels"])}
 
 
 def _head(names: Sequence[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from data_module.images import normalize_images
 from runtime.files import reading
 from runtime.weights import load_pretrained
 from vision_module.config import NUM_TOKENS, ClipConfig
+from vision_module.read_out import read_out_loss
 
 BOS, EOS, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
 WORD_END = "</w>"
@@ -175,8 +176,8 @@ class ContrastiveLoss(nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         findings: torch.Tensor,
-        text_controls: torch.Tensor,
-        film_controls: torch.Tensor,
+        text_controls: torch.Tensor | None = None,
+        film_controls: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Losses of a batch.
 
@@ -184,7 +185,8 @@ class ContrastiveLoss(nn.Module):
             pixel_values: (B, 3, s, s).
             input_ids, attention_mask: (B, T).
             findings: (B, F) in 0..1, the chance that each is present.
-            text_controls, film_controls: (B, C) in 0..1, or below 0: the text, or the row, does not say.
+            text_controls, film_controls: (B, C) in 0..1, or below 0: the text, or the row, does not say. Not
+                needed where controls have no weight.
         """
         output = self.clip(input_ids=input_ids, attention_mask=attention_mask, pixel_values=pixel_values)
         logits = output.logits_per_text.float()
@@ -195,18 +197,16 @@ class ContrastiveLoss(nn.Module):
         losses = {"loss": contrast, "contrast": contrast, "accuracy": accuracy}
         # transformers puts the projected embedding in the place of the pooled state here.
         towers = {"text": output.text_model_output, "film": output.vision_model_output}
-        targets = {"findings": {"text": findings, "film": findings}}
-        targets["controls"] = {"text": text_controls, "film": film_controls}
+        targets = {
+            ("text", "findings"): findings,
+            ("film", "findings"): findings,
+            ("text", "controls"): text_controls,
+            ("film", "controls"): film_controls,
+        }
         for name, reader in self.readers.items():
             end, kind = name.split("_")
-            target = targets[kind][end]
-            losses[name] = _read_loss(reader(towers[end].pooler_output).float(), target)
+            target = targets[end, kind]
+            assert target is not None
+            losses[name] = read_out_loss(reader(towers[end].pooler_output).float(), target)
             losses["loss"] = losses["loss"] + self.weights[kind] * losses[name]
         return losses
-
-
-def _read_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of logits and targets (B, K) in 0..1 over those that are not below 0."""
-    known = target >= 0
-    loss = F.binary_cross_entropy_with_logits(logits, target.clamp_min(0), reduction="none")
-    return (loss * known).sum() / known.sum().clamp_min(1)

@@ -22,6 +22,7 @@ class FilmTexts:
         columns: tuple[str, ...],
         tokenizer: CLIPTokenizer,
         processor: CLIPImageProcessor,
+        with_controls: bool = True,
     ) -> None:
         self.store = FilmStore(pairs.image_paths, processor.crop_size["height"])
         self.processor = processor
@@ -41,9 +42,10 @@ class FilmTexts:
         labels = pairs.labels
         self.findings = torch.as_tensor((labels == POSITIVE) + 0.5 * (labels == UNCERTAIN)).float()
         # What each text says of sides, grades, sex, view and age, and what the row tells of its film.
-        said = np.stack([read_controls(column) for column in texts.T], axis=1)
-        self.text_controls = torch.from_numpy(said)
-        self.film_controls = torch.from_numpy(table_controls(pairs.table))
+        self.controls: tuple[torch.Tensor, torch.Tensor] | None = None
+        if with_controls:
+            said = np.stack([read_controls(column) for column in texts.T], axis=1)
+            self.controls = torch.from_numpy(said), torch.from_numpy(table_controls(pairs.table))
         self.input_ids = torch.stack([t.input_ids for t in tokens], dim=1)
         self.attention_mask = torch.stack([t.attention_mask for t in tokens], dim=1)
 
@@ -56,11 +58,13 @@ class FilmTexts:
         input_ids, attention_mask = self.input_ids[rows, choice], self.attention_mask[rows, choice]
         # The text encoder is causal and pools at the end of the text, so padding past the longest is waste.
         length = int(attention_mask.sum(dim=1).max())
-        return {
+        batch = {
             "pixel_values": clip_pixels(to_images(self.store[indices]), self.processor),
             "input_ids": input_ids[:, :length],
             "attention_mask": attention_mask[:, :length],
             "findings": self.findings[rows],
-            "text_controls": self.text_controls[rows, choice],
-            "film_controls": self.film_controls[rows],
         }
+        if self.controls is not None:
+            said, shown = self.controls
+            batch |= {"text_controls": said[rows, choice], "film_controls": shown[rows]}
+        return batch

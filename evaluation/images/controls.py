@@ -8,7 +8,7 @@ import numpy as np
 from data_module.controls import UNSAID
 from evaluation.images.inputs import FilmInputs, FilmSet
 from evaluation.metric import Figure, Items, Metric, needed
-from evaluation.statistics.bootstrap import Estimator
+from evaluation.statistics.bootstrap import Estimator, shuffle
 from evaluation.statistics.controls import CONTROLS_SHOWN, count_shown, score_shown
 from evaluation.statistics.items import REAL, SYNTHETIC
 from evaluation.statistics.weighted_estimators import mean_of, ratio
@@ -19,9 +19,7 @@ def _compute(films: FilmInputs, kind: str) -> Figure:
 
     def score() -> dict[str, dict[str, float | None]]:
         asked, seen = made
-        order = films.rng("controls").permutation(len(asked))
-        other = np.empty_like(order)
-        other[order] = np.roll(order, 1)  # no film keeps its own prompt
+        other = shuffle(len(asked), films.rng("controls"))
         return {
             "made": score_shown(asked, seen),
             "real": score_shown(*real),

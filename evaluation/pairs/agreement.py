@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.metric import Figure, Items, Metric, needed
-from evaluation.pairs.inputs import PairInputs, Triple, shuffle
+from evaluation.pairs.inputs import PairInputs, Triple
 from evaluation.statistics import weighted_estimators
-from evaluation.statistics.bootstrap import Estimator
+from evaluation.statistics.bootstrap import Estimator, shuffle
 from evaluation.statistics.findings import POSITIVE_ONLY, score_f1
 from evaluation.statistics.items import REAL, SYNTHETIC
 

@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 
 from evaluation.metric import Figure, Metric
-from evaluation.pairs.inputs import Embeddings, PairInputs, mean_known, means_of_both, shuffle
+from evaluation.pairs.inputs import Embeddings, PairInputs, mean_known, means_of_both
+from evaluation.statistics.bootstrap import shuffle
 
 EDGES = (("prompt", "film"), ("film", "report"), ("prompt", "report"))
 

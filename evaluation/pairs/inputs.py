@@ -32,14 +32,6 @@ class PairInputs(MetricInputs):
         return [("", needed(self.synthetic_embeddings)), ("_real", needed(self.real_embeddings))]
 
 
-def shuffle(num: int, rng: np.random.Generator, shift: int = 1) -> np.ndarray:
-    """(N,) another row for each row, at random: no item keeps its own."""
-    order = rng.permutation(num)
-    other = np.empty_like(order)
-    other[order] = np.roll(order, shift)
-    return other
-
-
 def means_of_both(items: Items, score: str, key: str, ceiling: str) -> dict[str, Estimator]:
     """Means of an item's scores over the synthetic pairs and over the real ones."""
     scores, strata = items[score], items["stratum"]

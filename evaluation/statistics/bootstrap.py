@@ -78,3 +78,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(order) - rank) * p[place]))
         adjusted[place] = largest
     return [float(v) for v in adjusted]
+
+
+def shuffle(num: int, rng: np.random.Generator, shift: int = 1) -> np.ndarray:
+    """(N,) another row for each row, at random: no item keeps its own."""
+    order = rng.permutation(num)
+    other = np.empty_like(order)
+    other[order] = np.roll(order, shift)
+    return other

@@ -4,9 +4,9 @@ import numpy as np
 
 from data_module.controls import UNSAID
 from data_module.findings import FINDINGS
+from data_module.labeler.attributes import NUM_ATTRIBUTES
 
-_PER_FINDING = 5 * len(FINDINGS)
-# What is counted: the title of each, and whether it is a share or an error in years.
+# What is counted, and its title.
 CONTROLS_SHOWN = {
     "side": "side of the finding",
     "severity": "grade of the finding",
@@ -28,7 +28,7 @@ def count_shown(asked: np.ndarray, seen: np.ndarray) -> dict[str, tuple[np.ndarr
     Returns:
         Kind of CONTROLS_SHOWN -> (sum right or of errors, number asked), (N,) float64 each.
     """
-    wanted, found = (x[:, :_PER_FINDING].reshape(len(x), len(FINDINGS), 5) for x in (asked, seen))
+    wanted, found = (x[:, :NUM_ATTRIBUTES].reshape(len(x), len(FINDINGS), 5) for x in (asked, seen))
     sides = found[..., :2] >= 0.5
     neither = ~sides.any(axis=-1, keepdims=True)
     sides |= neither & (np.arange(2) == found[..., :2].argmax(axis=-1)[..., None])
