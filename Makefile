@@ -32,10 +32,10 @@ test test-all: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 # Without what runs the product again and again; `test-all`, which CI runs, has that too.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

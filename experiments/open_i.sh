@@ -4,7 +4,7 @@
 #
 #   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # on 2 CPU cores, MINUTES minutes
 #   STEPS=0.1 ... bash experiments/open_i.sh                     # a tenth of all steps
-#   REPA=1 ... bash experiments/open_i.sh                        # aligned with ImageNet features
+#   REPA= ... bash experiments/open_i.sh                         # the U-ViT not aligned with ImageNet features
 #   SIZE=256 ... bash experiments/open_i.sh                      # films of 256, on a GPU
 #   LITE0=FILE LITE2=FILE ... bash experiments/open_i.sh         # with EfficientNet-Lite's ImageNet weights
 #   DRY_RUN=1 bash experiments/open_i.sh                         # a line for each stage
@@ -27,13 +27,14 @@ DRY=${DRY_RUN:+--dry-run}
 . experiments/stages.bash
 NET0=timm:tf_efficientnet_lite0:${LITE0:-lite0.pth}
 NET2=timm:tf_efficientnet_lite2:${LITE2:-lite2.pth}
-ALIGNED=${REPA:+--repa $NET0}
+REPA=${REPA-$NET0}
+ALIGNED=${REPA:+--repa $REPA --repa-scale 1 --repa-level -2}
 steps() { awk "BEGIN { n = int($1 * $STEPS); print n < 2 ? 2 : n }"; }
 
 $PYTHON prepare_data.py open-i --images "$IMAGES" --split r2gen --split-file "$SPLIT_FILE" --views PA AP "" --size "$SIZE" --out "$DATA" $DRY
 
-# An autoencoder with ImageNet features in its loss, a text and film encoder, a U-ViT by flow matching (REPA=1: its
-# middle tokens drawn to ImageNet features). No flips: the heart has a side.
+# An autoencoder with ImageNet features in its loss, a text and film encoder, a U-ViT by flow matching whose middle
+# tokens are drawn to ImageNet features. No flips: the heart has a side.
 films() {
   $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" --image-size "$SIZE" --latent-channels 8 --block-out-channels 16 32 64 96 --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.01 --adversarial-from "$(steps 900)" --discriminator-channels 16 --batch-size 4 --learning-rate 1.5e-3 --ema-decay 0.998 --num-steps "$(steps 2400)" $DRY
   $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" --num-steps "$(steps 400)" $DRY

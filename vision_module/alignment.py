@@ -105,12 +105,13 @@ def encode_targets(
     key = cache_key(pairs.manifest_hash(), {"encoder": identity}, settings)
     if not LatentCache.exists(cache_root, key):
         device = pick_device()
-        features.eval().to(device)
+        features.eval().to(device, memory_format=torch.channels_last)
 
         def encode(items: np.ndarray) -> dict[str, np.ndarray]:
             films = load_images([pairs.image_paths[item] for item in items], settings["size"])
             with torch.no_grad():
-                maps = features(films.to(device))[config.repa_level].float()
+                films = films.to(device, memory_format=torch.channels_last)
+                maps = features(films)[config.repa_level].float()
             size = (config.repa_side, config.repa_side)
             return {"features": functional.adaptive_avg_pool2d(maps, size).cpu().numpy()}
 
