@@ -34,7 +34,7 @@ _COUNTED = re.compile(r"\d+(?![\d.)])")
 _LIST_NUMBER = re.compile(r"\W{0,3}(\d{1,2})[.)]")
 _NEXT_NUMBER = re.compile(r"(?:^|\s)(\d{1,2})\.$")
 _LIST_MARK = re.compile(r"[-*\u2022>]\s|\(?\d{1,2}[.)]\s|\(?[a-h][.)]\s", re.IGNORECASE)
-_ANSWER = re.compile(r"[:=] ?\w+$")  # "Effusion: no" ends what "no" else begins
+_ANSWER = re.compile(r"(?:[:=]| [-\u2013\u2014]) ?\w+$")  # "Effusion: no" ends what "no" else begins
 _LAST_WORD = re.compile(r"[^\W\d_]*$")
 _LONGEST_SHORT = 7  # letters, more than any of these abbreviations
 _LONGEST_WORD = 24  # characters that are looked back for a word

@@ -8,6 +8,7 @@ from data_module.labeler.vocabulary import ANATOMY_MEANING, OTHER
 
 STATES = frozenset({"NORMAL", "ABNORMAL", "ALTERED", "DOUBTFUL"})
 _BY_SIZE = frozenset({"heart", "silhouette", "mediastinum"})
+_SIZE = re.compile(r"\b(?:size|width|ratio|index|ctr)\b")
 _NOW_CLEAR = re.compile(r",? (?:(?:is|are) )?now \w*? ?(?:clear|normal)")
 _ARTICLE = 5  # characters, more than "the "
 _LINKS = {
@@ -23,7 +24,7 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
     for i, event in enumerate(events):
         if event.kind == "ANATOMY":
             if attribute is not None:
-                mentions += _mean(event, attribute)
+                mentions += _mean(sentence, event, attribute)
             else:
                 waiting.append(event)
         elif event.kind in STATES:
@@ -36,7 +37,7 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
                 if event.kind == "NORMAL" and event.code == POSITIVE and not clear:  # "a clear pneumothorax"
                     following.code = NEGATIVE
                 continue
-            if following and following.kind in STATES:
+            if following and (following.kind in STATES or following.kind == "IGNORED"):
                 continue
             if following and following.kind == "ANATOMY" and opens:
                 attribute, waiting = event, []
@@ -44,7 +45,7 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
             if event.kind == "NORMAL" and event.code == POSITIVE:
                 _deny_before(sentence, events, i)
             for region in waiting:
-                mentions += _mean(region, event)
+                mentions += _mean(sentence, region, event)
             attribute, waiting = None, []
         elif event.kind in ("BREAK", "WITH", "HAVE"):
             attribute = None
@@ -68,16 +69,22 @@ def _is_adjacent(sentence: str, event: Event, following: Event) -> bool:
     return sentence[event.end : following.start].strip() in _LINKS
 
 
-def _mean(region: Event, state: Event) -> list[tuple[int, float]]:
+def _mean(sentence: str, region: Event, state: Event) -> list[tuple[int, float]]:
     """What `state`, with its own certainty, says about the findings of `region`."""
     asserted, denied = ANATOMY_MEANING[region.region]
+    said = sentence[state.start : state.end]
     if state.kind == "NORMAL":
+        if state.code == NEGATIVE and region.region in _BY_SIZE:
+            if "size" in said or _SIZE.search(sentence, region.start, region.end):  # a size that is not normal
+                return [(FINDINGS.index(name), POSITIVE) for name in asserted]
         if state.code == NEGATIVE:  # "not normal", but not in which way
             return [(OTHER, POSITIVE)]
         code = NEGATIVE if state.code == POSITIVE else UNCERTAIN
         return [(FINDINGS.index(name), code) for name in denied]
-    if state.code is None:
+    if state.code is None or (state.kind == "ABNORMAL" and region.region == "film"):  # "large body habitus"
         return []
+    if region.region == "pleura" and "thick" in said:
+        asserted = ("Pleural Other",)
     code = UNCERTAIN if state.kind == "DOUBTFUL" and state.code == POSITIVE else state.code
     if (not asserted and region.region != "lungs") or (state.kind == "ALTERED" and region.region in _BY_SIZE):
         return [(OTHER, code)]

@@ -35,7 +35,10 @@ _LONG_AGO = re.compile(
 )
 _PLEURAL = re.compile(r"\b(?:pleura|hemithora|fissur)")
 _EFFUSION = FINDINGS.index("Pleural Effusion")
+_PLEURAL_OTHER = FINDINGS.index("Pleural Other")
 _FRACTURE = FINDINGS.index("Fracture")
+_DEVICES = FINDINGS.index("Support Devices")
+_LASTING = ((_FRACTURE,), (_DEVICES,), (OTHER,))  # still seen when it is of the past
 _LESION = FINDINGS.index("Lung Lesion")
 _IN_LUNG = frozenset(FINDINGS.index(name) for name in ("Lung Lesion", "Lung Opacity", "Atelectasis", "Edema"))
 _PLACE_OUTSIDE_LUNG = re.compile(
@@ -43,6 +46,24 @@ _PLACE_OUTSIDE_LUNG = re.compile(
     r"(?:vertebra\w*|humeral head|spine|bones?|ribs?|humer\w+|clavicle|scapula|sternum|breasts?|abdomen|liver"
     r"|kidney|thyroid|axilla\w*|soft tissues?|subcutaneous|skin|legs?|ankles?|limbs?|extremit\w+|t\d+|l\d+)\b"
 )
+# "Displacement of the ...", and what befalls devices
+_INSIDE = re.compile(r" (?:or \w+ )?(?:of|in|within|along) (?:the|this|that|these|those|a) (?:\w+ ){0,3}?")
+_TROUBLE = re.compile(
+    r" (?:tip )?(?:fractur|break|breach|kink|malposition|migrat|dislodg|displace|disconnect|discontinuit"
+    r"|disrupt|complicat|leak|failure|fail|loosen|malfunction|abnormalit|problem)"
+)
+_DEVICE_SHOWS = re.compile(
+    r"(?:[ ]|shows?|demonstrates?|has|have|is|are|remains?|intact|with|without|no|any|evidence|signs?|of|visible"
+    r"|definite|tips?)*"
+)
+_WAS_SUSPECTED = re.compile(r"(?:was |were )?(?:suspected|questioned|suggested|questionable|possible)")
+_TODAY = re.compile(r" (?:now|today|currently|at present|on (?:today|the (?:current|present)|this)\b)")
+_LINK = re.compile(
+    r"(?:[ ,]|but|and|however|it|this|they|these|which|has|have|is|are|since|now|then|subsequently|currently"
+    r"|yet|that)*"
+)
+_PRESENT_TENSE = frozenset({"is", "are", "appears", "appear", "remains", "remain", "seems", "has", "have"})
+_WINDOW = 60  # characters
 _MAX_PLACE = 20  # characters of adjectives between "behind the" and the finding
 _LIST_PARTS = frozenset(
     {
@@ -80,14 +101,12 @@ def _read_statement(sentence: str) -> Statement:
     _hedge_alternatives(events)
     _set_aside_traps(sentence, events)
     anatomy = read_anatomy(sentence, events)
-    mentions = [
-        (finding, event.code)
-        for event in events
-        if event.kind == "FINDING" and event.code is not None
-        for finding in event.findings
-    ]
-    mentions += anatomy
-    return Statement(tuple(mentions), bool(mentions) or _describes_film(events))
+    mentions, of_the_film = anatomy, bool(anatomy)
+    for event in events:
+        if event.kind == "FINDING" and event.code is not None and event.findings:
+            mentions += [(finding, event.code) for finding in event.findings]
+            of_the_film |= not event.past
+    return Statement(tuple(mentions), of_the_film or _describes_film(events))
 
 
 def _describes_film(events: list[Event]) -> bool:
@@ -107,16 +126,20 @@ def _describes_film(events: list[Event]) -> bool:
 
 
 def _settle_nouns(sentence: str, events: list[Event]) -> None:
-    """Fluid is an effusion where a statement speaks of the pleura; "a small one" is what was named before."""
+    """Fluid is an effusion and a plaque one of the pleura where a statement speaks of it; "a small one" is what
+    was named before.
+    """
     named: tuple[int, ...] = ()
     for i, event in enumerate(events):
-        if event.kind == "FLUID":
+        if event.kind in ("FLUID", "PLAQUE"):
             pleural = any(other.region == "pleura" for other in events) or _PLEURAL.search(sentence)
-            event.kind, event.findings = ("FINDING", (_EFFUSION,)) if pleural else ("", ())
+            finding = _EFFUSION if event.kind == "FLUID" else _PLEURAL_OTHER
+            event.kind, event.findings = ("FINDING", (finding,)) if pleural else ("", ())
         elif event.kind == "SEQUELA" and not _names_finding(sentence, events, i):
             event.kind = ""
         elif event.kind == "ONE":
-            event.kind, event.findings = ("FINDING", named) if named else ("", ())
+            told = named and (i == 0 or events[i - 1].kind not in ("VERB", "FINDING"))
+            event.kind, event.findings = ("FINDING", named) if told else ("", ())
         named = event.findings or named
 
 
@@ -164,13 +187,25 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
                 negated = hedged = False
             if kind == "ANATOMY":
                 continue
-            given = i > 0 and events[i - 1].kind == "PLACE" and event.start - events[i - 1].end < _MAX_PLACE
+            given = i > 0 and _is_taken_for_granted(sentence, events[i - 1], event)
             event.code = POSITIVE if given else NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
             if unsaid:
                 event.code = None
-            elif once and negated and event.findings == (_FRACTURE,) and events[i - 1].kind == "SEQUELA":
-                event.code = POSITIVE
+            elif once and negated and event.kind == "FINDING":
+                sequela = events[i - 1].kind == "SEQUELA" and event.findings in _LASTING
+                event.code, event.past = (POSITIVE, False) if sequela else (NEGATIVE, True)
             negated, reached = negated and not once, True
+
+
+def _is_taken_for_granted(sentence: str, before: Event, event: Event) -> bool:
+    """ "No nodule behind the effusion", "no cavity in the consolidation", "no catheter fracture"."""
+    if before.kind == "PLACE":
+        return event.start - before.end < _MAX_PLACE
+    if event.findings == (_DEVICES,) and (
+        _TROUBLE.match(sentence, event.end) or _TROUBLE.search(sentence, event.start, event.end)
+    ):
+        return True
+    return before.kind == event.kind == "FINDING" and bool(_INSIDE.fullmatch(sentence, before.end, event.start))
 
 
 def _reach_back(sentence: str, events: list[Event]) -> None:
@@ -179,35 +214,65 @@ def _reach_back(sentence: str, events: list[Event]) -> None:
         if event.kind not in ("NEGATED", "HEDGED"):
             continue
         crossed_or = False
-        last = _skip_relative(sentence, events, i)
+        last = _find_referent(sentence, events, i)
         for j in range(last, -1, -1):
             before = events[j]
             if before.kind == "VERB" and j == last:  # "edema is almost resolved"
+                continue
+            if before.kind == "HEDGED" and event.kind == "NEGATED" and _WAS_SUSPECTED.fullmatch(
+                sentence, before.start, before.end
+            ):  # "the nodule suspected on the old film is not seen"
                 continue
             if before.kind not in _LIST_PARTS or (before.kind == "COMMA" and not crossed_or and j < last):
                 break
             crossed_or |= before.kind in ("OR", "AND")
             if before.kind in ("FINDING", "REPORTED") and event.kind == "NEGATED":
-                before.code = NEGATIVE
+                before.code, before.past = NEGATIVE, False
             elif before.kind == "FINDING" and before.code == POSITIVE:
                 before.code = UNCERTAIN
 
 
-def _skip_relative(sentence: str, events: list[Event], i: int) -> int:
-    """The last event that cue `i` may reach back to: before "which" for "an effusion, which has resolved"."""
-    if _GONE.search(sentence, events[i].start, events[i].end):
+def _find_referent(sentence: str, events: list[Event], i: int) -> int:
+    """The last event that cue `i` may reach back to.
+
+    Before "which" for "an effusion, which has resolved"; over what was on the earlier film for "an effusion
+    was seen, but has resolved".
+    """
+    event = events[i]
+    gone = _GONE.search(sentence, event.start, event.end) is not None
+    if gone:
         for j in range(i - 1, -1, -1):
             if events[j].kind == "RELATIVE":
                 return j - 1
             if events[j].kind in ("FINDING", "COMMA", "BREAK", "AND", "OR"):
                 break
+    none = sentence.startswith("none ", event.start)
+    if event.kind == "NEGATED" and (gone or none or _TODAY.match(sentence, event.end)):
+        return _skip_the_past(sentence, events, i)
+    return i - 1
+
+
+def _skip_the_past(sentence: str, events: list[Event], i: int) -> int:
+    j = i - 1
+    while j > 0 and events[j].kind in ("VERB", "HAVE"):
+        j -= 1
+    if j < 1 or events[j].kind not in ("COMMA", "BREAK", "AND") or events[i].start - events[j].start > _WINDOW:
+        return i - 1
+    if not _LINK.fullmatch(sentence, events[j].start, events[i].start):
+        return i - 1
+    for k in range(j - 1, -1, -1):
+        words = sentence[events[k].start : events[k].end]
+        if events[k].kind == "FINDING":
+            return k
+        if events[k].kind not in ("VERB", "HAVE", "HEDGED", "ANATOMY") or words in _PRESENT_TENSE:
+            break
     return i - 1
 
 
 def _hedge_alternatives(events: list[Event]) -> None:
-    """ "X versus Y", "X or Y": neither is certain, unless both are denied."""
+    """ "X versus Y", "X or Y": neither is certain, unless both are denied or a change in both is."""
     for i, event in enumerate(events):
-        if event.kind != "OR":
+        if event.kind != "OR" or _is_in_list(events, i):
             continue
         for step in (-1, 1):
             j = i + step
@@ -215,6 +280,34 @@ def _hedge_alternatives(events: list[Event]) -> None:
                 j += step
             if 0 <= j < len(events) and events[j].kind == "FINDING" and events[j].code == POSITIVE:
                 events[j].code = UNCERTAIN
+
+
+def _is_of_a_device(sentence: str, events: list[Event], i: int) -> bool:
+    """ "No lead fracture", "the port shows no fracture", "fracture of the wire" tell of no bone."""
+    event = events[i]
+    if i + 1 < len(events) and events[i + 1].findings == (_DEVICES,):
+        if _INSIDE.fullmatch(sentence, event.end, events[i + 1].start):
+            return True
+    device = next((before for before in reversed(events[:i]) if before.kind == "FINDING"), None)
+    return (
+        device is not None
+        and device.findings == (_DEVICES,)
+        and sentence.startswith("fracture", event.start)
+        and event.start - device.end < _WINDOW
+        and _DEVICE_SHOWS.fullmatch(sentence, device.end, event.start) is not None
+        and not sentence.startswith((" of", " in"), event.end)
+    )
+
+
+def _is_in_list(events: list[Event], i: int) -> bool:
+    """Whether the "or" stands in what a change is denied of: "no change in X or Y", "X or Y has not changed"."""
+    for step in (-1, 1):
+        j = i + step
+        while 0 <= j < len(events) and events[j].kind in _LIST_PARTS:
+            j += step
+        if 0 <= j < len(events) and events[j].kind == "NEUTRAL":
+            return True
+    return False
 
 
 def _set_aside_traps(sentence: str, events: list[Event]) -> None:
@@ -225,11 +318,16 @@ def _set_aside_traps(sentence: str, events: list[Event]) -> None:
             for other in events[max(i - 2, 0) : i + 3]:
                 if other.findings == (_LESION,) and abs(other.start - event.end) < 40:
                     other.findings = (OTHER,)
+        elif not event.findings:
+            continue
         elif event.findings == (OTHER,) and event.code == POSITIVE and "granulom" in sentence:
             for other in events:  # a nodule that the sentence explains as a granuloma
                 if other.findings == (_LESION,) and other.code == POSITIVE:
                     other.findings = (OTHER,)
-        elif event.findings and _LONG_AGO.match(sentence, event.end) and event.findings != (_FRACTURE,):
+        elif _LONG_AGO.match(sentence, event.end) and event.findings != (_FRACTURE,):
+            event.past |= event.code != NEGATIVE
             event.code = NEGATIVE
+        elif event.findings == (_FRACTURE,) and _is_of_a_device(sentence, events, i):
+            event.findings = ()
         elif not _IN_LUNG.isdisjoint(event.findings) and _PLACE_OUTSIDE_LUNG.match(sentence, event.end):
             event.findings = (OTHER,)
