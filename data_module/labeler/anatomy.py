@@ -9,6 +9,8 @@ from data_module.labeler.vocabulary import ANATOMY_MEANING, OTHER
 STATES = frozenset({"NORMAL", "ABNORMAL", "ALTERED", "DOUBTFUL"})
 _BY_SIZE = frozenset({"heart", "silhouette", "mediastinum"})
 _SIZE = re.compile(r"\b(?:size|width|ratio|index|ctr)\b")
+_NOT = re.compile(r"\b(?:not|nor|neither|never|no longer)\b")
+_NEAR = 12  # characters
 _NOW_CLEAR = re.compile(r",? (?:(?:is|are) )?now \w*? ?(?:clear|normal)")
 _ARTICLE = 5  # characters, more than "the "
 _LINKS = {
@@ -37,7 +39,7 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
                 if event.kind == "NORMAL" and event.code == POSITIVE and not clear:  # "a clear pneumothorax"
                     following.code = NEGATIVE
                 continue
-            if following and (following.kind in STATES or following.kind == "IGNORED"):
+            if following and following.kind in STATES:
                 continue
             if following and following.kind == "ANATOMY" and opens:
                 attribute, waiting = event, []
@@ -74,11 +76,12 @@ def _mean(sentence: str, region: Event, state: Event) -> list[tuple[int, float]]
     asserted, denied = ANATOMY_MEANING[region.region]
     said = sentence[state.start : state.end]
     if state.kind == "NORMAL":
-        if state.code == NEGATIVE and region.region in _BY_SIZE:
-            if "size" in said or _SIZE.search(sentence, region.start, region.end):  # a size that is not normal
+        if state.code == NEGATIVE:
+            of_size = "size" in said or _SIZE.search(sentence, region.start, region.end)
+            start = max(0, min(region.start, state.start - _NEAR))
+            if region.region in _BY_SIZE and of_size and _NOT.search(sentence, start, state.start):
                 return [(FINDINGS.index(name), POSITIVE) for name in asserted]
-        if state.code == NEGATIVE:  # "not normal", but not in which way
-            return [(OTHER, POSITIVE)]
+            return [(OTHER, POSITIVE)]  # "not normal", but not in which way
         code = NEGATIVE if state.code == POSITIVE else UNCERTAIN
         return [(FINDINGS.index(name), code) for name in denied]
     if state.code is None or (state.kind == "ABNORMAL" and region.region == "film"):  # "large body habitus"

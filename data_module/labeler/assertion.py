@@ -56,6 +56,7 @@ _DEVICE_SHOWS = re.compile(
     r"(?:[ ]|shows?|demonstrates?|has|have|is|are|remains?|intact|with|without|no|any|evidence|signs?|of|visible"
     r"|definite|tips?)*"
 )
+_NO_CHANGE = re.compile(r"(?:has |have |is |are |in the )?(?:no|not|without|lack|absence|failure)\b")
 _WAS_SUSPECTED = re.compile(r"(?:was |were )?(?:suspected|questioned|suggested|questionable|possible)")
 _TODAY = re.compile(r" (?:now|today|currently|at present|on (?:today|the (?:current|present)|this)\b)")
 _LINK = re.compile(
@@ -98,7 +99,7 @@ def _read_statement(sentence: str) -> Statement:
     events = settle_cues(sentence, events)
     _reach_forward(sentence, events)
     _reach_back(sentence, events)
-    _hedge_alternatives(events)
+    _hedge_alternatives(sentence, events)
     _set_aside_traps(sentence, events)
     anatomy = read_anatomy(sentence, events)
     mentions, of_the_film = anatomy, bool(anatomy)
@@ -188,6 +189,8 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
             if kind == "ANATOMY":
                 continue
             given = i > 0 and _is_taken_for_granted(sentence, events[i - 1], event)
+            befell = negated and i > 0 and events[i - 1].kind == "TROUBLE"
+            given = given or (befell and event.start - events[i - 1].end < _MAX_PLACE)
             event.code = POSITIVE if given else NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
             if unsaid:
                 event.code = None
@@ -269,10 +272,10 @@ def _skip_the_past(sentence: str, events: list[Event], i: int) -> int:
     return i - 1
 
 
-def _hedge_alternatives(events: list[Event]) -> None:
+def _hedge_alternatives(sentence: str, events: list[Event]) -> None:
     """ "X versus Y", "X or Y": neither is certain, unless both are denied or a change in both is."""
     for i, event in enumerate(events):
-        if event.kind != "OR" or _is_in_list(events, i):
+        if event.kind != "OR" or _is_unchanged(sentence, events, i):
             continue
         for step in (-1, 1):
             j = i + step
@@ -299,14 +302,14 @@ def _is_of_a_device(sentence: str, events: list[Event], i: int) -> bool:
     )
 
 
-def _is_in_list(events: list[Event], i: int) -> bool:
+def _is_unchanged(sentence: str, events: list[Event], i: int) -> bool:
     """Whether the "or" stands in what a change is denied of: "no change in X or Y", "X or Y has not changed"."""
     for step in (-1, 1):
         j = i + step
         while 0 <= j < len(events) and events[j].kind in _LIST_PARTS:
             j += step
-        if 0 <= j < len(events) and events[j].kind == "NEUTRAL":
-            return True
+        if 0 <= j < len(events) and events[j].kind == "NEUTRAL" and _NO_CHANGE.match(sentence, events[j].start):
+            return sentence.startswith("or", events[i].start)
     return False
 
 

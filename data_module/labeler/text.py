@@ -60,7 +60,8 @@ _OTHER_ONE_WORDS = (
     r"(?:the (?:left|right|other|others|rest|remaining)(?: ones?| side)?|others|th(?:at|ose) (?:on|at|in) the"
     r" (?:left|right)) (?=(?:has|have|is|are|was|were|persists?|remains?|appears?|continues?|does|did|shows?)\b)"
 )
-_OTHER_ONE = re.compile(rf" {_OTHER_ONE_WORDS}")
+_OTHER_ONE = rf"(?:[,;]\s(?:{_CONNECTORS}\s)?|\s{_CONNECTORS}\s){_OTHER_ONE_WORDS}"
+_SAYS_OTHER_ONE = re.compile(_OTHER_ONE)
 _REFERENCE = re.compile(rf"({_ANAPHOR_WORDS})|{_OTHER_ONE_WORDS}", re.IGNORECASE)
 # What is written anew in turn: what the text must hold one of, the pattern, what takes its place.
 _VERDICT_SIGNS = (":", "=", "(", "[", " -", "–", "—")
@@ -78,7 +79,7 @@ _REWRITES = tuple(
         ((";",), rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
         (("(",), r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
         (("no.",), r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
-        (("th",), rf"[,;]?\s(?:{_CONNECTORS}\s)?{_OTHER_ONE_WORDS}", ", while other one "),
+        (("th",), _OTHER_ONE, ", while other one "),
         (_VERDICT_SIGNS, _verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
         (_VERDICT_SIGNS, _verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
         (_VERDICT_SIGNS, _verdict(_AFFIRMED, r"\+{1,3}"), " is present"),
@@ -192,7 +193,7 @@ def _has_words_to_rewrite(text: str) -> bool:
     """Of a text without signs."""
     if " vs" in text or "extubat" in text:
         return True
-    return (" th" in text or " other" in text) and _OTHER_ONE.search(text) is not None
+    return (" th" in text or " other" in text) and _SAYS_OTHER_ONE.search(text) is not None
 
 
 def _read_heart_ratio(match: re.Match[str]) -> str:
