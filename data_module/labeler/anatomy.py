@@ -8,6 +8,7 @@ from data_module.labeler.vocabulary import ANATOMY_MEANING, OTHER
 
 STATES = frozenset({"NORMAL", "ABNORMAL", "ALTERED", "DOUBTFUL"})
 _BY_SIZE = frozenset({"heart", "silhouette", "mediastinum"})
+_BETWEEN = frozenset({"VERB", "BREAK"})
 _SIZE = re.compile(r"\b(?:size|width|ratio|index|ctr)\b")
 _NOT = re.compile(r"\b(?:not|nor|neither|never|no longer)\b")
 _NEAR = 12  # characters
@@ -51,7 +52,8 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
             attribute, waiting = None, []
         elif event.kind in ("BREAK", "WITH", "HAVE"):
             attribute = None
-            if i + 1 == len(events) or events[i + 1].kind not in STATES:  # "hyperinflated but clear"
+            then = next((later.kind for later in events[i + 1 : i + 4] if later.kind not in _BETWEEN), "")
+            if then not in STATES:  # though "hyperinflated but clear", "has decreased but remains enlarged"
                 waiting = []
         elif event.kind == "COMMA" and attribute is not None and attribute.kind != "NORMAL":
             attribute = None

@@ -16,6 +16,7 @@ from data_module.labeler.cues import settle_cues
 from data_module.labeler.events import Event, find_events
 from data_module.labeler.scope import NEW_ASSERTION, runs_on, starts_assertion
 from data_module.labeler.text import split_statements
+from data_module.labeler.traps import MAX_PLACE, is_taken_for_granted, set_aside_traps
 from data_module.labeler.vocabulary import OTHER
 
 CACHE_SIZE = 1 << 16  # sentences repeat a lot in reports
@@ -30,32 +31,12 @@ class Statement:
 
 
 _GONE = re.compile(r"\b(?:no longer|resolved|cleared|gone|disappeared|vanished|removed|drained)\b")
-_LONG_AGO = re.compile(
-    r" (?:last (?:month|year)|in the past|(?:\w+ )?(?:months|years) ago|in (?:19|20)\d\d)\b"
-)
-_PLEURAL = re.compile(r"\b(?:pleura|hemithora|fissur)")
+_PLEURAL = re.compile(r"\b(?:pleura|hemithora|fissur|asbest|diaphragm)")
 _EFFUSION = FINDINGS.index("Pleural Effusion")
 _PLEURAL_OTHER = FINDINGS.index("Pleural Other")
 _FRACTURE = FINDINGS.index("Fracture")
 _DEVICES = FINDINGS.index("Support Devices")
 _LASTING = ((_FRACTURE,), (_DEVICES,), (OTHER,))  # still seen when it is of the past
-_LESION = FINDINGS.index("Lung Lesion")
-_IN_LUNG = frozenset(FINDINGS.index(name) for name in ("Lung Lesion", "Lung Opacity", "Atelectasis", "Edema"))
-_PLACE_OUTSIDE_LUNG = re.compile(
-    r"(?: \w+){0,6}? (?:in|of|within|involving|at) (?:the |a )?(?:\w+ ){0,3}?"
-    r"(?:vertebra\w*|humeral head|spine|bones?|ribs?|humer\w+|clavicle|scapula|sternum|breasts?|abdomen|liver"
-    r"|kidney|thyroid|axilla\w*|soft tissues?|subcutaneous|skin|legs?|ankles?|limbs?|extremit\w+|t\d+|l\d+)\b"
-)
-# "Displacement of the ...", and what befalls devices
-_INSIDE = re.compile(r" (?:or \w+ )?(?:of|in|within|along) (?:the|this|that|these|those|a) (?:\w+ ){0,3}?")
-_TROUBLE = re.compile(
-    r" (?:tip )?(?:fractur|break|breach|kink|malposition|migrat|dislodg|displace|disconnect|discontinuit"
-    r"|disrupt|complicat|leak|failure|fail|loosen|malfunction|abnormalit|problem)"
-)
-_DEVICE_SHOWS = re.compile(
-    r"(?:[ ]|shows?|demonstrates?|has|have|is|are|remains?|intact|with|without|no|any|evidence|signs?|of|visible"
-    r"|definite|tips?)*"
-)
 _NO_CHANGE = re.compile(r"(?:has |have |is |are |in the )?(?:no|not|without|lack|absence|failure)\b")
 _WAS_SUSPECTED = re.compile(r"(?:was |were )?(?:suspected|questioned|suggested|questionable|possible)")
 _TODAY = re.compile(r" (?:now|today|currently|at present|on (?:today|the (?:current|present)|this)\b)")
@@ -65,7 +46,6 @@ _LINK = re.compile(
 )
 _PRESENT_TENSE = frozenset({"is", "are", "appears", "appear", "remains", "remain", "seems", "has", "have"})
 _WINDOW = 60  # characters
-_MAX_PLACE = 20  # characters of adjectives between "behind the" and the finding
 _LIST_PARTS = frozenset(
     {
         "FINDING",
@@ -100,7 +80,7 @@ def _read_statement(sentence: str) -> Statement:
     _reach_forward(sentence, events)
     _reach_back(sentence, events)
     _hedge_alternatives(sentence, events)
-    _set_aside_traps(sentence, events)
+    set_aside_traps(sentence, events)
     anatomy = read_anatomy(sentence, events)
     mentions, of_the_film = anatomy, bool(anatomy)
     for event in events:
@@ -147,7 +127,7 @@ def _settle_nouns(sentence: str, events: list[Event]) -> None:
 def _names_finding(sentence: str, events: list[Event], i: int) -> bool:
     """Whether "from prior ..." is followed by a finding, and not by a study."""
     following = events[i + 1] if i + 1 < len(events) else None
-    return bool(following and following.kind == "FINDING" and following.start - events[i].end < _MAX_PLACE)
+    return bool(following and following.kind == "FINDING" and following.start - events[i].end < MAX_PLACE)
 
 
 def _reach_forward(sentence: str, events: list[Event]) -> None:
@@ -188,9 +168,9 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
                 negated = hedged = False
             if kind == "ANATOMY":
                 continue
-            given = i > 0 and _is_taken_for_granted(sentence, events[i - 1], event)
+            given = i > 0 and is_taken_for_granted(sentence, events[i - 1], event)
             befell = negated and i > 0 and events[i - 1].kind == "TROUBLE"
-            given = given or (befell and event.start - events[i - 1].end < _MAX_PLACE)
+            given = given or (befell and event.start - events[i - 1].end < MAX_PLACE)
             event.code = POSITIVE if given else NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
             if unsaid:
                 event.code = None
@@ -198,17 +178,6 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
                 sequela = events[i - 1].kind == "SEQUELA" and event.findings in _LASTING
                 event.code, event.past = (POSITIVE, False) if sequela else (NEGATIVE, True)
             negated, reached = negated and not once, True
-
-
-def _is_taken_for_granted(sentence: str, before: Event, event: Event) -> bool:
-    """ "No nodule behind the effusion", "no cavity in the consolidation", "no catheter fracture"."""
-    if before.kind == "PLACE":
-        return event.start - before.end < _MAX_PLACE
-    if event.findings == (_DEVICES,) and (
-        _TROUBLE.match(sentence, event.end) or _TROUBLE.search(sentence, event.start, event.end)
-    ):
-        return True
-    return before.kind == event.kind == "FINDING" and bool(_INSIDE.fullmatch(sentence, before.end, event.start))
 
 
 def _reach_back(sentence: str, events: list[Event]) -> None:
@@ -222,8 +191,10 @@ def _reach_back(sentence: str, events: list[Event]) -> None:
             before = events[j]
             if before.kind == "VERB" and j == last:  # "edema is almost resolved"
                 continue
-            if before.kind == "HEDGED" and event.kind == "NEGATED" and _WAS_SUSPECTED.fullmatch(
-                sentence, before.start, before.end
+            if (
+                before.kind == "HEDGED"
+                and event.kind == "NEGATED"
+                and _WAS_SUSPECTED.fullmatch(sentence, before.start, before.end)
             ):  # "the nodule suspected on the old film is not seen"
                 continue
             if before.kind not in _LIST_PARTS or (before.kind == "COMMA" and not crossed_or and j < last):
@@ -242,15 +213,15 @@ def _find_referent(sentence: str, events: list[Event], i: int) -> int:
     was seen, but has resolved".
     """
     event = events[i]
-    gone = _GONE.search(sentence, event.start, event.end) is not None
-    if gone:
+    of_today = _GONE.search(sentence, event.start, event.end) or _TODAY.match(sentence, event.end)
+    if of_today:
         for j in range(i - 1, -1, -1):
             if events[j].kind == "RELATIVE":
                 return j - 1
             if events[j].kind in ("FINDING", "COMMA", "BREAK", "AND", "OR"):
                 break
     none = sentence.startswith("none ", event.start)
-    if event.kind == "NEGATED" and (gone or none or _TODAY.match(sentence, event.end)):
+    if event.kind == "NEGATED" and (of_today or none):
         return _skip_the_past(sentence, events, i)
     return i - 1
 
@@ -259,7 +230,11 @@ def _skip_the_past(sentence: str, events: list[Event], i: int) -> int:
     j = i - 1
     while j > 0 and events[j].kind in ("VERB", "HAVE"):
         j -= 1
-    if j < 1 or events[j].kind not in ("COMMA", "BREAK", "AND") or events[i].start - events[j].start > _WINDOW:
+    if (
+        j < 1
+        or events[j].kind not in ("COMMA", "BREAK", "AND")
+        or events[i].start - events[j].start > _WINDOW
+    ):
         return i - 1
     if not _LINK.fullmatch(sentence, events[j].start, events[i].start):
         return i - 1
@@ -285,52 +260,16 @@ def _hedge_alternatives(sentence: str, events: list[Event]) -> None:
                 events[j].code = UNCERTAIN
 
 
-def _is_of_a_device(sentence: str, events: list[Event], i: int) -> bool:
-    """ "No lead fracture", "the port shows no fracture", "fracture of the wire" tell of no bone."""
-    event = events[i]
-    if i + 1 < len(events) and events[i + 1].findings == (_DEVICES,):
-        if _INSIDE.fullmatch(sentence, event.end, events[i + 1].start):
-            return True
-    device = next((before for before in reversed(events[:i]) if before.kind == "FINDING"), None)
-    return (
-        device is not None
-        and device.findings == (_DEVICES,)
-        and sentence.startswith("fracture", event.start)
-        and event.start - device.end < _WINDOW
-        and _DEVICE_SHOWS.fullmatch(sentence, device.end, event.start) is not None
-        and not sentence.startswith((" of", " in"), event.end)
-    )
-
-
 def _is_unchanged(sentence: str, events: list[Event], i: int) -> bool:
     """Whether the "or" stands in what a change is denied of: "no change in X or Y", "X or Y has not changed"."""
     for step in (-1, 1):
         j = i + step
         while 0 <= j < len(events) and events[j].kind in _LIST_PARTS:
             j += step
-        if 0 <= j < len(events) and events[j].kind == "NEUTRAL" and _NO_CHANGE.match(sentence, events[j].start):
+        if (
+            0 <= j < len(events)
+            and events[j].kind == "NEUTRAL"
+            and _NO_CHANGE.match(sentence, events[j].start)
+        ):
             return sentence.startswith("or", events[i].start)
     return False
-
-
-def _set_aside_traps(sentence: str, events: list[Event]) -> None:
-    """Calcified nodules are granulomas, not CheXpert lesions; an opacity of a bone is not in the lung."""
-    for i, event in enumerate(events):
-        if event.kind == "CALCIFIED":
-            event.kind, event.findings = "FINDING", (OTHER,)
-            for other in events[max(i - 2, 0) : i + 3]:
-                if other.findings == (_LESION,) and abs(other.start - event.end) < 40:
-                    other.findings = (OTHER,)
-        elif not event.findings:
-            continue
-        elif event.findings == (OTHER,) and event.code == POSITIVE and "granulom" in sentence:
-            for other in events:  # a nodule that the sentence explains as a granuloma
-                if other.findings == (_LESION,) and other.code == POSITIVE:
-                    other.findings = (OTHER,)
-        elif _LONG_AGO.match(sentence, event.end) and event.findings != (_FRACTURE,):
-            event.past |= event.code != NEGATIVE
-            event.code = NEGATIVE
-        elif event.findings == (_FRACTURE,) and _is_of_a_device(sentence, events, i):
-            event.findings = ()
-        elif not _IN_LUNG.isdisjoint(event.findings) and _PLACE_OUTSIDE_LUNG.match(sentence, event.end):
-            event.findings = (OTHER,)

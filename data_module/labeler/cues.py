@@ -143,8 +143,10 @@ def _settle_negation(sentence: str, events: list[Event], i: int) -> None:
     if event.kind not in _DENIALS:
         return
     words = sentence[event.start : event.end]
-    if event.kind == "NEGATED" and sentence.startswith(" of ", event.end) and (
-        RESOLUTION.search(words) or REMOVAL.search(words)
+    if (
+        event.kind == "NEGATED"
+        and sentence.startswith(" of ", event.end)
+        and (RESOLUTION.search(words) or REMOVAL.search(words))
     ):
         event.kind = "NEGATE"  # "with interval clearing of the effusion"
     if event.kind == "NEGATED" and tells_of_none_or_some(sentence, events, i):

@@ -11,7 +11,8 @@ _LONGEST_HEADING = 40  # characters
 _MARK = re.compile(r"^(?:[-*>\u2013\u2014]|\(?\w{1,2}[.)])\s")
 _PART = re.compile(r"\W{0,3}([A-Za-z][A-Za-z ,/&]{2,40}):")
 _VERDICT = re.compile(
-    r"\W*(?:no|none|nil|absent|negative|yes|present|positive|not (?:seen|present|identified))\W*", re.IGNORECASE
+    r"\W*(?:no|none|nil|absent|negative|yes|present|positive|not (?:seen|present|identified))\W*",
+    re.IGNORECASE,
 )
 _STATES = frozenset({"NORMAL", "ABNORMAL", "ALTERED", "DOUBTFUL"})
 

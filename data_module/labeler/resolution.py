@@ -45,8 +45,8 @@ _UNDONE_AFTER = re.compile(
     r"(?: \w+){0,7}? (?:is|are|was|were|remains?|appears?|has|have) (?:\w+ ){0,2}?(?:awaited|expected|pending"
     r"|anticipated|incomplete|partial|slow|delayed|lacking|not (?:yet )?(?:complete|occurred|seen|evident"
     r"|begun))\b"
-    r"| (?:on|at|in) the (?:left|right)(?: \w+)?,? (?:but|and|while|yet) (?:\w+ )?(?:not|persist|remain"
-    r"|still)"
+    r"| (?:on|at|in|from) (?:the )?\w+(?: \w+){0,2}?,? (?:but|and|while|yet) (?:\w+ )?(?:not|persist|remain"
+    r"|still)\b"
     r"|,? but not\b"
 )
 _PLANNED = re.compile(
@@ -70,7 +70,9 @@ _OF_SOME = re.compile(
     rf"\b(?:(?:{_SOME}|(?:one|two|three|either|a few|all but \w+|not (?:all|every\w*)|only \w+) of)\b"
     r"|not (?:all|every|each)\b|of which\b)"
 )
-_SUBJECT = frozenset({"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "ALTERED"})
+_SUBJECT = frozenset(
+    {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "ALTERED"}
+)
 _MAX_SUBJECT = 30  # events; no list is longer
 
 
@@ -106,7 +108,9 @@ def settle_removal(sentence: str, events: list[Event], i: int) -> None:
     comma = max(sentence.rfind(",", start, event.start), sentence.rfind(" and ", start, event.start), start)
     planned = _PLANNED.search(sentence, comma, event.end) or _PLANNED_AFTER.match(sentence, event.end)
     moved = _MOVED.match(sentence, event.end) and ("withdraw" in words or "pulled" in words)
-    moved = moved or (words.endswith(" out") and "taken" not in words and _ELSEWHERE.match(sentence, event.end))
+    moved = moved or (
+        words.endswith(" out") and "taken" not in words and _ELSEWHERE.match(sentence, event.end)
+    )
     if planned or moved or _UNDONE.search(before[: event.start - event.end]):
         cancel(event, *(cue for cue in cues if cue.kind in ("NEGATE", "NEGATED", "HEDGE")))
         settle_action(sentence, events, i)
@@ -128,10 +132,11 @@ def tells_of_none_or_some(sentence: str, events: list[Event], i: int) -> bool:
     if outer:
         cancel(event, *outer)
         return True
-    if _OF_SOME.search(sentence, _find_subject(sentence, events, i), event.start):
-        cancel(event)
-        return True
-    return False
+    start = _find_subject(sentence, events, i)
+    if _OF_SOME.search(sentence, start, event.start) is None:
+        return False
+    cancel(event, *(before for before in events[:i] if before.kind == "NEGATE" and before.start >= start))
+    return True
 
 
 def _find_subject(sentence: str, events: list[Event], i: int) -> int:
@@ -150,6 +155,8 @@ def _find_subject(sentence: str, events: list[Event], i: int) -> int:
         start = events[first].start
     else:
         start = events[first - 1].end if first > 0 else 0
+    if sentence.startswith((" of ", "of "), start):  # "much, but not all, of the effusion"
+        start = max(0, start - len("not all, "))
     relative = sentence.rfind("of which", max(0, start - len(" of which ")), events[i].start)
     return max(0, relative if relative >= 0 else start, events[i].start - 2 * _WINDOW)
 
