@@ -107,9 +107,7 @@ def _describes_film(events: list[Event]) -> bool:
 
 
 def _settle_nouns(sentence: str, events: list[Event]) -> None:
-    """Fluid is an effusion and a plaque one of the pleura where a statement speaks of it; "a small one" is what
-    was named before.
-    """
+    """Fluid and plaques are of the pleura where a statement speaks of it; "a small one" is what was named."""
     named: tuple[int, ...] = ()
     for i, event in enumerate(events):
         if event.kind in ("FLUID", "PLAQUE"):
@@ -261,7 +259,7 @@ def _hedge_alternatives(sentence: str, events: list[Event]) -> None:
 
 
 def _is_unchanged(sentence: str, events: list[Event], i: int) -> bool:
-    """Whether the "or" stands in what a change is denied of: "no change in X or Y", "X or Y has not changed"."""
+    """Whether a change is denied of what this "or" joins: "no change in X or Y", "X or Y has not changed"."""
     for step in (-1, 1):
         j = i + step
         while 0 <= j < len(events) and events[j].kind in _LIST_PARTS:

@@ -39,8 +39,8 @@ _ABSENCE = re.compile(r"(?:free|clear|cleared|devoid|without|absence|lack|absent
 _PLAIN_NOT = frozenset({"no", "not", "nor", "neither", "never", "none of", "nothing", "without", "no longer"})
 _CHANGE_AFTER = re.compile(
     r"(?: (?!and\b|or\b|with\b)\w+){0,4}? (?:change|increase|decrease|improvement|worsening|progression"
-    r"|regression|reduction|enlargement|growth|difference|deterioration|resolution|clearing|clearance"
-    r"|expansion|shrinkage|diminution|variation|response)s?"
+    r"|regression|reduction|enlargement(?! ?$|,)|growth|difference|deterioration|resolution|clearing"
+    r"|clearance|expansion|shrinkage|diminution|variation|response)s?"
     r"(?: (?:in|of|to|from|since|with|at|on|for|compared|is|are|was|has)\b|$|,)"
 )
 _COMPARED = re.compile(
@@ -90,12 +90,14 @@ def _settle_hedge(sentence: str, events: list[Event], i: int) -> None:
     event = events[i]
     if event.kind == "HEDGED" and sentence.startswith((" for ", " as to "), event.end):
         event.kind = "HEDGE"
-    following = events[i + 1] if i + 1 < len(events) else None
+    following = next((later for later in events[i + 1 : i + 3] if later.kind != "RELATIVE"), None)
     if event.kind == "HEDGE" and following and following.start - event.end < _MAX_GAP:
         if following.kind == "ACTION" or REMOVAL.search(sentence, following.start, following.end):
             cancel(event)
-        elif following.kind == "BREAK" and sentence.startswith(("placement", "insertion"), following.start):
-            cancel(following)
+        elif following.kind == "BREAK" and sentence.startswith(
+            ("placement", "insertion", "there "), following.start
+        ):
+            cancel(following)  # "it is possible that there is a nodule"
 
 
 def _settle_doubt(sentence: str, events: list[Event], i: int) -> None:

@@ -3,6 +3,7 @@
 import re
 
 from data_module.headings import known_kind
+from data_module.labeler.anatomy import STATES
 from data_module.labeler.events import find_events
 from data_module.labeler.vocabulary import read_words
 
@@ -14,11 +15,10 @@ _VERDICT = re.compile(
     r"\W*(?:no|none|nil|absent|negative|yes|present|positive|not (?:seen|present|identified))\W*",
     re.IGNORECASE,
 )
-_STATES = frozenset({"NORMAL", "ABNORMAL", "ALTERED", "DOUBTFUL"})
 
 
 def join_broken_words(text: str) -> str:
-    """Words that were hyphenated at a line's end, in one: "pulmo-/nary", though "right-/sided" keeps its hyphen."""
+    """Words that were hyphenated at a line's end, in one: "pulmo-/nary"; "right-/sided" keeps its hyphen."""
     return _BROKEN.sub(_join, text) if "-\n" in text or "- \n" in text else text
 
 
@@ -69,4 +69,4 @@ def _is_state(sentence: str) -> bool:
     if len(sentence) > _LONGEST_HEADING or ":" in sentence:
         return False
     kinds = {event.kind for event in find_events(_MARK.sub("", sentence).lower())}
-    return not kinds.isdisjoint(_STATES) and kinds.isdisjoint(("ANATOMY", "FINDING", "REPORTED"))
+    return not kinds.isdisjoint(STATES) and kinds.isdisjoint(("ANATOMY", "FINDING", "REPORTED"))

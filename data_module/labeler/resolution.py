@@ -13,8 +13,8 @@ RESOLUTION = re.compile(
     r"|evacuat(?:ion|ed)|gone|vanished|dissipated|abated|subsided|re expanded|reexpanded)\b"
 )
 REMOVAL = re.compile(
-    r"\b(?:remov(?:al|ed)|withdraw(?:al|n)|taken out|(?:is|are|was|were|been|be) out|pulled|discontinu(?:ation|ed)|explant(?:ation|ed)"
-    r"|extract(?:ion|ed)|retriev(?:al|ed))\b"
+    r"\b(?:remov(?:al|ed)|withdraw(?:al|n)|taken out|(?:is|are|was|were|been|be) out|pulled"
+    r"|discontinu(?:ation|ed)|explant(?:ation|ed)|extract(?:ion|ed)|retriev(?:al|ed))\b"
 )
 # words that end the clause a cue stands in
 CLAUSE_ENDS = frozenset({"FINDING", "COMMA", "BREAK", "REPORTED", "OR", "WITH"})
@@ -68,7 +68,7 @@ _ELSEWHERE = re.compile(r" (?:of|up|down|on to|from)\b")  # "out of position", "
 # "Some of the nodules have resolved", "bilateral effusions, of which the left has resolved"
 _OF_SOME = re.compile(
     rf"\b(?:(?:{_SOME}|(?:one|two|three|either|a few|all but \w+|not (?:all|every\w*)|only \w+) of)\b"
-    r"|not (?:all|every|each)\b|of which\b)"
+    r"|not (?:all|every|each)\b|of which\b|(?<!other )one ?$)"
 )
 _SUBJECT = frozenset(
     {"FINDING", "OR", "AND", "COMMA", "CALCIFIED", "ANATOMY", "STABLE", "ABNORMAL", "ALTERED"}
@@ -174,9 +174,9 @@ def _find_denied_subject(sentence: str, events: list[Event], i: int) -> list[Eve
             continue
         if before.kind == "NEGATE" and words == "nor":
             found.append(before)
-        elif before.kind == "NEGATE" and words in ("neither", "none of"):
-            return [*found, before]
-        elif before.kind == "NEGATE" and words == "no" and told and not (commas or ands):
+        elif before.kind == "NEGATE" and (
+            words in ("neither", "none of") or (words == "no" and told and not (commas or ands))
+        ):
             return [*found, before]
         elif before.kind not in _SUBJECT or (before.kind == last == "FINDING"):
             break

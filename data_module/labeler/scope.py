@@ -5,14 +5,14 @@ import re
 from data_module.findings import FINDINGS
 from data_module.labeler.events import Event
 
-# Words that begin what is asserted, and no further item of what is denied ("focal", "acute", "large" may be both).
+# Words that begin what is asserted, and no further item of what is denied; "focal", "acute", "large" do both.
 NEW_ASSERTION = re.compile(
-    r"\s*(?:and |a |an |the |some |also )*(?:mild|minimal|minor|minute|moderate|modest|severe|small|tiny|trace"
-    r"|subtle|slight|faint|marked|considerable|substantial|extensive|massive|huge|low grade"
-    r"|(?:large|big|gross) (?:left|right|bilateral|loculated|hiatal)|borderline|prominent|enlarged"
+    r"\s*(?:and |a |an |the |some |also )*(?:mild|minimal|minor|minute|moderate|modest|severe|small|tiny"
+    r"|trace|subtle|slight|faint|marked|considerable|substantial|extensive|massive|huge|low grade"
+    r"|(?:large|big) (?:left|right|bilateral|loculated|hiatal)|borderline|prominent|enlarged"
     r"|stable|unchanged|persist|new|increas|worsen|improv|decreas|resolving|evolving|developing|progressive"
-    r"|ongoing|continu|recurrent|residual|interval|previously|preexisting|pre existing|known|status post|post"
-    r"|chronic|subacute|early|old|remote|healed|healing|degenerative|calcified|tortuous"
+    r"|ongoing|continu|recurrent|residual|interval|previously|preexisting|pre existing|known|status post"
+    r"|post ?(?:op|surg)|chronic|subacute|early|old|remote|healed|healing|degenerative|calcified|tortuous"
     r"|left|right|bilateral|bibas|basal|basilar|apical|biapical|retrocardiac|perihilar|lingular"
     r"|(?:lower|upper|middle) lobe|[lr][ulm]l\b"
     r"|normal|patchy|streaky|hazy|diffuse|dense|linear|discoid|plate ?like|band ?like|subsegmental|low lung"

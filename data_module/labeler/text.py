@@ -52,13 +52,14 @@ def _verdict(words: str, signs: str) -> str:
 _ANAPHOR_WORDS = (
     r"(?:(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot)\b(?: \w+){0,3}? "
     r"(?:resolved|cleared|gone|disappeared|vanished|removed|excluded|ruled out|no longer"
-    r"|not \w+ (?:today|now|on today's))\b)|(?=none (?:is|are|was|were|remains?)\b))"
+    r"|not \w+ (?:today|now|on today's))\b)|(?=none (?:is|are|was|were|remains?|seen|today|now|currently)\b))"
 )
 # "The right effusion has resolved, while the left persists" speaks of another effusion.
 _CONNECTORS = r"(?:and|but|while|whereas|although|though|however|yet)"
 _OTHER_ONE_WORDS = (
     r"(?:the (?:left|right|other|others|rest|remaining)(?: ones?| side)?|others|th(?:at|ose) (?:on|at|in) the"
-    r" (?:left|right)) (?=(?:has|have|is|are|was|were|persists?|remains?|appears?|continues?|does|did|shows?)\b)"
+    r" (?:left|right)) (?=(?:has|have|is|are|was|were|persists?|remains?|appears?|continues?|does|did"
+    r"|shows?)\b)"
 )
 _OTHER_ONE = rf"(?:[,;]\s(?:{_CONNECTORS}\s)?|\s{_CONNECTORS}\s){_OTHER_ONE_WORDS}"
 _SAYS_OTHER_ONE = re.compile(_OTHER_ONE)
@@ -79,6 +80,7 @@ _REWRITES = tuple(
         ((";",), rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
         (("(",), r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
         (("no.",), r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
+        ((";",), r"\s?;\s(?=(?:a |an )?\w+ ones? (?:is|are|has|have)\b)", ", while "),
         (("th",), _OTHER_ONE, ", while other one "),
         (_VERDICT_SIGNS, _verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
         (_VERDICT_SIGNS, _verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),

@@ -9,7 +9,7 @@ from data_module.labeler.vocabulary import OTHER
 _FRACTURE = FINDINGS.index("Fracture")
 _DEVICES = FINDINGS.index("Support Devices")
 _LONG_AGO = re.compile(
-    r" (?:last (?:month|year)|in the past|(?:\w+ )?(?:months|years) ago|in (?:19|20)\d\d)\b"
+    r" (?:last (?:week|month|year)|in the past|(?:\w+ )?(?:months|years) ago|in (?:19|20)\d\d)\b"
 )
 _PLACE_OUTSIDE_LUNG = re.compile(
     r"(?: \w+){0,6}? (?:in|of|within|involving|at) (?:the |a )?(?:\w+ ){0,3}?"
@@ -18,8 +18,8 @@ _PLACE_OUTSIDE_LUNG = re.compile(
 )
 # between a device and a "fracture" that is its own
 _DEVICE_SHOWS = re.compile(
-    r"(?:[ ]|shows?|demonstrates?|has|have|is|are|remains?|intact|with|without|no|any|evidence|signs?|of|visible"
-    r"|definite|tips?)*"
+    r"(?:[ ]|shows?|demonstrates?|has|have|is|are|remains?|intact|with|without|no|any|evidence|signs?|of"
+    r"|visible|definite|tips?)*"
 )
 _IN_LUNG = frozenset(FINDINGS.index(name) for name in ("Lung Lesion", "Lung Opacity", "Atelectasis", "Edema"))
 _LESION = FINDINGS.index("Lung Lesion")
@@ -73,9 +73,9 @@ def set_aside_traps(sentence: str, events: list[Event]) -> None:
 def _is_of_a_device(sentence: str, events: list[Event], i: int) -> bool:
     """ "No lead fracture", "the port shows no fracture", "fracture of the wire" tell of no bone."""
     event = events[i]
-    if i + 1 < len(events) and events[i + 1].findings == (_DEVICES,):
-        if _INSIDE.fullmatch(sentence, event.end, events[i + 1].start):
-            return True
+    following = events[i + 1] if i + 1 < len(events) else event
+    if following.findings == (_DEVICES,) and _INSIDE.fullmatch(sentence, event.end, following.start):
+        return True
     device = next((before for before in reversed(events[:i]) if before.kind == "FINDING"), None)
     return (
         device is not None
