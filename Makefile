@@ -27,6 +27,9 @@ app: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# As the scripts do for themselves (runtime/huge_pages.py).
+test test-all: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
 # Without what runs the product again and again; `test-all`, which CI runs, has that too.
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # CXR-IRGen (WACV 2024): films from text and a reference film, reports from the films, and their scores.
 #
-#   bash experiments/cxr_irgen.sh                          # demo scale: phantoms, 2 CPU cores, 20 to 35 minutes
+#   bash experiments/cxr_irgen.sh                          # demo scale: phantoms, 2 CPU cores, 15 to 25 minutes
 #   ABLATION=1 bash experiments/cxr_irgen.sh               # + text alone against text and reference, 3 seeds
 #   SCALE=paper DATA=mimic-pairs bash experiments/cxr_irgen.sh   # the paper's settings, on a pairs folder
 #   UVIT_WEIGHTS=imagenet256_uvit_large.pth SCALE=paper ...      # the U-ViT from the authors' ImageNet weights
@@ -21,26 +21,35 @@ case $SCALE in
     DATA=${DATA:-$OUT/data}
     PAIRS=${PAIRS:-256}
     REPORTS="--method sample --temperature 0.7 --num-candidates 4 --assemble"  # as sample_pairs.py's preset
-    $PYTHON prepare_data.py demo --out "$DATA" $DRY
-    $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" $DRY
-    $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" $DRY
     AUTOENCODER=$OUT/autoencoder CLIP=$OUT/clip PRIOR="--preset films --classifier $OUT/classifier"
+    $PYTHON prepare_data.py demo --out "$DATA" $DRY
     ;;
   paper)
     OUT=${OUT:-runs/paper}
     DATA=${DATA:?SCALE=paper needs DATA=FOLDER, a pairs folder that prepare_data.py made of MIMIC-CXR-JPG}
     PAIRS=${PAIRS:-1000}
     REPORTS=
-    $PYTHON train_autoencoder.py --preset paper --data "$DATA" --out "$OUT/autoencoder" $DRY
     AUTOENCODER=$OUT/autoencoder CLIP=openai/clip-vit-large-patch14 PRIOR="--preset paper --autoencoder $AUTOENCODER"
     ;;
   *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;
 esac
 
-$PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
-$PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" ${UVIT_WEIGHTS:+--init-from "$UVIT_WEIGHTS"} --out "$OUT/uvit" $DRY
-$PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
-$PYTHON train_prior_model.py $PRIOR --data "$DATA" --language "$OUT/bart" --out "$OUT/prior" $DRY
+autoencoder() {
+  $PYTHON train_autoencoder.py --preset $SCALE --data "$DATA" --out "$AUTOENCODER" $DRY
+}
+clip() {
+  [ $SCALE = paper ] || $PYTHON train_clip.py --data "$DATA" --out "$CLIP" $DRY
+}
+films() {
+  $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" ${UVIT_WEIGHTS:+--init-from "$UVIT_WEIGHTS"} --out "$OUT/uvit" $DRY
+}
+reports() {
+  $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
+  $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
+  $PYTHON train_prior_model.py $PRIOR --data "$DATA" --language "$OUT/bart" --out "$OUT/prior" $DRY
+}
+together autoencoder clip
+together films reports
 
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
 $PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/pairs/heldout_reports.csv" --overwrite $REPORTS $DRY

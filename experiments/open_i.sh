@@ -2,7 +2,7 @@
 # The whole chain on real pairs: Open-I's frontal films and their radiologists' reports, on R2Gen's split.
 # Films from text and a reference film, reports from films, pairs, their scores, baselines, near-copies.
 #
-#   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # about 45 minutes of one core's time
+#   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # on 2 CPU cores, MINUTES minutes
 #   STEPS=0.1 ... bash experiments/open_i.sh                     # a tenth of all steps
 #   REPA=1 ... bash experiments/open_i.sh                        # aligned with ImageNet features
 #   SIZE=256 ... bash experiments/open_i.sh                      # films of 256, on a GPU
@@ -32,17 +32,21 @@ steps() { awk "BEGIN { n = int($1 * $STEPS); print n < 2 ? 2 : n }"; }
 
 $PYTHON prepare_data.py open-i --images "$IMAGES" --split r2gen --split-file "$SPLIT_FILE" --views PA AP "" --size "$SIZE" --out "$DATA" $DRY
 
-# Films: an autoencoder with ImageNet features in its loss, a text and film encoder, a U-ViT by flow matching
-# (REPA=1: its middle tokens drawn to ImageNet features). No flips: the heart has a side.
-$PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" --image-size "$SIZE" --latent-channels 8 --block-out-channels 16 32 64 96 --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.01 --adversarial-from "$(steps 900)" --discriminator-channels 16 --batch-size 4 --learning-rate 1.5e-3 --ema-decay 0.998 --num-steps "$(steps 2400)" $DRY
-$PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" --num-steps "$(steps 400)" $DRY
-$PYTHON train_classifier.py --data "$DATA" --out "$OUT/classifier" --image-size "$SIZE" --init-from "$NET0" --batch-size 16 --learning-rate 5e-4 --ema-decay 0.99 --mixed-precision no --num-steps "$(steps 450)" $DRY
-$PYTHON train_diffusion_clipUViT.py --data "$DATA" --autoencoder "$OUT/autoencoder" --clip "$OUT/clip" --out "$OUT/uvit" --image-size "$SIZE" --prediction-type flow --time-sampling logit-normal $ALIGNED --ema-decay 0.997 --num-steps "$(steps 2400)" $DRY
-
-# Reports: the codec, and a prior on the classifier's feature maps, with the decoder trained along.
-$PYTHON train_bart.py --preset open-i --data "$DATA" --out "$OUT/bart" --num-embeddings 8 --num-steps "$(steps 700)" $DRY
-$PYTHON train_prior_model.py --data "$DATA" --features classifier --classifier "$OUT/classifier" --language "$OUT/bart" --out "$OUT/prior" --patch-size 1 --stem-depth 0 --depth 2 --feature-levels 2 --tune-decoder --mse-weight 0 --cosine-weight 0 --decoder-items 16 --num-attributes 70 --learning-rate 3e-3 --num-steps "$(steps 500)" $DRY
-$PYTHON train_report_gpt.py --data "$DATA" --encoder "$OUT/classifier" --out "$OUT/report_gpt" --num-steps "$(steps 700)" $DRY
+# An autoencoder with ImageNet features in its loss, a text and film encoder, a U-ViT by flow matching (REPA=1: its
+# middle tokens drawn to ImageNet features). No flips: the heart has a side.
+films() {
+  $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" --image-size "$SIZE" --latent-channels 8 --block-out-channels 16 32 64 96 --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.01 --adversarial-from "$(steps 900)" --discriminator-channels 16 --batch-size 4 --learning-rate 1.5e-3 --ema-decay 0.998 --num-steps "$(steps 2400)" $DRY
+  $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" --num-steps "$(steps 400)" $DRY
+  $PYTHON train_diffusion_clipUViT.py --data "$DATA" --autoencoder "$OUT/autoencoder" --clip "$OUT/clip" --out "$OUT/uvit" --image-size "$SIZE" --prediction-type flow --time-sampling logit-normal $ALIGNED --ema-decay 0.997 --num-steps "$(steps 2400)" $DRY
+}
+# The classifier, the codec, and a prior on the classifier's feature maps, with the decoder trained along; GPT-2.
+reports() {
+  $PYTHON train_classifier.py --data "$DATA" --out "$OUT/classifier" --image-size "$SIZE" --init-from "$NET0" --batch-size 16 --learning-rate 5e-4 --ema-decay 0.99 --mixed-precision no --num-steps "$(steps 450)" $DRY
+  $PYTHON train_bart.py --preset open-i --data "$DATA" --out "$OUT/bart" --num-embeddings 8 --num-steps "$(steps 700)" $DRY
+  $PYTHON train_prior_model.py --data "$DATA" --features classifier --classifier "$OUT/classifier" --language "$OUT/bart" --out "$OUT/prior" --patch-size 1 --stem-depth 0 --depth 2 --feature-levels 2 --tune-decoder --mse-weight 0 --cosine-weight 0 --decoder-items 16 --num-attributes 70 --learning-rate 3e-3 --num-steps "$(steps 500)" $DRY
+  $PYTHON train_report_gpt.py --data "$DATA" --encoder "$OUT/classifier" --out "$OUT/report_gpt" --num-steps "$(steps 700)" $DRY
+}
+together films reports
 
 # Pairs for the prompts of the validation studies, and all scores.
 $PYTHON sample_pairs.py --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --split validation --method greedy --num-candidates 1 --no-assemble --num-pairs "$FILMS" --num-inference-steps 20 --guidance-scale 2 --mixed-precision bf16 --out "$OUT/pairs" $DRY

@@ -1,24 +1,26 @@
 # Sourced by every experiment: says before each of its commands which of how many it is and about how long the
-# rest takes, and makes DRY_RUN=1 one table of them all.
+# rest takes, runs two lists of commands beside each other, and makes DRY_RUN=1 one table of them all.
 #
 # An experiment is a list of lines `$PYTHON script flags`. PYTHON="echo LINE" lists them, and runs none.
-if [ "${PYTHON%% *}" != echo ]; then
-  list_stages() { PYTHON="echo LINE" DRY_RUN=1 bash "experiments/$(basename "$0")" | grep '^LINE '; }
+if [ "${PYTHON%% *}" = echo ]; then
+  together() { echo HALF && "$1" && "$2" && echo WHOLE; }
+else
+  list_stages() { PYTHON="echo LINE" DRY_RUN=1 bash "experiments/$(basename "$0")"; }
   if [ -n "$DRY" ]; then
-    list_stages | $PYTHON -m experiments.dry_run
+    list_stages | grep '^LINE ' | $PYTHON -m experiments.dry_run
     exit
   fi
 
-  # Seconds of a stage at demo scale, on two cores; the time left is scaled by what earlier stages took.
+  # Seconds of a stage at demo scale, on one core; the time left is scaled by what earlier stages took.
   usual_seconds() {
     case $1 in
-      prepare_data.py) echo 25 ;;
+      prepare_data.py) echo 40 ;;
       train_autoencoder.py) echo 220 ;;
-      train_clip.py) echo 135 ;;
-      train_classifier.py) echo 50 ;;
-      train_diffusion_*) echo 770 ;;
-      train_bart.py) echo 280 ;;
-      train_prior_model.py) echo 500 ;;
+      train_clip.py) echo 270 ;;
+      train_classifier.py) echo 60 ;;
+      train_diffusion_*) echo 600 ;;
+      train_bart.py) echo 230 ;;
+      train_prior_model.py) echo 300 ;;
       train_report_gpt.py) echo 170 ;;
       train_text_to_latent.py) echo 30 ;;
       sample_pairs.py | generate_reports.py) echo 40 ;;
@@ -27,21 +29,83 @@ if [ "${PYTHON%% *}" != echo ]; then
   }
   show_time() { if [ "$1" -lt 90 ]; then echo "$1 s"; else echo "$((($1 + 30) / 60)) min"; fi; }
 
-  mapfile -t STAGES < <(list_stages | cut -d' ' -f2-)
+  SCRIPTS=() WALL=() # of each stage; of stages beside each other each counts half
+  while read -r KIND NAME _; do
+    case $KIND in
+      HALF) SHARE=2 ;;
+      WHOLE) SHARE=1 ;;
+      LINE) SCRIPTS+=("$NAME") WALL+=($(($(usual_seconds "$NAME") / ${SHARE:-1}))) ;;
+    esac
+  done < <(list_stages)
+  add_up() { # FIRST END: of WALL
+    local place sum=0
+    for ((place = $1; place < $2; place++)); do sum=$((sum + WALL[place])); done
+    echo $sum
+  }
+
   RUNNER=$PYTHON PYTHON=run_stage
-  STAGE=0 RAN=0 USUAL=0 # seconds that stages took, and usually take; those that were finished before left out
+  STAGE=0 RAN=0 USUAL=0 # seconds that stages took, and usually take
+  LANE_END=${#SCRIPTS[@]} GO_ON=${#SCRIPTS[@]}
   run_stage() {
-    local left=0 place before took usual
-    for ((place = STAGE; place < ${#STAGES[@]}; place++)); do
-      left=$((left + $(usual_seconds ${STAGES[$place]})))
-    done
-    STAGE=$((STAGE + 1))
+    local left before usual
+    left=$(($(add_up "$STAGE" "$LANE_END") + $(add_up "$GO_ON" ${#SCRIPTS[@]})))
+    usual=${WALL[STAGE]} STAGE=$((STAGE + 1))
     [ "$USUAL" -gt 0 ] && left=$((left * RAN / USUAL))
     [ "${SCALE:-demo}" = demo ] && left="about $(show_time $left) left" || left="$(show_time $SECONDS) so far"
-    echo "== stage $STAGE of ${#STAGES[@]}: $1, $left"
+    echo "== stage $STAGE of ${#SCRIPTS[@]}: $1, $left"
     before=$SECONDS
     $RUNNER "$@"
-    took=$((SECONDS - before)) usual=$(usual_seconds "$1")
-    if [ $((5 * took)) -gt "$usual" ]; then RAN=$((RAN + took)) USUAL=$((USUAL + usual)); fi
+    note_time $((SECONDS - before)) "$usual"
+  }
+  note_time() { # SECONDS USUAL: what was finished before is left out
+    if [ $((5 * $1)) -gt "$2" ]; then RAN=$((RAN + $1)) USUAL=$((USUAL + $2)); fi
+  }
+
+  # together FIRST SECOND: two functions of stages beside each other, each on half of the cores: a small model
+  # gains little from a second one. What SECOND prints goes to a file. On a GPU, on one core or with LANES=1 one
+  # after another. If one fails or is stopped, so is the other; the same command goes on.
+  together() {
+    local cores lanes first=$STAGE middle end log=$OUT/$2.log lane pids=() before=$SECONDS status=0
+    cores=$(getconf _NPROCESSORS_ONLN)
+    lanes=${LANES:-$(command -v nvidia-smi >/dev/null || [ "$cores" = 1 ] && echo 1 || echo 2)}
+    if [ "$lanes" = 1 ]; then
+      "$1"
+      "$2"
+      return
+    fi
+    middle=$((first + $(PYTHON="echo LINE" "$1" | grep -c '^LINE ')))
+    end=$((middle + $(PYTHON="echo LINE" "$2" | grep -c '^LINE ')))
+    mkdir -p "$OUT"
+    echo "== beside each other: $1, and $2, which prints into $log"
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / 2))}
+    set -m # a process group each, so that one signal ends all of a lane
+    (GO_ON=$end && run_lane "$1" "$first" "$middle") &
+    pids+=($!)
+    (GO_ON=$end && run_lane "$2" "$middle" "$end") >"$log" 2>&1 &
+    pids+=($!)
+    set +m
+    trap 'end_lanes "${pids[@]}"' EXIT
+    trap 'exit 130' INT TERM
+    for lane in 1 2; do
+      wait -n || { status=$? && break; }
+    done
+    if [ $status != 0 ]; then
+      grep -q '^error:' "$log" && echo "$2 ($log): $(grep '^error:' "$log" | tail -1)" >&2
+      exit $status
+    fi
+    trap - EXIT INT TERM
+    STAGE=$end
+    note_time $((SECONDS - before)) "$(add_up "$first" "$end")"
+  }
+  run_lane() { # FUNCTION FIRST END: stages of this many
+    local place
+    STAGE=$2 LANE_END=$3
+    for ((place = $2; place < $3; place++)); do WALL[place]=$((2 * WALL[place])); done
+    "$1"
+  }
+  end_lanes() {
+    local pid
+    for pid; do kill -INT -- "-$pid" 2>/dev/null || true; done
+    wait
   }
 fi

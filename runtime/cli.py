@@ -12,6 +12,7 @@ import tyro
 
 from runtime.config import from_dict, to_dict
 from runtime.files import read_json
+from runtime.huge_pages import restart_with_huge_pages
 from runtime.processes import is_main
 from runtime.runs import estimates, is_finished
 from runtime.threads import settle_threads
@@ -102,6 +103,7 @@ def _replay(default: Config, path: Path) -> Config:
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's main: bad input ends with one line and exit code 2, Ctrl-C with 130."""
+    restart_with_huge_pages(main)
     settle_threads()
     try:
         main()

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,20 +29,76 @@ def run(script, **environment):
     )
 
 
+@pytest.mark.parametrize("lanes", ["1", "2"])
 @pytest.mark.parametrize("script", [path.name for path in EXPERIMENTS])
-def test_every_stage_is_counted(script):
+def test_every_stage_is_counted(tmp_path, script, lanes):
     """With a command in the place of Python that does nothing, each line says its place among all."""
-    done = run(script, PYTHON="true", DATA="no/such/data", OUT="no/such/out", ABLATION="1")
-    assert done.returncode == 0, done.stderr
-    stages = re.findall(
-        r"^== stage (\d+) of (\d+): \S+, about \d+ (?:s|min) left$", done.stdout, re.MULTILINE
-    )
-    listed = run(
-        script, PYTHON="echo LINE", DRY_RUN="1", DATA="no/such/data", OUT="no/such/out", ABLATION="1"
-    )
-    count = listed.stdout.count("LINE ")
-    assert [int(number) for number, _ in stages] == list(range(1, count + 1))
+    asked = {"DATA": "no/such/data", "OUT": str(tmp_path), "ABLATION": "1"}
+    done = run(script, PYTHON="true", LANES=lanes, **asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = done.stdout + "".join(path.read_text() for path in tmp_path.glob("*.log"))
+    stages = re.findall(r"^== stage (\d+) of (\d+): \S+, about \d+ (?:s|min) left$", printed, re.MULTILINE)
+    listed = run(script, PYTHON="echo LINE", DRY_RUN="1", **asked)
+    count = len(re.findall(r"^LINE ", listed.stdout, re.MULTILINE))
+    numbers = [int(number) for number, _ in stages]
+    assert (numbers if lanes == "1" else sorted(numbers)) == list(range(1, count + 1))
     assert {int(total) for _, total in stages} == {count}
+
+
+# In the place of Python: notes what it is called with, and does what a file of that name beside it says.
+STAND_IN = """#!/usr/bin/env bash
+cd "$(dirname "$0")"
+echo "$1 $OMP_NUM_THREADS" >>called
+if [ -e "$1.fails" ]; then echo "error: no $1"; exit 2; fi
+if [ -e "$1.waits" ]; then
+  trap 'echo "$1" >>ended; exit 130' INT
+  sleep 60 &
+  wait $!
+fi
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    path = tmp_path / "python"
+    path.write_text(STAND_IN)
+    path.chmod(0o755)
+    return path
+
+
+def test_a_failing_lane_ends_the_other(tmp_path, stand_in):
+    (tmp_path / "train_bart.py.fails").touch()
+    (tmp_path / "train_diffusion_clipUViT.py.waits").touch()
+    done = run("cxr_irgen.sh", PYTHON=str(stand_in), OUT=str(tmp_path), LANES="2", OMP_NUM_THREADS="3")
+    assert done.returncode == 2
+    assert f"reports ({tmp_path}/reports.log): error: no train_bart.py" in done.stderr
+    assert (tmp_path / "ended").read_text() == "train_diffusion_clipUViT.py\n"
+    called = (tmp_path / "called").read_text().splitlines()
+    assert {line.split()[0] for line in called}.isdisjoint(("train_prior_model.py", "sample_pairs.py"))
+    assert {line.split()[1] for line in called} == {"3"}, "the user's number of threads"
+
+
+def test_ctrl_c_reaches_both_lanes(tmp_path, stand_in):
+    for name in ("train_autoencoder.py", "train_clip.py"):
+        (tmp_path / f"{name}.waits").touch()
+    environment = {**os.environ, "PYTHON": str(stand_in), "OUT": str(tmp_path), "LANES": "2"}
+    process = subprocess.Popen(
+        ["bash", str(ROOT / "experiments" / "cxr_irgen.sh")],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    until = time.monotonic() + 60
+    called = tmp_path / "called"
+    while not (
+        called.exists() and called.read_text().count("train_") == 2 and (tmp_path / "waiting").exists()
+    ):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(1)  # both have set their traps
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert sorted((tmp_path / "ended").read_text().split()) == ["train_autoencoder.py", "train_clip.py"]
 
 
 def test_a_failing_stage_ends_the_experiment():
@@ -51,7 +109,7 @@ def test_a_failing_stage_ends_the_experiment():
 
 
 def test_the_demo_ends_with_what_to_look_at():
-    done = run("cxr_irgen.sh", PYTHON="true", OUT="no/such/out")
+    done = run("cxr_irgen.sh", PYTHON="true", OUT="no/such/out", LANES="1")
     text = done.stdout[done.stdout.index("Four things to look at:") :]
     assert text.count("\n  ") == 4
     for name in ("no/such/out/pairs/contact_sheet.png", "no/such/out/results/report.html", "make app"):

@@ -1,0 +1,132 @@
+"""Training steps with memory in huge pages and without, in turns of one run.
+
+    python benchmarks/huge_pages.py --rounds 10
+
+Two processes of each model, one with glibc.malloc.hugetlb=1 (runtime/huge_pages.py), train for a while at a
+time. Writes steps per second of processor time (medians), their ratio, and page faults a step.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.busy_machine import processor_name
+
+ROOT = Path(__file__).resolve().parents[1]
+WAYS = {"small pages": "glibc.malloc.hugetlb=0", "huge pages": "glibc.malloc.hugetlb=1"}
+
+
+def make_step(name: str) -> Callable[[], None]:
+    """One optimizer step of a model at demo scale, as `fit` takes it: bf16, AdamW, averaged weights."""
+    import torch
+    from diffusers.training_utils import EMAModel
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from vision_module.autoencoder import build_autoencoder
+    from vision_module.config import AutoencoderConfig
+    from vision_module.uvit import UViT
+
+    torch.manual_seed(0)
+    batch = 16
+    if name == "uvit":
+        model = UViT(
+            sample_size=16, embed_dim=192, depth=7, num_heads=3, context_dim=128, num_context_tokens=2
+        )
+        inputs = (torch.randn(batch, 4, 16, 16), torch.arange(batch), torch.randn(batch, 2, 128))
+    else:
+        model, inputs = build_autoencoder(AutoencoderConfig(), 64), (torch.randn(batch, 1, 64, 64),)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    average = EMAModel(model.parameters(), decay=0.99, foreach=True)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            loss = model(*inputs).sample.square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        average.step(model.parameters())
+
+    return step
+
+
+def train(name: str) -> None:
+    """The child: steps for as many seconds as each line of the input says."""
+    step = make_step(name)
+    for _ in range(3):
+        step()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        until_s, count = time.perf_counter() + float(line), 0
+        started_s = time.process_time()
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        while time.perf_counter() < until_s:
+            step()
+            count += 1
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+        print(count / (time.process_time() - started_s), faults / count, flush=True)
+
+
+def measure(name: str, rounds: int, seconds: float) -> dict[str, object]:
+    """Both ways of one model, in turns."""
+    children, found = {}, {way: [] for way in WAYS}
+    for way, tunables in WAYS.items():
+        environment = os.environ | {"GLIBC_TUNABLES": tunables, "OMP_NUM_THREADS": "1"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        children[way] = subprocess.Popen(
+            [sys.executable, __file__, "--child", name], env=environment, **pipes
+        )
+        children[way].stdout.readline()
+    for _ in range(rounds):
+        for way, child in children.items():
+            child.stdin.write(f"{seconds}\n")
+            child.stdin.flush()
+            found[way].append([float(value) for value in child.stdout.readline().split()])
+    for child in children.values():
+        child.stdin.close()
+        child.wait()
+    pairs = zip(found["huge pages"], found["small pages"], strict=True)
+    ratios = sorted(huge[0] / small[0] for huge, small in pairs)
+    return {
+        **{way: describe(turns) for way, turns in found.items()},
+        "huge over small, median of turns": round(statistics.median(ratios), 2),
+        "least and most": [round(ratios[0], 2), round(ratios[-1], 2)],
+    }
+
+
+def describe(turns: list[list[float]]) -> dict[str, float]:
+    rates, faults = zip(*turns, strict=True)
+    return {
+        "steps_per_processor_s": round(statistics.median(rates), 2),
+        "page_faults_per_step": round(statistics.median(faults)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each way")
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds of a turn")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/huge_pages.json")
+    arguments = parser.parse_args()
+    if arguments.child:
+        train(arguments.child)
+        return
+    results: dict[str, object] = {"processor": processor_name(), "threads": 1, "rounds": arguments.rounds}
+    for name in ("uvit", "autoencoder"):
+        results[name] = measure(name, arguments.rounds, arguments.seconds)
+    arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
