@@ -46,6 +46,7 @@ _LINK = re.compile(
 )
 _PRESENT_TENSE = frozenset({"is", "are", "appears", "appear", "remains", "remain", "seems", "has", "have"})
 _WINDOW = 60  # characters
+_NOUNS = frozenset({"FLUID", "PLAQUE", "SEQUELA", "ONE"})
 _LIST_PARTS = frozenset(
     {
         "FINDING",
@@ -75,11 +76,14 @@ def read_sentence(sentence: str) -> Statement:
 
 def _read_statement(sentence: str) -> Statement:
     events = find_events(sentence)
-    _settle_nouns(sentence, events)
+    kinds = {event.kind for event in events}
+    if not kinds.isdisjoint(_NOUNS):
+        _settle_nouns(sentence, events)
     events = settle_cues(sentence, events)
     _reach_forward(sentence, events)
     _reach_back(sentence, events)
-    _hedge_alternatives(sentence, events)
+    if "OR" in kinds:
+        _hedge_alternatives(sentence, events)
     set_aside_traps(sentence, events)
     anatomy = read_anatomy(sentence, events)
     mentions, of_the_film = anatomy, bool(anatomy)

@@ -203,7 +203,10 @@ def _has_words_to_rewrite(text: str) -> bool:
     """Of a text without signs."""
     if " vs" in text or "extubat" in text:
         return True
-    return (" th" in text or " other" in text) and _SAYS_OTHER_ONE.search(text) is not None
+    may_say = (
+        "left " in text or "right " in text or "other" in text or " rest " in text or "remaining " in text
+    )
+    return may_say and _SAYS_OTHER_ONE.search(text) is not None
 
 
 def _read_heart_ratio(match: re.Match[str]) -> str:
