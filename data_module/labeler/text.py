@@ -62,7 +62,9 @@ _OTHER_ONE_WORDS = (
     r"|shows?)\b)"
 )
 _OTHER_ONE = rf"(?:[,;]\s(?:{_CONNECTORS}\s)?|\s{_CONNECTORS}\s){_OTHER_ONE_WORDS}"
-_SAYS_OTHER_ONE = re.compile(_OTHER_ONE)
+# "Small left, no right effusion" names the finding once.
+_ONE_SIDE = r"\b(left|right)(?: sided)?(?:,|,? and|,? but) no (left|right)(?: sided)? ((?:pleural )?[a-z]+)"
+_SAYS_OTHER_ONE = re.compile(rf"{_OTHER_ONE}|{_ONE_SIDE}")
 _REFERENCE = re.compile(rf"({_ANAPHOR_WORDS})|{_OTHER_ONE_WORDS}", re.IGNORECASE)
 # What is written anew in turn: what the text must hold one of, the pattern, what takes its place.
 _VERDICT_SIGNS = (":", "=", "(", "[", " -", "–", "—")
@@ -81,6 +83,7 @@ _REWRITES = tuple(
         (("(",), r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
         (("no.",), r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
         ((";",), r"\s?;\s(?=(?:a |an )?\w+ ones? (?:is|are|has|have)\b)", ", while "),
+        ((" no ",), _ONE_SIDE, r"\1 \3, no \2 \3"),
         (("th",), _OTHER_ONE, ", while other one "),
         (_VERDICT_SIGNS, _verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
         (_VERDICT_SIGNS, _verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
