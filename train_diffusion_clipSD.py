@@ -150,6 +150,8 @@ PRESETS = {
 def main(argv: list[str] | None = None) -> None:
     config = parse_config(PRESETS, argv, __doc__)
     check_lora(config.lora, config.model.init_from)
+    if config.diffusion.text_tokens == "facts":
+        raise ValueError("--text-tokens facts is the U-ViT's: stock pipelines could not prompt this one")
     if config.dry_run:
         _describe(config)
     else:

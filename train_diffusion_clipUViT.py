@@ -39,8 +39,9 @@ class Config(DenoiserConfig):
 
 
 PRESETS = {
-    # Text and reference as two tokens: of their mean the denoiser cannot tell which of the two says a side.
-    "demo": Config(diffusion=DiffusionConfig(fusion="concat"), train=DEMO_TRAIN),
+    # Text, what the labeler reads from it and reference as tokens of their own: of a mean the denoiser cannot
+    # tell who says a side, and of a pooled text not of which finding.
+    "demo": Config(diffusion=DiffusionConfig(fusion="concat", text_tokens="facts"), train=DEMO_TRAIN),
     # CXR-IRGen (WACV 2024), sec. 4.1: U-ViT-L/2 on 256x256 PA films. It starts from the ImageNet weights: add
     # --init-from imagenet256_uvit_large.pth (no hub has them; the authors' page links them).
     "paper": Config(

@@ -24,7 +24,7 @@ CONTROLS = (
 UNSAID = -1.0
 
 _MALE, _FEMALE = r"\b(?:man|male|boy|gentleman)\b", r"\b(?:woman|female|girl|lady)\b"
-_VIEWS = (r"\bAP\b|\bportable\b|\bsupine\b", r"\bPA\b")
+_VIEWS = (r"\bAP\b|\b[Pp]ortable\b|\b[Ss]upine\b", r"\bPA\b")
 _YEARS = re.compile(
     r"\b(\d{1,3})[ -]?(?:years?|yrs?|y/?o)\b|\b(?:man|woman|male|female) of (\d{1,3})\b|\baged? (\d{1,3})\b",
     re.IGNORECASE,

@@ -7,7 +7,7 @@ from typing import Literal
 from runtime.config import setting
 
 Fusion = Literal["concat", "mean", "text"]
-TextTokens = Literal["all", "pooled"]
+TextTokens = Literal["all", "pooled", "facts"]
 Criterion = Literal["least-squares", "hinge"]
 NUM_TOKENS = 77
 
@@ -162,7 +162,8 @@ class DiffusionConfig:
     fusion: Fusion = "mean"
     """Text and reference: concat (a further token), mean (of the pooled two) or text alone."""
     text_tokens: TextTokens = "pooled"
-    """Context from all text tokens or from the pooled one."""
+    """Context from all text tokens, from the pooled one, or from the pooled one and the facts that the
+    labeler reads from the text: findings, sides, grades, sex, view, age (data_module/prompt_facts.py)."""
     drop_prompt: float = 0.1
     """Share of items trained without text and reference, so that guidance has a trained null."""
     drop_reference: float = 0.1

@@ -42,7 +42,7 @@ def describe_denoiser(config: DenoiserConfig, build: Build | None, frozen: bool 
     """
     (channels, *_), width = config.dry_run_latents, config.dry_run_width
     diffusion = config.diffusion
-    tokens = num_context_tokens(diffusion.fusion, diffusion.text_tokens, config.num_tokens)
+    tokens = num_context_tokens(diffusion.fusion, diffusion.text_tokens, config.num_tokens, width)
     models = {"denoiser": lambda: build(channels, config.dry_run_latents[1], width, tokens)} if build else {}
     sizes = {"latents": f"(B, {config.dry_run_latents})", "context": f"(B, {tokens}, {width})"}
     sizes |= {} if build else {"denoiser": "of the size of --init-from"}
@@ -105,6 +105,8 @@ def train_denoiser(
     pairs = fold_pairs(pairs, config.folds)  # after the encoding, whose latents serve every fold
     source = f"{clip_dir}+{reference_dir}"
     trained_text = lora.lora and lora.lora_text_encoder
+    if diffusion.text_tokens == "facts" and (config.num_sentences or trained_text):
+        raise ValueError("--text-tokens facts are read off whole texts beforehand: not with --num-sentences")
     sources = make_sources(
         pairs, latents, prompts, source, config.texts, cache, config.num_sentences, trained_text, targets
     )

@@ -11,6 +11,7 @@ from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct
 from data_module.free_prompts import is_free_prompt
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
+from data_module.prompt_facts import read_facts
 from data_module.text_columns import text_columns
 from runtime.contents import model_hash
 from runtime.devices import move, pick_device
@@ -103,7 +104,8 @@ def encode_prompts(
     settings = {
         "kind": "prompts",
         "columns": columns,
-        **({"free_prompts": _hash_texts(made)} if made.size else {}),
+        **({"free_prompts": _hash(made)} if made.size else {}),
+        **({"facts": _hash(read_facts(fields.ravel().tolist()))} if prompts.text_tokens == "facts" else {}),
         "text_tokens": prompts.text_tokens,
         "num_tokens": prompts.tokenizer.model_max_length,
         "references": with_references,
@@ -126,8 +128,9 @@ def encode_prompts(
     )
 
 
-def _hash_texts(texts: np.ndarray) -> str:
-    return hashlib.sha256("\0".join(texts.ravel().tolist()).encode()).hexdigest()[:16]
+def _hash(made: np.ndarray) -> str:
+    """Of what rules made of a table, which may change."""
+    return hashlib.sha256("\0".join(map(str, made.ravel().tolist())).encode()).hexdigest()[:16]
 
 
 def _write_texts(writer: CacheWriter, prompts: Prompts, fields: np.ndarray, batch_size: int) -> None:

@@ -4,26 +4,36 @@ CXR-IRGen (WACV 2024, sec. 3.2): the pooled CLIP embedding of the reference film
 tokens (Stable Diffusion, fusion `concat`) or averaged with the pooled text (U-ViT, fusion `mean`).
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
+from data_module.prompt_facts import NUM_FACTS, read_facts
 from vision_module.clip import TRAINING_WORDS, clip_pixels, find_words
 from vision_module.config import NUM_TOKENS, Fusion, TextTokens
 from vision_module.encoders import encode_pixels, encode_tokens, image_width
 
 
-def num_context_tokens(fusion: Fusion, text_tokens: TextTokens, num_tokens: int = NUM_TOKENS) -> int:
-    """Tokens T of the context (B, T, D)."""
-    length = num_tokens if text_tokens == "all" else 1
+def num_context_tokens(
+    fusion: Fusion, text_tokens: TextTokens, num_tokens: int = NUM_TOKENS, width: int = NUM_FACTS
+) -> int:
+    """Tokens T of the context (B, T, D).
+
+    Args:
+        num_tokens: of a text.
+        width: D, into whose tokens facts are packed.
+    """
+    length = {"all": num_tokens, "pooled": 1, "facts": 1 + math.ceil(NUM_FACTS / width)}[text_tokens]
     return length + 1 if fusion == "concat" else length
 
 
 def check_fusion(fusion: Fusion, text_tokens: TextTokens) -> None:
     """Raise ValueError for a fusion that has no meaning with these text tokens."""
-    if fusion == "mean" and text_tokens == "all":
+    if fusion == "mean" and text_tokens != "pooled":
         raise ValueError("--fusion mean averages two pooled embeddings: it needs --text-tokens pooled")
 
 
@@ -106,7 +116,7 @@ class Prompts(nn.Module):
     @property
     def num_context_tokens(self) -> int:
         """Tokens T of the context."""
-        return num_context_tokens(self.fusion, self.text_tokens, self.tokenizer.model_max_length)
+        return num_context_tokens(self.fusion, self.text_tokens, self.tokenizer.model_max_length, self.width)
 
     def check_length(self, sentences: Sequence[str], names: Sequence[str]) -> None:
         """Raise ValueError for a sentence that the text encoder would cut; `names` say where it came from."""
@@ -141,8 +151,13 @@ class Prompts(nn.Module):
 
     @torch.no_grad()
     def encode_texts(self, sentences: Sequence[str]) -> torch.Tensor:
-        """Sentences -> text (B, L, D): all tokens, or the pooled one."""
-        return self.encode_tokens(self.tokenize(sentences).to(self.device))
+        """Sentences -> text (B, L, D): all tokens, or the pooled one, with facts those behind it."""
+        text = self.encode_tokens(self.tokenize(sentences).to(self.device))
+        if self.text_tokens != "facts":
+            return text
+        facts = torch.from_numpy(read_facts(sentences)).to(text)
+        facts = F.pad(facts, (0, -NUM_FACTS % self.width)).unflatten(1, (-1, self.width))
+        return torch.cat([text, facts], dim=1)
 
     @torch.no_grad()
     def encode_references(self, images: torch.Tensor) -> torch.Tensor:

@@ -148,14 +148,23 @@ def test_a_bert_reads_the_reports(chain, tmp_path):
         train_diffusion_clipSD.main(flags(chain, tmp_path / "y", clip=folder))
 
 
-def test_uvit_takes_all_text_tokens_and_the_reference(chain, tmp_path):
-    """Fusion `concat` with all tokens: 77 and one more."""
+@pytest.mark.parametrize(("text_tokens", "count"), [("all", 78), ("facts", 5)])
+def test_uvit_takes_further_text_tokens_and_the_reference(chain, tmp_path, text_tokens, count):
+    """Fusion `concat`: 77 tokens, or the pooled one and 88 facts in three of width 32, and one more."""
     tiny = ["--embed-dim", "32", "--depth", "3", "--num-heads", "2", "--gradient-checkpointing"]
-    command = flags(chain, tmp_path / "uvit", fusion="concat", text_tokens="all")
+    command = flags(chain, tmp_path / "uvit", fusion="concat", text_tokens=text_tokens)
     train_diffusion_clipUViT.main([*command, *tiny])
     vision = VisionModel.from_pretrained(tmp_path / "uvit" / "model")
-    assert vision.denoiser.config.num_context_tokens == vision.prompts.num_context_tokens == 78
+    assert vision.denoiser.config.num_context_tokens == vision.prompts.num_context_tokens == count
     assert len(sample_films(chain, tmp_path / "uvit", tmp_path / "films")) == 2
+
+
+def test_facts_are_refused_where_no_text_is_at_hand(chain, tmp_path):
+    asked = flags(chain, tmp_path / "out", fusion="concat", text_tokens="facts")
+    with pytest.raises(ValueError, match="facts is the U-ViT's: stock pipelines could not prompt"):
+        train_diffusion_clipSD.main([*asked, *UNET])
+    with pytest.raises(ValueError, match="not with --num-sentences"):
+        train_diffusion_clipUViT.main([*asked, "--num-sentences", "2"])
 
 
 def test_a_unet_of_any_config(chain, tmp_path):

@@ -5,6 +5,9 @@ import torch
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, CLIPTextModel
 from transformers import CLIPVisionModelWithProjection as VisionEncoder
 
+from data_module.controls import CONTROLS
+from data_module.findings import FINDINGS
+from data_module.prompt_facts import NUM_FACTS, read_facts
 from vision_module.clip import ContrastiveLoss, build_clip, clip_pixels, make_processor, train_clip_tokenizer
 from vision_module.config import ClipConfig
 from vision_module.prompting import Prompts, fuse, num_context_tokens
@@ -80,6 +83,25 @@ def test_encode_is_transformers_own_output_fused(clip_folder, fusion, text_token
     expected = text.last_hidden_state if text_tokens == "all" else text.pooler_output[:, None]
     torch.testing.assert_close(context, fuse(expected, reference, fusion))
     torch.testing.assert_close(null, prompts.encode([""], None))
+
+
+@pytest.mark.usefixtures("float64")
+def test_facts_stand_behind_the_pooled_text(clip_folder):
+    """88 facts in three tokens of 32, the rest zeros; a prompt that says nothing has none."""
+    pooled, prompts = (load_prompts(clip_folder, "text", kind).double() for kind in ("pooled", "facts"))
+    texts = ["Large left effusion, no edema.", "Small left effusion, no edema.", ""]
+    context = prompts.encode(texts, None)
+    assert context.shape == (3, num_context_tokens("text", "facts", width=32), 32) == (3, 4, 32)
+    torch.testing.assert_close(context[:, :1], pooled.encode(texts, None))
+    facts = context[:, 1:].flatten(1)
+    assert not facts[2].any()
+    assert not facts[:, NUM_FACTS:].any()
+    torch.testing.assert_close(facts[:, :NUM_FACTS], torch.from_numpy(read_facts(texts)).double())
+    changed = torch.nonzero(facts[0] != facts[1]).flatten().tolist()
+    names = [*FINDINGS, *CONTROLS]
+    assert [names[place] for place in changed] == ["Pleural Effusion: grade 1", "Pleural Effusion: grade 3"]
+    with pytest.raises(ValueError, match="needs --text-tokens pooled"):
+        load_prompts(clip_folder, "mean", "facts")
 
 
 def test_widths_must_agree(clip_folder, tmp_path):

@@ -1,0 +1,53 @@
+"""What the labeler reads from prompts, as numbers."""
+
+import numpy as np
+import pytest
+
+from data_module.controls import CONTROLS
+from data_module.findings import FINDINGS
+from data_module.prompt_facts import NUM_FACTS, read_facts
+
+NAMES = [*FINDINGS, *CONTROLS, "age said"]
+
+
+def facts_of(text: str) -> dict[str, float]:
+    """Those that are not 0."""
+    return {name: value for name, value in zip(NAMES, read_facts([text])[0].tolist(), strict=True) if value}
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("", {}),
+        ("Possible pneumonia.", {"Pneumonia": 0.5}),
+        ("AP view.", {"AP view": 1}),
+        ("Portable film of a woman.", {"AP view": 1, "male": -1}),
+        ("Aged 75.", {"age / 100": 0.5, "age said": 1}),
+        ("Aged 50.", {"age said": 1}),
+    ],
+)
+def test_known_answers(text, facts):
+    found = facts_of(text)
+    found.pop("No Finding", None)
+    assert found == pytest.approx(facts)
+
+
+def test_sides_and_grades_belong_to_their_finding():
+    found = facts_of("Large left pleural effusion and mild right atelectasis, no pneumothorax")
+    assert {name: found[name] for name in ("Pleural Effusion", "Atelectasis", "Pneumothorax")} == {
+        "Pleural Effusion": 1,
+        "Atelectasis": 1,
+        "Pneumothorax": -1,
+    }
+    for name, left, grade in (("Pleural Effusion", 1, 3), ("Atelectasis", -1, 1)):
+        assert (found[f"{name}: left"], found[f"{name}: right"]) == (left, -left)
+        assert [found[f"{name}: grade {k}"] == 1 for k in (1, 2, 3)] == [k == grade for k in (1, 2, 3)]
+    assert not any(name.startswith("Pneumothorax:") for name in found)
+
+
+def test_shape_and_range():
+    facts = read_facts(["Severe edema in a 34-year-old man.", "Normal chest."])
+    assert facts.shape == (2, NUM_FACTS) == (2, 88)
+    assert facts.dtype == np.float32
+    assert np.abs(facts).max() == 1
+    assert read_facts([]).shape == (0, NUM_FACTS)
