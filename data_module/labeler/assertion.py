@@ -46,6 +46,7 @@ _LINK = re.compile(
 )
 _PRESENT_TENSE = frozenset({"is", "are", "appears", "appear", "remains", "remain", "seems", "has", "have"})
 _WINDOW = 60  # characters
+_OF_PLACE = re.compile(r"\b(?:in|of|at|on|within|along|over|around|behind)\b")
 _NOUNS = frozenset({"FLUID", "PLAQUE", "SEQUELA", "ONE"})
 _LIST_PARTS = frozenset(
     {
@@ -123,6 +124,12 @@ def _settle_nouns(sentence: str, events: list[Event]) -> None:
         elif event.kind == "ONE":
             told = named and (i == 0 or events[i - 1].kind not in ("VERB", "FINDING"))
             event.kind, event.findings = ("FINDING", named) if told else ("", ())
+        elif (
+            event.kind == "ANATOMY"
+            and event.region != "film"
+            and not _OF_PLACE.search(sentence, events[i - 1].end if i else 0, event.start)
+        ):
+            named = ()  # "... lung is clear, the left is small" names no finding
         named = event.findings or named
 
 

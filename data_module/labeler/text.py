@@ -63,7 +63,11 @@ _OTHER_ONE_WORDS = (
 )
 _OTHER_ONE = rf"(?:[,;]\s(?:{_CONNECTORS}\s)?|\s{_CONNECTORS}\s){_OTHER_ONE_WORDS}"
 # "Small left, no right effusion" names the finding once.
-_ONE_SIDE = r"\b(left|right)(?: sided)?(?:,|,? and|,? but) no (left|right)(?: sided)? ((?:pleural )?[a-z]+)"
+_ONE_SIDE = (
+    r"(?:(?<=^)|(?<=[,;] ))((?:there is )?(?:a )?(?:(?:small|tiny|trace|minimal|mild|moderate|large|slight"
+    r"|new|stable|persistent|unchanged) ){0,2}(?:left|right))(?: sided)?(?:,|,? and|,? but) no (left|right)"
+    r"(?: sided)? ((?:pleural )?[a-z]+)"
+)
 _SAYS_OTHER_ONE = re.compile(rf"{_OTHER_ONE}|{_ONE_SIDE}")
 _REFERENCE = re.compile(rf"({_ANAPHOR_WORDS})|{_OTHER_ONE_WORDS}", re.IGNORECASE)
 # What is written anew in turn: what the text must hold one of, the pattern, what takes its place.
