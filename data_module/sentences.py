@@ -34,7 +34,7 @@ _COUNTED = re.compile(r"\d+(?![\d.)])")
 _LIST_NUMBER = re.compile(r"\W{0,3}(\d{1,2})[.)]")
 _NEXT_NUMBER = re.compile(r"(?:^|\s)(\d{1,2})\.$")
 _LIST_MARK = re.compile(r"[-*\u2022>]\s|\(?\d{1,2}[.)]\s|\(?[a-h][.)]\s", re.IGNORECASE)
-_ANSWER = re.compile(r"[:=] ?\w+$")  # "Effusion: no" ends what "no" else begins
+_ANSWER = re.compile(r"(?:[:=]| [-\u2013\u2014]) ?\w+$")  # "Effusion: no" ends what "no" else begins
 _LAST_WORD = re.compile(r"[^\W\d_]*$")
 _LONGEST_SHORT = 7  # letters, more than any of these abbreviations
 _LONGEST_WORD = 24  # characters that are looked back for a word
@@ -124,12 +124,15 @@ def _find_end(text: str, start: int, boundary: re.Match[str]) -> tuple[int, int]
 
 
 def _end_at_stop(text: str, start: int, place: int, next_start: int) -> tuple[int, int] | None:
+    long = place - start > _LONGEST_SHORT and text[place - 1 - _LONGEST_SHORT : place - 1].isalpha()
+    if long and next_start == place + 1 and text[place].isspace():  # no abbreviation is as long
+        return place, next_start
     gap, following = text[place:next_start], text[next_start : next_start + 9]
     if not gap and (place - start < 4 or not text[place - 4 : place - 1].isalpha()):
         return None  # 1.5, e.g., but "effusion.Clear"
     end = next_start - len(gap.lstrip("\"')]"))  # behind a closing quote or bracket
-    if place - start > _LONGEST_SHORT and text[place - 1 - _LONGEST_SHORT : place - 1].isalpha():
-        return end, next_start  # no abbreviation is as long: most sentences
+    if long:
+        return end, next_start
     before = text[max(start, place - _LONGEST_WORD) : place]
     if _ALWAYS_SHORT.search(before) or (_NUMBER_SIGN.search(before) and _COUNTED.match(following)):
         return None

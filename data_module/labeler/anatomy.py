@@ -8,6 +8,10 @@ from data_module.labeler.vocabulary import ANATOMY_MEANING, OTHER
 
 STATES = frozenset({"NORMAL", "ABNORMAL", "ALTERED", "DOUBTFUL"})
 _BY_SIZE = frozenset({"heart", "silhouette", "mediastinum"})
+_BETWEEN = frozenset({"VERB", "BREAK"})
+_SIZE = re.compile(r"\b(?:size|width|ratio|index|ctr)\b")
+_NOT = re.compile(r"\b(?:not|nor|neither|never|no longer)\b")
+_NEAR = 12  # characters
 _NOW_CLEAR = re.compile(r",? (?:(?:is|are) )?now \w*? ?(?:clear|normal)")
 _ARTICLE = 5  # characters, more than "the "
 _LINKS = {
@@ -23,7 +27,7 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
     for i, event in enumerate(events):
         if event.kind == "ANATOMY":
             if attribute is not None:
-                mentions += _mean(event, attribute)
+                mentions += _mean(sentence, event, attribute)
             else:
                 waiting.append(event)
         elif event.kind in STATES:
@@ -44,11 +48,12 @@ def read_anatomy(sentence: str, events: list[Event]) -> list[tuple[int, float]]:
             if event.kind == "NORMAL" and event.code == POSITIVE:
                 _deny_before(sentence, events, i)
             for region in waiting:
-                mentions += _mean(region, event)
+                mentions += _mean(sentence, region, event)
             attribute, waiting = None, []
         elif event.kind in ("BREAK", "WITH", "HAVE"):
             attribute = None
-            if i + 1 == len(events) or events[i + 1].kind not in STATES:  # "hyperinflated but clear"
+            then = next((later.kind for later in events[i + 1 : i + 4] if later.kind not in _BETWEEN), "")
+            if then not in STATES:  # though "hyperinflated but clear", "has decreased but remains enlarged"
                 waiting = []
         elif event.kind == "COMMA" and attribute is not None and attribute.kind != "NORMAL":
             attribute = None
@@ -68,16 +73,23 @@ def _is_adjacent(sentence: str, event: Event, following: Event) -> bool:
     return sentence[event.end : following.start].strip() in _LINKS
 
 
-def _mean(region: Event, state: Event) -> list[tuple[int, float]]:
+def _mean(sentence: str, region: Event, state: Event) -> list[tuple[int, float]]:
     """What `state`, with its own certainty, says about the findings of `region`."""
     asserted, denied = ANATOMY_MEANING[region.region]
+    said = sentence[state.start : state.end]
     if state.kind == "NORMAL":
-        if state.code == NEGATIVE:  # "not normal", but not in which way
-            return [(OTHER, POSITIVE)]
+        if state.code == NEGATIVE:
+            of_size = "size" in said or _SIZE.search(sentence, region.start, region.end)
+            start = max(0, min(region.start, state.start - _NEAR))
+            if region.region in _BY_SIZE and of_size and _NOT.search(sentence, start, state.start):
+                return [(FINDINGS.index(name), POSITIVE) for name in asserted]
+            return [(OTHER, POSITIVE)]  # "not normal", but not in which way
         code = NEGATIVE if state.code == POSITIVE else UNCERTAIN
         return [(FINDINGS.index(name), code) for name in denied]
-    if state.code is None:
+    if state.code is None or (state.kind == "ABNORMAL" and region.region == "film"):  # "large body habitus"
         return []
+    if region.region == "pleura" and "thick" in said:
+        asserted = ("Pleural Other",)
     code = UNCERTAIN if state.kind == "DOUBTFUL" and state.code == POSITIVE else state.code
     if (not asserted and region.region != "lungs") or (state.kind == "ALTERED" and region.region in _BY_SIZE):
         return [(OTHER, code)]

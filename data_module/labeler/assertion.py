@@ -16,6 +16,7 @@ from data_module.labeler.cues import settle_cues
 from data_module.labeler.events import Event, find_events
 from data_module.labeler.scope import NEW_ASSERTION, runs_on, starts_assertion
 from data_module.labeler.text import split_statements
+from data_module.labeler.traps import MAX_PLACE, is_taken_for_granted, set_aside_traps
 from data_module.labeler.vocabulary import OTHER
 
 CACHE_SIZE = 1 << 16  # sentences repeat a lot in reports
@@ -30,20 +31,23 @@ class Statement:
 
 
 _GONE = re.compile(r"\b(?:no longer|resolved|cleared|gone|disappeared|vanished|removed|drained)\b")
-_LONG_AGO = re.compile(
-    r" (?:last (?:month|year)|in the past|(?:\w+ )?(?:months|years) ago|in (?:19|20)\d\d)\b"
-)
-_PLEURAL = re.compile(r"\b(?:pleura|hemithora|fissur)")
+_PLEURAL = re.compile(r"\b(?:pleura|hemithora|fissur|asbest|diaphragm)")
 _EFFUSION = FINDINGS.index("Pleural Effusion")
+_PLEURAL_OTHER = FINDINGS.index("Pleural Other")
 _FRACTURE = FINDINGS.index("Fracture")
-_LESION = FINDINGS.index("Lung Lesion")
-_IN_LUNG = frozenset(FINDINGS.index(name) for name in ("Lung Lesion", "Lung Opacity", "Atelectasis", "Edema"))
-_PLACE_OUTSIDE_LUNG = re.compile(
-    r"(?: \w+){0,6}? (?:in|of|within|involving|at) (?:the |a )?(?:\w+ ){0,3}?"
-    r"(?:vertebra\w*|humeral head|spine|bones?|ribs?|humer\w+|clavicle|scapula|sternum|breasts?|abdomen|liver"
-    r"|kidney|thyroid|axilla\w*|soft tissues?|subcutaneous|skin|legs?|ankles?|limbs?|extremit\w+|t\d+|l\d+)\b"
+_DEVICES = FINDINGS.index("Support Devices")
+_LASTING = ((_FRACTURE,), (_DEVICES,), (OTHER,))  # still seen when it is of the past
+_NO_CHANGE = re.compile(r"(?:has |have |is |are |in the )?(?:no|not|without|lack|absence|failure)\b")
+_WAS_SUSPECTED = re.compile(r"(?:was |were )?(?:suspected|questioned|suggested|questionable|possible)")
+_TODAY = re.compile(r" (?:now|today|currently|at present|on (?:today|the (?:current|present)|this)\b)")
+_LINK = re.compile(
+    r"(?:[ ,]|but|and|however|it|this|they|these|which|has|have|is|are|since|now|then|subsequently|currently"
+    r"|yet|that)*"
 )
-_MAX_PLACE = 20  # characters of adjectives between "behind the" and the finding
+_PRESENT_TENSE = frozenset({"is", "are", "appears", "appear", "remains", "remain", "seems", "has", "have"})
+_WINDOW = 60  # characters
+_OF_PLACE = re.compile(r"\b(?:in|of|at|on|within|along|over|around|behind)\b")
+_NOUNS = frozenset({"FLUID", "PLAQUE", "SEQUELA", "ONE"})
 _LIST_PARTS = frozenset(
     {
         "FINDING",
@@ -73,21 +77,22 @@ def read_sentence(sentence: str) -> Statement:
 
 def _read_statement(sentence: str) -> Statement:
     events = find_events(sentence)
-    _settle_nouns(sentence, events)
+    kinds = {event.kind for event in events}
+    if not kinds.isdisjoint(_NOUNS):
+        _settle_nouns(sentence, events)
     events = settle_cues(sentence, events)
     _reach_forward(sentence, events)
     _reach_back(sentence, events)
-    _hedge_alternatives(events)
-    _set_aside_traps(sentence, events)
+    if "OR" in kinds:
+        _hedge_alternatives(sentence, events)
+    set_aside_traps(sentence, events)
     anatomy = read_anatomy(sentence, events)
-    mentions = [
-        (finding, event.code)
-        for event in events
-        if event.kind == "FINDING" and event.code is not None
-        for finding in event.findings
-    ]
-    mentions += anatomy
-    return Statement(tuple(mentions), bool(mentions) or _describes_film(events))
+    mentions, of_the_film = anatomy, bool(anatomy)
+    for event in events:
+        if event.kind == "FINDING" and event.code is not None and event.findings:
+            mentions += [(finding, event.code) for finding in event.findings]
+            of_the_film |= not event.past
+    return Statement(tuple(mentions), of_the_film or _describes_film(events))
 
 
 def _describes_film(events: list[Event]) -> bool:
@@ -107,23 +112,31 @@ def _describes_film(events: list[Event]) -> bool:
 
 
 def _settle_nouns(sentence: str, events: list[Event]) -> None:
-    """Fluid is an effusion where a statement speaks of the pleura; "a small one" is what was named before."""
+    """Fluid and plaques are of the pleura where a statement speaks of it; "a small one" is what was named."""
     named: tuple[int, ...] = ()
     for i, event in enumerate(events):
-        if event.kind == "FLUID":
+        if event.kind in ("FLUID", "PLAQUE"):
             pleural = any(other.region == "pleura" for other in events) or _PLEURAL.search(sentence)
-            event.kind, event.findings = ("FINDING", (_EFFUSION,)) if pleural else ("", ())
+            finding = _EFFUSION if event.kind == "FLUID" else _PLEURAL_OTHER
+            event.kind, event.findings = ("FINDING", (finding,)) if pleural else ("", ())
         elif event.kind == "SEQUELA" and not _names_finding(sentence, events, i):
             event.kind = ""
         elif event.kind == "ONE":
-            event.kind, event.findings = ("FINDING", named) if named else ("", ())
+            told = named and (i == 0 or events[i - 1].kind not in ("VERB", "FINDING"))
+            event.kind, event.findings = ("FINDING", named) if told else ("", ())
+        elif (
+            event.kind == "ANATOMY"
+            and event.region != "film"
+            and not _OF_PLACE.search(sentence, events[i - 1].end if i else 0, event.start)
+        ):
+            named = ()  # "... lung is clear, the left is small" names no finding
         named = event.findings or named
 
 
 def _names_finding(sentence: str, events: list[Event], i: int) -> bool:
     """Whether "from prior ..." is followed by a finding, and not by a study."""
     following = events[i + 1] if i + 1 < len(events) else None
-    return bool(following and following.kind == "FINDING" and following.start - events[i].end < _MAX_PLACE)
+    return bool(following and following.kind == "FINDING" and following.start - events[i].end < MAX_PLACE)
 
 
 def _reach_forward(sentence: str, events: list[Event]) -> None:
@@ -164,12 +177,15 @@ def _reach_forward(sentence: str, events: list[Event]) -> None:
                 negated = hedged = False
             if kind == "ANATOMY":
                 continue
-            given = i > 0 and events[i - 1].kind == "PLACE" and event.start - events[i - 1].end < _MAX_PLACE
+            given = i > 0 and is_taken_for_granted(sentence, events[i - 1], event)
+            befell = negated and i > 0 and events[i - 1].kind == "TROUBLE"
+            given = given or (befell and event.start - events[i - 1].end < MAX_PLACE)
             event.code = POSITIVE if given else NEGATIVE if negated else UNCERTAIN if hedged else POSITIVE
             if unsaid:
                 event.code = None
-            elif once and negated and event.findings == (_FRACTURE,) and events[i - 1].kind == "SEQUELA":
-                event.code = POSITIVE
+            elif once and negated and event.kind == "FINDING":
+                sequela = events[i - 1].kind == "SEQUELA" and event.findings in _LASTING
+                event.code, event.past = (POSITIVE, False) if sequela else (NEGATIVE, True)
             negated, reached = negated and not once, True
 
 
@@ -179,35 +195,71 @@ def _reach_back(sentence: str, events: list[Event]) -> None:
         if event.kind not in ("NEGATED", "HEDGED"):
             continue
         crossed_or = False
-        last = _skip_relative(sentence, events, i)
+        last = _find_referent(sentence, events, i)
         for j in range(last, -1, -1):
             before = events[j]
             if before.kind == "VERB" and j == last:  # "edema is almost resolved"
+                continue
+            if (
+                before.kind == "HEDGED"
+                and event.kind == "NEGATED"
+                and _WAS_SUSPECTED.fullmatch(sentence, before.start, before.end)
+            ):  # "the nodule suspected on the old film is not seen"
                 continue
             if before.kind not in _LIST_PARTS or (before.kind == "COMMA" and not crossed_or and j < last):
                 break
             crossed_or |= before.kind in ("OR", "AND")
             if before.kind in ("FINDING", "REPORTED") and event.kind == "NEGATED":
-                before.code = NEGATIVE
+                before.code, before.past = NEGATIVE, False
             elif before.kind == "FINDING" and before.code == POSITIVE:
                 before.code = UNCERTAIN
 
 
-def _skip_relative(sentence: str, events: list[Event], i: int) -> int:
-    """The last event that cue `i` may reach back to: before "which" for "an effusion, which has resolved"."""
-    if _GONE.search(sentence, events[i].start, events[i].end):
+def _find_referent(sentence: str, events: list[Event], i: int) -> int:
+    """The last event that cue `i` may reach back to.
+
+    Before "which" for "an effusion, which has resolved"; over what was on the earlier film for "an effusion
+    was seen, but has resolved".
+    """
+    event = events[i]
+    of_today = _GONE.search(sentence, event.start, event.end) or _TODAY.match(sentence, event.end)
+    if of_today:
         for j in range(i - 1, -1, -1):
             if events[j].kind == "RELATIVE":
                 return j - 1
             if events[j].kind in ("FINDING", "COMMA", "BREAK", "AND", "OR"):
                 break
+    none = sentence.startswith("none ", event.start)
+    if event.kind == "NEGATED" and (of_today or none):
+        return _skip_the_past(sentence, events, i)
     return i - 1
 
 
-def _hedge_alternatives(events: list[Event]) -> None:
-    """ "X versus Y", "X or Y": neither is certain, unless both are denied."""
+def _skip_the_past(sentence: str, events: list[Event], i: int) -> int:
+    j = i - 1
+    while j > 0 and events[j].kind in ("VERB", "HAVE"):
+        j -= 1
+    if (
+        j < 1
+        or events[j].kind not in ("COMMA", "BREAK", "AND")
+        or events[i].start - events[j].start > _WINDOW
+    ):
+        return i - 1
+    if not _LINK.fullmatch(sentence, events[j].start, events[i].start):
+        return i - 1
+    for k in range(j - 1, -1, -1):
+        words = sentence[events[k].start : events[k].end]
+        if events[k].kind == "FINDING":
+            return k
+        if events[k].kind not in ("VERB", "HAVE", "HEDGED", "ANATOMY") or words in _PRESENT_TENSE:
+            break
+    return i - 1
+
+
+def _hedge_alternatives(sentence: str, events: list[Event]) -> None:
+    """ "X versus Y", "X or Y": neither is certain, unless both are denied or a change in both is."""
     for i, event in enumerate(events):
-        if event.kind != "OR":
+        if event.kind != "OR" or _is_unchanged(sentence, events, i):
             continue
         for step in (-1, 1):
             j = i + step
@@ -217,19 +269,16 @@ def _hedge_alternatives(events: list[Event]) -> None:
                 events[j].code = UNCERTAIN
 
 
-def _set_aside_traps(sentence: str, events: list[Event]) -> None:
-    """Calcified nodules are granulomas, not CheXpert lesions; an opacity of a bone is not in the lung."""
-    for i, event in enumerate(events):
-        if event.kind == "CALCIFIED":
-            event.kind, event.findings = "FINDING", (OTHER,)
-            for other in events[max(i - 2, 0) : i + 3]:
-                if other.findings == (_LESION,) and abs(other.start - event.end) < 40:
-                    other.findings = (OTHER,)
-        elif event.findings == (OTHER,) and event.code == POSITIVE and "granulom" in sentence:
-            for other in events:  # a nodule that the sentence explains as a granuloma
-                if other.findings == (_LESION,) and other.code == POSITIVE:
-                    other.findings = (OTHER,)
-        elif event.findings and _LONG_AGO.match(sentence, event.end) and event.findings != (_FRACTURE,):
-            event.code = NEGATIVE
-        elif not _IN_LUNG.isdisjoint(event.findings) and _PLACE_OUTSIDE_LUNG.match(sentence, event.end):
-            event.findings = (OTHER,)
+def _is_unchanged(sentence: str, events: list[Event], i: int) -> bool:
+    """Whether a change is denied of what this "or" joins: "no change in X or Y", "X or Y has not changed"."""
+    for step in (-1, 1):
+        j = i + step
+        while 0 <= j < len(events) and events[j].kind in _LIST_PARTS:
+            j += step
+        if (
+            0 <= j < len(events)
+            and events[j].kind == "NEUTRAL"
+            and _NO_CHANGE.match(sentence, events[j].start)
+        ):
+            return sentence.startswith("or", events[i].start)
+    return False

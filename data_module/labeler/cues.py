@@ -8,7 +8,17 @@ resolved, has partly resolved or shall be removed is there, and so is what no lu
 import re
 from collections.abc import Callable
 
-from data_module.labeler.events import Event
+from data_module.labeler.events import Event, cancel
+from data_module.labeler.resolution import (
+    CLAUSE_ENDS,
+    REMOVAL,
+    RESOLUTION,
+    deny_no_change,
+    settle_action,
+    settle_removal,
+    settle_resolution,
+    tells_of_none_or_some,
+)
 
 Settle = Callable[[str, list[Event], int], None]
 
@@ -17,69 +27,20 @@ _BEFORE_RESOLVED = frozenset(
 )
 _AROUND_VERB = frozenset({"NEGATE", "NEGATED", "HEDGE", "HEDGED", "DOUBT", "VERB", "HAVE", "SUSPECTED"})
 _DENIALS = frozenset({"NEGATE", "NEGATED"})
-_CLAUSE_ENDS = frozenset({"FINDING", "COMMA", "BREAK", "REPORTED", "OR", "WITH"})
 _DOUBTED = re.compile(
     r"\b(?:not?|cannot|never|nothing|neither|nor|without|unable|inability|difficult|hard|impossible"
     r"|insufficient|inadequate|premature|limited|fail\w*)\b"
 )
 _PERFECT = re.compile(r"\bha(?:s|ve|d) (?:not |never |\w+ly )*$")
 _DEMANDED = re.compile(r"\b(?:to|should|must) be $")
+_LONG_SUBJECT = 12  # events
 _MAX_GAP = 12  # characters between a mention and the "resolved" said of it
-_BE = ("is ", "are ", "was ", "were ", "be ", "been ", "continues ", "appears ")
-_NEAR_WORDS = 7  # up to the end of a cue
-_WINDOW = 60  # characters around a cue that can change its sense
-
-_RESOLUTION = re.compile(
-    r"\b(?:resolution|resolving|resolved|clear(?:ing|ance|ed)|disappear(?:ance|ed)|drain(?:age|ed)"
-    r"|evacuat(?:ion|ed)|gone|vanished|re expanded|reexpanded)\b"
-)
-_PARTLY = re.compile(
-    r"\b(?:partial(?:ly)?|part|incomplete(?:ly)?|near(?:ly)?|almost|virtually|most(?:ly)?|larg(?:e|ely)"
-    r"|mainly"
-    r"|predominantly|minimal(?:ly)?|slight(?:ly)?|some(?:what)?|mild(?:ly)?|moderate(?:ly)?|modest(?:ly)?"
-    r"|substantial(?:ly)?|considerabl[ey]|marked(?:ly)?|significant(?:ly)?|continu(?:ed|ing|es)"
-    r"|gradual(?:ly)?"
-    r"|slow(?:ly)?|begun|beginning|starting|ongoing|further|progressive(?:ly)?|early|subtotal|limited|little"
-    r"|variable|so far)\b"
-)
-_PARTLY_AFTER = re.compile(
-    r" (?:\w+ )?(?:partial|incomplete|in part|somewhat|slight|signific|consider|mark|substan|minim)"
-    r"|,? (?:except|apart|aside|save|other than)\b"
-)
-_UNDONE = re.compile(
-    r"\b(?:not?|nor|neither|never|without|lack|lacking|absence|yet to|fail\w*|unable|hardly|barely|await\w*"
-    r"|pending|expect\w*|until|rather than|nothing|cannot|should|to be|to document|to ensure|to confirm)\b"
-)
-_UNDONE_AFTER = re.compile(
-    r"(?: \w+){0,7}? (?:is|are|was|were|remains?|appears?|has|have) (?:\w+ ){0,2}?(?:awaited|expected|pending"
-    r"|anticipated|incomplete|partial|slow|delayed|lacking|not (?:yet )?(?:complete|occurred|seen|evident"
-    r"|begun))\b"
-    r"| (?:on|at|in) the (?:left|right)(?: \w+)?,? (?:but|and|while|yet) (?:\w+ )?(?:not|persist|remain"
-    r"|still)"
-    r"|,? but not\b"
-)
-_REMOVAL = re.compile(r"\b(?:remov(?:al|ed)|withdraw(?:al|n)|taken out)\b")
-_PLANNED = re.compile(
-    r"\b(?:should|could|can|may|might|must|will|would|needs?|to be|ready|recommend\w*|consider\w*|suggest\w*"
-    r"|plan\w*|advis\w*|if|when|once|until|before|prior to|pending|await\w*|anticipat\w*|request\w*"
-    r"|schedul\w*"
-    r"|require\w*|attempt\w*|candidate|amenable|due for|clinically|prepar\w+)\b"
-)
-_PLANNED_AFTER = re.compile(
-    r"(?: [\w,]+){0,7}? (?:is|are|was|were|may be|should be|can be|could be|has been|being) (?:\w+ )?"
-    r"(?:planned|recommended|suggested|advised|pending|considered|anticipated|scheduled|needed|indicated"
-    r"|possible|requested|required|deferred|delayed|postponed|refused|declined)\b"
-)
-_MOVED = re.compile(
-    r" (?:of [\w ]{1,40} )?(?:(?:by|approximately|about|another|at least|some) ){0,2}"
-    r"(?:\d|a few|several|one|two|slightly|somewhat|partially|into|to the|back|further)"
-)
 _ABSENCE = re.compile(r"(?:free|clear|cleared|devoid|without|absence|lack|absent|lacking|void|spared)\b")
 _PLAIN_NOT = frozenset({"no", "not", "nor", "neither", "never", "none of", "nothing", "without", "no longer"})
 _CHANGE_AFTER = re.compile(
     r"(?: (?!and\b|or\b|with\b)\w+){0,4}? (?:change|increase|decrease|improvement|worsening|progression"
-    r"|regression|reduction|enlargement|growth|difference|deterioration|resolution|clearing|clearance"
-    r"|expansion|shrinkage|diminution|variation|response)s?"
+    r"|regression|reduction|enlargement(?! ?$|,)|growth|difference|deterioration|resolution|clearing"
+    r"|clearance|expansion|shrinkage|diminution|variation|response)s?"
     r"(?: (?:in|of|to|from|since|with|at|on|for|compared|is|are|was|has)\b|$|,)"
 )
 _COMPARED = re.compile(
@@ -90,10 +51,17 @@ _EVOLVED = re.compile(
     r" (?:\w+ ){0,2}?(?:increas|decreas|improv|worse|progress|regress|enlarg|grow|chang|diminish|shrunk|evolv"
     r"|respond)\w*"
 )
+# A day that is written out or blanked is another one than that of the film.
+_DAY = (
+    r"(?:_{2,}|x{4,}(?=[.,;]|$)|\d{1,4}[/ ]\d{1,2}[/ ]\d{2,4}\b|\d{1,2}/\d{1,2}\b"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,7} \d)"
+)
 _PAST = re.compile(
     r" (?:\w+ ){0,2}?(?:before|previously|earlier|yesterday|last (?:week|month|year|night|time)"
     r"|(?:on|in|at|by) (?:the |any |an? |her |his |their )?(?:\w+ )?(?:prior|previous|preceding|earlier|last"
-    r"|older|old|comparison|initial|yesterday)\b)"
+    r"|older|old|comparison|initial|yesterday)\b"
+    rf"|(?:on|in|at|by) (?:the )?(?:\w+ ){{0,2}}?(?:(?:of|from|dated) )?{_DAY})"
 )
 _PROOF = re.compile(
     r"\b(?:confirm|assum|establish|guarant|assur|prove|verif|determin|ascertain|certain|granted)"
@@ -106,20 +74,6 @@ def settle_cues(sentence: str, events: list[Event]) -> list[Event]:
         for settle in _SETTLED_BY.get(event.kind, ()):
             settle(sentence, events, i)
     return [event for event in events if event.kind]
-
-
-def _cancel(*events: Event) -> None:
-    for event in events:
-        event.kind = ""
-
-
-def _clause_before(sentence: str, events: list[Event], i: int) -> tuple[str, list[Event]]:
-    """The words and cues between the last finding or comma and cue `i`, with the cue's own words."""
-    first = i
-    while first > 0 and events[first - 1].kind not in _CLAUSE_ENDS:
-        first -= 1
-    start = max(events[first - 1].end if first > 0 else 0, events[i].start - _WINDOW)
-    return sentence[start : events[i].end], events[first:i]
 
 
 def _settle_direction(sentence: str, events: list[Event], i: int) -> None:
@@ -136,23 +90,25 @@ def _settle_hedge(sentence: str, events: list[Event], i: int) -> None:
     event = events[i]
     if event.kind == "HEDGED" and sentence.startswith((" for ", " as to "), event.end):
         event.kind = "HEDGE"
-    following = events[i + 1] if i + 1 < len(events) else None
+    following = next((later for later in events[i + 1 : i + 3] if later.kind != "RELATIVE"), None)
     if event.kind == "HEDGE" and following and following.start - event.end < _MAX_GAP:
-        if following.kind == "ACTION" or _REMOVAL.search(sentence, following.start, following.end):
-            _cancel(event)
-        elif following.kind == "BREAK" and sentence.startswith(("placement", "insertion"), following.start):
-            _cancel(following)
+        if following.kind == "ACTION" or REMOVAL.search(sentence, following.start, following.end):
+            cancel(event)
+        elif following.kind == "BREAK" and sentence.startswith(
+            ("placement", "insertion", "there "), following.start
+        ):
+            cancel(following)  # "it is possible that there is a nodule"
 
 
 def _settle_doubt(sentence: str, events: list[Event], i: int) -> None:
     """ "We cannot say that there is no X": the inner negation goes."""
     for j in range(i + 1, len(events)):
         if events[j].kind == "NEGATE":
-            _cancel(events[j])
+            cancel(events[j])
         elif events[j].kind not in ("VERB", "BREAK", "HAVE"):
             return
         elif events[j].kind == "BREAK":
-            _cancel(events[j])
+            cancel(events[j])
 
 
 def _settle_exclusion(sentence: str, events: list[Event], i: int) -> None:
@@ -171,7 +127,7 @@ def _settle_exclusion(sentence: str, events: list[Event], i: int) -> None:
         event.kind = "HEDGE"
     else:
         event.kind = "NEGATE"
-    _cancel(*events[first:i])
+    cancel(*events[first:i])
 
 
 def _has_object(events: list[Event], i: int) -> bool:
@@ -189,62 +145,28 @@ def _settle_negation(sentence: str, events: list[Event], i: int) -> None:
     if event.kind not in _DENIALS:
         return
     words = sentence[event.start : event.end]
-    if _RESOLUTION.search(words):
-        _settle_resolution(sentence, events, i)
-    elif _REMOVAL.search(words):
-        _settle_removal(sentence, events, i)
+    if (
+        event.kind == "NEGATED"
+        and sentence.startswith(" of ", event.end)
+        and (RESOLUTION.search(words) or REMOVAL.search(words))
+    ):
+        event.kind = "NEGATE"  # "with interval clearing of the effusion"
+    if event.kind == "NEGATED" and tells_of_none_or_some(sentence, events, i):
+        return
+    if RESOLUTION.search(words):
+        settle_resolution(sentence, events, i)
+    elif REMOVAL.search(words):
+        settle_removal(sentence, events, i)
     elif _ABSENCE.match(words) and _find_outer_not(sentence, events, i):
         return
     elif _ABSENCE.match(words) and _is_unproven(sentence, events, i):
-        _cancel(event)
+        cancel(event)
     elif event.kind == "NEGATE" and _CHANGE_AFTER.match(sentence, event.end):
         _cancel_change(sentence, events, i)
     elif _denies_a_change(sentence, event) or _denies_the_past(sentence, event):
-        _cancel(event)
+        cancel(event)
     elif i > 0 and sentence[events[i - 1].start : event.start] in ("not ", "never "):
-        _cancel(event, events[i - 1])
-
-
-def _settle_resolution(sentence: str, events: list[Event], i: int) -> None:
-    event = events[i]
-    before, cues = _clause_before(sentence, events, i)
-    own = event.end - event.start
-    under_way = sentence.startswith(("clearing", "resolving"), event.start) and before[:-own].endswith(_BE)
-    if _UNDONE.search(before[:-own]) or sentence.startswith(("not ", "never "), event.start):
-        _cancel(event, *(cue for cue in cues if cue.kind in ("NEGATE", "NEGATED", "NEUTRAL", "HEDGE")))
-    elif (
-        under_way
-        or _UNDONE_AFTER.match(sentence, event.end)
-        or _PARTLY.search(" ".join(before.split()[-_NEAR_WORDS:]))
-        or _PARTLY_AFTER.match(sentence, event.end)
-    ):
-        _cancel(event)
-    else:
-        outer = next((cue for cue in reversed(events[:i]) if cue.kind in ("NEGATE", "DOUBT")), None)
-        that = " that" in sentence[outer.start : outer.end + len(" that")] if outer else False
-        if outer and that and event.kind == "NEGATED":  # "no evidence that the effusion has resolved"
-            _cancel(event, *([outer] if outer.kind == "NEGATE" else []))
-
-
-def _settle_removal(sentence: str, events: list[Event], i: int) -> None:
-    event = events[i]
-    before, cues = _clause_before(sentence, events, i)
-    start = max(0, event.start - _WINDOW)
-    comma = max(sentence.rfind(",", start, event.start), sentence.rfind(" and ", start, event.start), start)
-    planned = _PLANNED.search(sentence, comma, event.end) or _PLANNED_AFTER.match(sentence, event.end)
-    moved = _MOVED.match(sentence, event.end) and "withdraw" in sentence[event.start : event.end]
-    if planned or moved or _UNDONE.search(before[: event.start - event.end]):
-        _cancel(event, *(cue for cue in cues if cue.kind in ("NEGATE", "NEGATED", "HEDGE")))
-        _settle_action(sentence, events, i)
-
-
-def _settle_action(sentence: str, events: list[Event], i: int) -> None:
-    """ "Repositioning of the tube is suggested" doubts no tube."""
-    for cue in events[i + 1 : i + 6]:
-        if cue.kind in ("COMMA", "BREAK", "NEGATE"):
-            return
-        if cue.kind in ("SUSPECTED", "HEDGED", "HEDGE"):
-            _cancel(cue)
+        cancel(event, events[i - 1])
 
 
 def _denies_a_change(sentence: str, event: Event) -> bool:
@@ -264,13 +186,13 @@ def _denies_the_past(sentence: str, event: Event) -> bool:
 def _find_outer_not(sentence: str, events: list[Event], i: int) -> bool:
     """Cancel "free of", "without", "absence of" together with the "not" or "neither" before it."""
     for outer in reversed(events[:i]):
-        if outer.kind in _CLAUSE_ENDS:
+        if outer.kind in CLAUSE_ENDS:
             break
         if outer.kind in _DENIALS and sentence[outer.start : outer.end] in _PLAIN_NOT:
             if sentence.startswith("nor", outer.start):  # "neither the right nor the left"
-                _cancel(outer)
+                cancel(outer)
                 continue
-            _cancel(outer, events[i])
+            cancel(outer, events[i])
             return True
     return False
 
@@ -294,7 +216,34 @@ def _cancel_change(sentence: str, events: list[Event], i: int) -> None:
     end = change.end() if change else events[i].end
     inner = [event for event in events[i + 1 :] if event.start < end]
     if not any(event.kind in ("FINDING", "COMMA") and event.end <= end for event in inner):
-        _cancel(events[i], *(event for event in inner if event.kind != "FINDING"))
+        cancel(*(event for event in inner if event.kind != "FINDING"))
+        events[i].kind = "NEUTRAL"
+
+
+def _settle_verb(sentence: str, events: list[Event], i: int) -> None:
+    """ "Neither X nor Y has grown", "neither is larger" deny a change."""
+    if any(event.kind == "NEGATE" for event in events[max(0, i - _LONG_SUBJECT) : i]):
+        deny_no_change(sentence, events, i, _EVOLVED if events[i].kind == "HAVE" else _COMPARED)
+
+
+def _settle_past(sentence: str, events: list[Event], i: int) -> None:
+    """ "Smoker with prior pneumonia" tells of the past, "with prior effusion, unchanged" of the film."""
+    finding, after = (events[i + 1 : i + 3] + [None, None])[:2]
+    events[i].kind = "WITH"
+    if finding is None or finding.kind != "FINDING" or finding.start - events[i].end > _MAX_GAP:
+        return
+    beyond = events[i + 3] if i + 3 < len(events) else None
+    ends = after is None or after.kind == "BREAK" or (after.kind == "AND" and beyond is not None)
+    if after is not None and after.kind == "COMMA":
+        ends = beyond is None or beyond.kind in ("FINDING", "ANATOMY", "NEGATE", "BREAK")
+    if ends and (after.start if after else len(sentence)) - finding.end < 2 * _MAX_GAP:
+        events[i].kind = "SEQUELA"
+
+
+def _settle_neutral(sentence: str, events: list[Event], i: int) -> None:
+    """ "Not of normal size", though "clear of edema, but not of consolidation"."""
+    if i + 1 < len(events) and events[i + 1].kind == "NORMAL" and sentence.endswith(" of", 0, events[i].end):
+        events[i].kind = "NEGATE"
 
 
 _SETTLED_BY: dict[str, tuple[Settle, ...]] = {
@@ -306,5 +255,9 @@ _SETTLED_BY: dict[str, tuple[Settle, ...]] = {
     "NEGATE": (_settle_negation,),
     "NEGATED": (_settle_negation,),
     "DOUBT": (_settle_doubt,),
-    "ACTION": (_settle_action,),
+    "ACTION": (settle_action,),
+    "HAVE": (_settle_verb,),
+    "VERB": (_settle_verb,),
+    "NEUTRAL": (_settle_neutral,),
+    "PAST": (_settle_past,),
 }

@@ -17,6 +17,13 @@ class Event:
     findings: tuple[int, ...] = ()
     region: str = ""
     code: float | None = None
+    past: bool = False  # denied by what the past had, which says nothing of the film
+
+
+def cancel(*events: Event) -> None:
+    """Take the sense of cues away, so that they count no more."""
+    for event in events:
+        event.kind = ""
 
 
 # Change nothing where they stand: "is now completely resolved". But "not fully seen" is not "not seen".

@@ -5,15 +5,21 @@ import re
 from data_module.findings import FINDINGS
 from data_module.labeler.events import Event
 
+# Words that begin what is asserted, and no further item of what is denied; "focal", "acute", "large" do both.
 NEW_ASSERTION = re.compile(
-    r"\s*(?:and |a |an |the |some |also )*(?:mild|minimal|moderate|severe|small|tiny|trace|subtle|slight"
-    r"|faint|stable"
-    r"|unchanged|persistent|new|increas|worsen|improv|decreas|chronic|old|healed|left|right|bilateral"
-    r"|bibasilar"
-    r"|status post|prominent|enlarged|borderline|normal|patchy|streaky|low lung|possibl|probabl|likely"
-    r"|question"
-    r"|suspect|may |known|multiple|several|few|scattered|interval|extensive|degenerative|calcified|previously"
-    r"|preexisting|residual|presence of|only |just |merely |simply |rather |instead )"
+    r"\s*(?:and |a |an |the |some |also )*(?:mild|minimal|minor|minute|moderate|modest|severe|small|tiny"
+    r"|trace|subtle|slight|faint|marked|considerable|substantial|extensive|massive|huge|low grade"
+    r"|(?:large|big) (?:left|right|bilateral|loculated|hiatal)|borderline|prominent|enlarged"
+    r"|stable|unchanged|persist|new|increas|worsen|improv|decreas|resolving|evolving|developing|progressive"
+    r"|ongoing|continu|recurrent|residual|interval|previously|preexisting|pre existing|known|status post"
+    r"|post ?(?:op|surg)|chronic|subacute|early|old|remote|healed|healing|degenerative|calcified|tortuous"
+    r"|left|right|bilateral|bibas|basal|basilar|apical|biapical|retrocardiac|perihilar|lingular"
+    r"|(?:lower|upper|middle) lobe|[lr][ulm]l\b"
+    r"|normal|patchy|streaky|hazy|diffuse|dense|linear|discoid|plate ?like|band ?like|subsegmental|low lung"
+    r"|loculated|layering|hyper(?:infl|exp|aer)"
+    r"|possibl|probabl|likely|question|suspect|may "
+    r"|one |two |three |four |single|solitary|multiple|several|few|numerous|many |innumerable|scattered"
+    r"|\d[\d,]* ?[cm]m\b|presence of|only |just |merely |simply |rather |instead )"
 )
 _SEEN = re.compile(
     r" (?:\w+ly |clearly |definitely )?(?:seen|identified|visuali[sz]ed|appreciated"
@@ -26,7 +32,7 @@ _PREDICATE = re.compile(
     r"|stable|unchanged|similar|persist\w*|increas\w+|decreas\w+|improv\w+|wors\w+|larger|smaller|enlarg\w+"
     r"|resolving|as before|remains?|new|again (?:seen|noted|identified)|redemonstrated|healed|old|chronic)\b"
     r"|(?: \w+){0,2} (?:in|at|on|of|within|along|involving) (?:the )?"
-    r"(?:left|right|lingula|lower|upper|middle)\b)"
+    r"(?:left|right|lingula|lower|upper|middle|both|base|apex|apices)s?\b)"
 )
 _PLACED = re.compile(  # of a device
     r"(?: tip)? (?:in (?:place|situ|(?:\w+ )?positions?)|tip|terminat\w+|project\w+|overl\w+|ends?|unchanged"

@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterator
 
 from data_module.headings import find_headings
+from data_module.labeler.layout import attach_headings, join_broken_words
 from data_module.sentences import plain_characters, split_sentences
 
+_ORGANS = r"(heart(?: size)?|cardiac silhouette|mediastinum|lungs?|lung fields|pleura|hila|bones|ribs)"
 # Headings of what says why or how the film was taken: the findings below them are not asserted.
 _IGNORED = frozenset(("history", "other"))
 _ASSERTED = re.compile(r"\W*(?:wet|recommendation)", re.IGNORECASE)  # of the other ones
@@ -20,8 +22,10 @@ _ABBREVIATIONS = {
     "vs": "versus",
     "vs.": "versus",
     "can't": "cannot",
+    "d/c'd": "discontinued",
+    "dc'd": "discontinued",
 }
-_ABBREVIATION = re.compile(r"\b(?:(?:[wrh]/o|c/w|s/p|and/or|can't)\b|w/(?= ?[a-z])|vs\b\.?)")
+_ABBREVIATION = re.compile(r"\b(?:(?:[wrh]/o|c/w|s/p|and/or|can't|d/c'd|dc'd)\b|w/(?= ?[a-z])|vs\b\.?)")
 # "Effusion: none", "effusion (-)", "effusion = absent": what is said of a finding behind a sign.
 _DENIED = (
     r"(?:no|none|nil|neg|negative|absent|not (?:present|seen|identified|evident|visualized)|none (?:seen"
@@ -29,13 +33,17 @@ _DENIED = (
     r"|no evidence(?: of)?|resolved|cleared|unlikely|improbable)"
 )
 _AFFIRMED = r"(?:yes|present|positive|pos|seen)"
+# ... up to the end of the clause, or to where or when it is said of
+_VERDICT_END = (
+    r"\s?(?:[.,;\n)(\[]|$)|\s(?:in|at|on|over|within|along|throughout|bilaterally|today|now|currently)\b"
+)
 _DOUBTED = r"(?:possible|probable|uncertain|equivocal|questionable|indeterminate|suspected|maybe)"
 
 
 def _verdict(words: str, signs: str) -> str:
     """Pattern of a verdict: behind a colon or dash up to the end of the clause, or in brackets."""
     return (
-        rf"(?:\s?[:=]\s?|\s-+\s){words}(?=\s?(?:[.,;\n)]|$))|\s?[:=]\s?{signs}(?=\s?(?:[.,;\n)]|$))"
+        rf"(?:\s?[:=]\s?|\s[-–—]+\s|[–—]){words}(?={_VERDICT_END})|\s?[:=]\s?{signs}(?=\s?(?:[.,;\n)]|$))"
         rf"|\s?[(\[]\s?(?:{words}|{signs})\s?[)\]]"
     )
 
@@ -44,38 +52,67 @@ def _verdict(words: str, signs: str) -> str:
 _ANAPHOR_WORDS = (
     r"(?:(?:it|this|these|they|that|both) (?=(?:is|are|was|were|has|have|had|cannot)\b(?: \w+){0,3}? "
     r"(?:resolved|cleared|gone|disappeared|vanished|removed|excluded|ruled out|no longer"
-    r"|not \w+ (?:today|now|on today's))\b)|(?=none (?:is|are|was|were|remains?)\b))"
+    r"|not \w+ (?:today|now|on today's))\b)|(?=none (?:is|are|was|were|remains?|seen|today|now|currently)\b))"
 )
-_ANAPHOR = re.compile(_ANAPHOR_WORDS, re.IGNORECASE)
-# What is written anew in turn: a sign or word that the text must hold, the pattern, what takes its place.
+# "The right effusion has resolved, while the left persists" speaks of another effusion.
+_CONNECTORS = r"(?:and|but|while|whereas|although|though|however|yet)"
+_OTHER_ONE_WORDS = (
+    r"(?:the (?:left|right|other|others|rest|remaining)(?: ones?| side)?|others|th(?:at|ose) (?:on|at|in) the"
+    r" (?:left|right)) (?=(?:has|have|is|are|was|were|persists?|remains?|appears?|continues?|does|did"
+    r"|shows?)\b)"
+)
+_OTHER_ONE = rf"(?:[,;]\s(?:{_CONNECTORS}\s)?|\s{_CONNECTORS}\s){_OTHER_ONE_WORDS}"
+# "Small left, no right effusion" names the finding once.
+_ONE_SIDE = (
+    r"(?:(?<=^)|(?<=[,;] ))((?:there is )?(?:a )?(?:(?:small|tiny|trace|minimal|mild|moderate|large|slight"
+    r"|new|stable|persistent|unchanged) ){0,2}(?:left|right))(?: sided)?(?:,|,? and|,? but) no (left|right)"
+    r"(?: sided)? ((?:pleural )?[a-z]+)"
+)
+_SAYS_OTHER_ONE = re.compile(rf"{_OTHER_ONE}|{_ONE_SIDE}")
+_REFERENCE = re.compile(rf"({_ANAPHOR_WORDS})|{_OTHER_ONE_WORDS}", re.IGNORECASE)
+# What is written anew in turn: what the text must hold one of, the pattern, what takes its place.
+_VERDICT_SIGNS = (":", "=", "(", "[", " -", "–", "—")
 _REWRITES = tuple(
-    (sign, re.compile(pattern), replacement)
-    for sign, pattern, replacement in (
-        ("'", r"n't\b", " not"),
+    (signs, re.compile(pattern), replacement)
+    for signs, pattern, replacement in (
+        (("'",), r"n't\b", " not"),
         (
-            "extubated",
+            ("extubated",),
             r"\b(?:(?:has|have|was|were|is|been) ){0,3}extubated\b",
             "endotracheal tube has been removed",
         ),
-        ("extubation", r"\bextubation\b", "removal of endotracheal tube"),
-        ("-free", r"\b([a-z]{4,40})-free\b", r"without \1"),
-        (";", rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
-        ("(", r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
-        ("no.", r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
-        ("", _verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
-        ("", _verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
-        ("", _verdict(_AFFIRMED, r"\+{1,3}"), " is present"),
-        ("?", r"\(([^()?]{1,80})\?\)", r" ; \1 is possible ; "),  # opacity (pneumonia?)
-        ("?", r"\?(?=\w)", " possible "),  # ?pneumonia
-        ("?", r"\?+(?=[\s)]|$)", " is possible ; "),
-        (".", r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
-        (".", r"\b(dr|mr|mrs|ms|approx|incl|pts?|fx|st|rt|lt|bilat|mod|e\.g|i\.e|a\.m|p\.m)\.(?= \w)", r"\1"),
-        ("", r"(?:(?<=^)|(?<=[\s.:]))\(?(?:\d{1,2}|[a-h])[.)](?=\s|[a-z])", " ; "),  # 1. 2) b) of a list
-        ("", r"(?<=[^\W_])[-–_]+(?=[^\W_])", " "),  # air-space, peri-hilar
-        ("", r"\s[-–]+\s|^[-–]+\s|--+|–|—", " ; "),
-        ("", r"[*•]+", " ; "),
-        ("", r"[\"'`()\[\]:]", " "),
-        ("", r"\s+", " "),
+        (("extubation",), r"\bextubation\b", "removal of endotracheal tube"),
+        (("-free",), r"\b([a-z]{4,40})-free\b", r"without \1"),
+        ((";",), rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
+        (("(",), r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
+        (("no.",), r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
+        ((";",), r"\s?;\s(?=(?:a |an )?\w+ ones? (?:is|are|has|have)\b)", ", while "),
+        ((" no ",), _ONE_SIDE, r"\1 \3, no \2 \3"),
+        (("th",), _OTHER_ONE, ", while other one "),
+        (_VERDICT_SIGNS, _verdict(_DOUBTED, r"(?:\?|\+/-|±)"), " is possible"),
+        (_VERDICT_SIGNS, _verdict(_DENIED, r"(?:-{1,3}|–)"), " is absent"),
+        (_VERDICT_SIGNS, _verdict(_AFFIRMED, r"\+{1,3}"), " is present"),
+        (("?",), r"\(([^()?]{1,80})\?\)", r" ; \1 is possible ; "),  # opacity (pneumonia?)
+        (("?",), r"\?(?=\w)", " possible "),  # ?pneumonia
+        (("?",), r"\?+(?=[\s)]|$)", " is possible ; "),
+        (("[**",), r"\[\*\*[^\[\]]{0,80}\*\*\]", "___"),
+        ((".",), r"(?<=\d)\.(?=\d)", ","),  # 1.5 cm is no end of sentence
+        (
+            (".",),
+            r"\b(dr|mr|mrs|ms|approx|incl|pts?|fx|st|rt|lt|bilat|mod|e\.g|i\.e|a\.m|p\.m)\.(?= \w)",
+            r"\1",
+        ),
+        (
+            (".", ")"),
+            r"(?:(?<=^)|(?<=[\s.:]))\(?(?:\d{1,2}|[a-h])[.)](?=\s|[a-z])",
+            " ; ",
+        ),  # 1. 2) b) of a list
+        (("-", "–", "_"), r"(?<=[^\W_])[-–_]+(?=[^\W_])", " "),  # air-space, peri-hilar
+        (("-", "–", "—"), rf"(?:(?<=^)|(?<=[.,;] )){_ORGANS}\s[-–—]+\s", r"\1 "),
+        (("-", "–", "—"), r"\s[-–]+\s|^[-–]+\s|--+|–|—", " ; "),
+        (("*", "•", ">>"), r"[*•]+|>>+", " ; "),
+        (('"', "'", "`", "(", ")", "[", "]", ":"), r"[\"'`()\[\]:]", " "),
+        (("",), r"\s+", " "),
     )
 )
 _PLAIN = re.compile(r"[a-z, ]*\.?")  # most sentences: nothing in them is to be written anew
@@ -119,13 +156,15 @@ def _section(body: str, ignoring: bool) -> str:
 def split_report(report: str) -> list[str]:
     """Sentences of a report that assert something, as they stand in it."""
     sentences: list[str] = []
-    text = find_statements(plain_characters(report))
+    text = find_statements(join_broken_words(plain_characters(report)))
     if "?" in text:
         text = _ANSWERED.sub(r": \1", text)
-    for sentence in split_sentences(text):
-        reference = _ANAPHOR.match(sentence)
+    for sentence in attach_headings(split_sentences(text)):
+        reference = _REFERENCE.match(sentence)
         if reference and sentences and len(sentences[-1]) < _MAX_SENTENCE:
-            sentences[-1] = f"{sentences[-1].rstrip(' .;')}, {sentence[reference.end() :]}"
+            sentences[-1] = f"{sentences[-1].rstrip(' .;')}, {sentence[max(reference.end(1), 0) :]}"
+        elif len(sentence) <= _MAX_SENTENCE:
+            sentences.append(sentence)
         else:
             sentences.extend(_cut(sentence))
     return sentences
@@ -149,7 +188,7 @@ def read_statements(report: str) -> list[str]:
 def split_statements(sentence: str) -> list[str]:
     """Lower-case statements of a sentence: abbreviations spelt out, one blank between words, few signs."""
     text = sentence.lower()
-    if _PLAIN.fullmatch(text) and " vs" not in text and "extubat" not in text:
+    if _PLAIN.fullmatch(text) and not _has_words_to_rewrite(text):
         text = text.strip(" ,.")
         return [text] if text else []
     if ":" in text:
@@ -159,10 +198,22 @@ def split_statements(sentence: str) -> list[str]:
     text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match.group()], text)
     if "ratio" in text or "ctr" in text or "index" in text:
         text = _HEART_RATIO.sub(_read_heart_ratio, text)
-    for sign, pattern, replacement in _REWRITES:
-        if sign in text:
-            text = pattern.sub(replacement, text)
+    for signs, pattern, replacement in _REWRITES:
+        for sign in signs:
+            if sign in text:
+                text = pattern.sub(replacement, text)
+                break
     return [part for part in (part.strip(" ,") for part in _STATEMENT_END.split(text)) if part]
+
+
+def _has_words_to_rewrite(text: str) -> bool:
+    """Of a text without signs."""
+    if " vs" in text or "extubat" in text:
+        return True
+    may_say = (
+        "left " in text or "right " in text or "other" in text or " rest " in text or "remaining " in text
+    )
+    return may_say and _SAYS_OTHER_ONE.search(text) is not None
 
 
 def _read_heart_ratio(match: re.Match[str]) -> str:

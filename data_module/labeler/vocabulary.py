@@ -6,6 +6,7 @@ findings, ignored wins.
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from data_module.findings import FINDINGS
@@ -63,6 +64,13 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
     return sections
 
 
+@cache
+def read_words() -> frozenset[str]:
+    """Every word of the phrases."""
+    return frozenset(word for phrase in read_lexicon() for word in phrase.split())
+
+
+@cache
 def read_lexicon() -> dict[str, Meaning]:
     """Every phrase of phrases/*.txt -> its meaning."""
     lexicon: dict[str, Meaning] = {}

@@ -9,6 +9,7 @@ import pytest
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN, prompt_sentence
 from data_module.labeler import label_report, label_reports, label_table
+from data_module.labeler.layout import attach_headings, join_broken_words
 from data_module.labeler.matcher import PhraseTree, expand_phrase
 from data_module.labeler.text import read_statements
 
@@ -177,6 +178,39 @@ def test_read_statements():
         "without edema",
         "clear",
     ]
+
+
+def test_words_broken_at_a_line_end_are_joined():
+    broken = "Pulmo-\nnary edema, pneumo- \n  thorax. Right-\nsided air-\nspace disease.\n- Xyz-\nabc"
+    assert join_broken_words(broken) == (
+        "Pulmonary edema, pneumothorax. Right-sided airspace disease.\n- Xyz-abc"
+    )
+
+
+def test_headings_stand_before_their_items():
+    lines = [
+        "HEART",
+        "- Enlarged",
+        "LUNGS",
+        "No edema",
+        "Clear",
+        "There is a mass.",
+        "Effusion",
+        "None",
+        "BONES",
+    ]
+    assert attach_headings(lines) == [
+        *(
+            "HEART: Enlarged",
+            "LUNGS: No edema",
+            "LUNGS: Clear",
+            "There is a mass.",
+            "Effusion: None",
+            "BONES",
+        ),
+    ]
+    assert attach_headings(["Heart: No effusion", "2. Enlarged"]) == ["Heart: No effusion", "Heart: Enlarged"]
+    assert attach_headings(["No edema.", "Clear."]) == ["No edema.", "Clear."]
 
 
 def test_expand():

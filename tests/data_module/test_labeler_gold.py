@@ -52,7 +52,7 @@ def test_agrees_with_the_experts(reports):
     texts, gold = reports
     assert len(texts) == 3832
     micro, macro = f1_scores(label_reports(texts) == 1, gold)
-    assert micro >= 0.93  # measured: 0.9310, 0.8866
+    assert micro >= 0.93  # measured: 0.9309, 0.8881
     assert macro >= 0.88
 
 
@@ -62,5 +62,5 @@ def test_agrees_on_the_half_it_was_not_tuned_on(reports):
     held_out = np.array([hashlib.md5(text.encode()).digest()[0] % 2 == 1 for text in texts])
     predicted = label_reports([text for text, keep in zip(texts, held_out, strict=True) if keep]) == 1
     micro, macro = f1_scores(predicted, gold[held_out])
-    assert micro >= 0.92  # measured: 0.9284, 0.8865
+    assert micro >= 0.92  # measured: 0.9292, 0.8901
     assert macro >= 0.87

@@ -9,6 +9,11 @@ without looking at them again. Right at first sight, present findings read as ab
     third    143          88 (25)          117 (10)            143 (0)
     fourth   121          72 (24)          112 (4)             121 (0)
     fifth     98          59 (21)           89 (4)              98 (0)
+    sixth    154         143 (4)           143 (4)             154 (0)
+    seventh  152         139 (6)           139 (6)             152 (0)
+
+The sixth and the seventh were written by readers who never saw the rules or the other sets; their labels were
+then brought to the conventions of labeler_sentences.txt ("history of X" denies X, "clear lungs" opacities).
 """
 
 import csv
@@ -116,6 +121,16 @@ HOSTILE = [
         "mass in ",
         "no. 1",
         "extubat ",
+        "a-\n",
+        "Heart\n",
+        "Heart\n- Enlarged\n",
+        "Effusion – none\n",
+        "neither effusion nor ",
+        "some of the effusions ",
+        ", while the left is ",
+        "effusion, has resolved, ",
+        "kinking of the ",
+        "[**",
     ),
 ]
 
