@@ -21,34 +21,37 @@ case $SCALE in
     DATA=${DATA:-$OUT/data}
     PAIRS=${PAIRS:-256}
     REPORTS="--method sample --temperature 0.7 --num-candidates 4 --assemble"  # as sample_pairs.py's preset
-    AUTOENCODER=$OUT/autoencoder CLIP=$OUT/clip PRIOR="--preset films --classifier $OUT/classifier"
+    AUTOENCODER=$OUT/autoencoder CLIP=$OUT/clip
+    # What U-ViT and prior learn from is another network than the classifier that scores them.
+    ALIGNED="--repa $OUT/encoder --repa-level -2" PRIOR="--preset films --classifier $OUT/encoder"
     $PYTHON prepare_data.py demo --out "$DATA" $DRY
     ;;
   paper)
     OUT=${OUT:-runs/paper}
     DATA=${DATA:?SCALE=paper needs DATA=FOLDER, a pairs folder that prepare_data.py made of MIMIC-CXR-JPG}
     PAIRS=${PAIRS:-1000}
-    REPORTS=
+    REPORTS= ALIGNED=
     AUTOENCODER=$OUT/autoencoder CLIP=openai/clip-vit-large-patch14 PRIOR="--preset paper --autoencoder $AUTOENCODER"
     ;;
   *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;
 esac
 
-autoencoder() {
+encoders() {
   $PYTHON train_autoencoder.py --preset $SCALE --data "$DATA" --out "$AUTOENCODER" $DRY
+  [ $SCALE = paper ] || $PYTHON train_classifier.py --data "$DATA" --out "$OUT/encoder" --seed 1 $DRY
 }
 clip() {
   [ $SCALE = paper ] || $PYTHON train_clip.py --data "$DATA" --out "$CLIP" $DRY
 }
 films() {
-  $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" ${UVIT_WEIGHTS:+--init-from "$UVIT_WEIGHTS"} --out "$OUT/uvit" $DRY
+  $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" $ALIGNED ${UVIT_WEIGHTS:+--init-from "$UVIT_WEIGHTS"} --out "$OUT/uvit" $DRY
 }
 reports() {
   $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
   $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
   $PYTHON train_prior_model.py $PRIOR --data "$DATA" --language "$OUT/bart" --out "$OUT/prior" $DRY
 }
-together autoencoder clip
+together encoders clip
 together films reports
 
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
@@ -64,7 +67,7 @@ if [ -n "${ABLATION:-}" ]; then
     for FUSION in reference text; do
       UVIT_FUSION=mean SD_FUSION=concat
       if [ $FUSION = text ]; then UVIT_FUSION=text SD_FUSION=text; fi
-      $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $UVIT_FUSION --seed $SEED $STEPS --out "$OUT/ablation/uvit_${FUSION}_$SEED" $DRY
+      $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $UVIT_FUSION --text-tokens pooled --seed $SEED $STEPS --out "$OUT/ablation/uvit_${FUSION}_$SEED" $DRY
       $PYTHON train_diffusion_clipSD.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $SD_FUSION --seed $SEED $STEPS --out "$OUT/ablation/sd_${FUSION}_$SEED" $DRY
       for BACKBONE in uvit sd; do
         NAME=${BACKBONE}_${FUSION}_$SEED

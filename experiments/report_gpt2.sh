@@ -21,8 +21,9 @@ case $SCALE in
   demo)
     OUT=${OUT:-runs/demo}
     DATA=${DATA:-$OUT/data}
-    ENCODER=$OUT/classifier
+    ENCODER=$OUT/encoder READER=$OUT/encoder
     $PYTHON prepare_data.py demo --out "$DATA" $DRY
+    $PYTHON train_classifier.py --data "$DATA" --out "$ENCODER" --seed 1 $DRY
     # The paper's design at our sizes: one mean-pooled vector, no denoising, a plain ViT, MSE and cosine.
     PAPER_CODEC="--pooling mean --num-embeddings 1 --no-normalize --bag-of-words-weight 0 --token-mask-rate 0 --embedding-noise 0 --decoder-mask-rate 0"
     PAPER_PRIOR="--num-steps 1000 --depth 4 --stem-depth 0 --num-findings 0 --findings-weight 0 --decoder-loss-weight 0 --latent-noise 0 --max-shift 0"
@@ -33,7 +34,7 @@ case $SCALE in
   paper)
     OUT=${OUT:-runs/paper}
     DATA=${DATA:?SCALE=paper needs DATA=FOLDER, a pairs folder that prepare_data.py made of MIMIC-CXR-JPG}
-    ENCODER=google/vit-base-patch16-224
+    ENCODER=google/vit-base-patch16-224 READER=$OUT/classifier
     PAPER_CODEC="" PAPER_PRIOR=""
     OURS_CODEC="--pooling learned --num-embeddings 8 --normalize --bag-of-words-weight 1 --token-mask-rate 0.1 --embedding-noise 0.2 --decoder-mask-rate 0.1"
     ON_FILMS="--preset paper --features classifier --feature-levels 2 --tune-encoder --tune-decoder --mse-weight 0 --cosine-weight 0 --patch-size 1 --decoder-loss-weight 2 --num-findings 14 --findings-weight 4"
@@ -50,7 +51,7 @@ $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart_paper" $PA
 $PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$OUT/autoencoder" --language "$OUT/bart_paper" --out "$OUT/prior_paper" $PAPER_PRIOR $DRY
 $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $OURS_CODEC $DRY
 $PYTHON train_prior_model.py --preset $SCALE --data "$DATA" --autoencoder "$OUT/autoencoder" --language "$OUT/bart" --out "$LATENTS" $DRY
-$PYTHON train_prior_model.py $ON_FILMS --data "$DATA" --classifier "$OUT/classifier" --language "$OUT/bart" --out "$FILMS" $DRY
+$PYTHON train_prior_model.py $ON_FILMS --data "$DATA" --classifier "$READER" --language "$OUT/bart" --out "$FILMS" $DRY
 $PYTHON train_report_gpt.py --preset $SCALE --data "$DATA" --encoder "$ENCODER" --out "$OUT/report_gpt_1" $STAGE_1 $DRY
 $PYTHON train_report_gpt.py --preset $SCALE --data "$DATA" --encoder "$ENCODER" --stage 2 --init-from "$OUT/report_gpt_1" $STAGE_2 --out "$OUT/report_gpt_2" $DRY
 

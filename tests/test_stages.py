@@ -90,9 +90,7 @@ def test_ctrl_c_reaches_both_lanes(tmp_path, stand_in):
     )
     until = time.monotonic() + 60
     called = tmp_path / "called"
-    while not (
-        called.exists() and called.read_text().count("train_") == 2 and (tmp_path / "waiting").exists()
-    ):
+    while not called.exists() or called.read_text().count("train_") < 2:
         assert time.monotonic() < until
         time.sleep(0.05)
     time.sleep(1)  # both have set their traps

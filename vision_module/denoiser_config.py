@@ -79,7 +79,7 @@ class DenoiserConfig:
 # Small batches: at equal films seen, 16 reaches a far lower loss than 64 within minutes. Muon needs a third
 # of AdamW's steps to the same loss.
 DEMO_TRAIN = TrainConfig(
-    num_steps=2800,
+    num_steps=2000,
     batch_size=16,
     optimizer="muon",
     learning_rate=2e-3,
