@@ -105,7 +105,7 @@ def encode_targets(
     key = cache_key(pairs.manifest_hash(), {"encoder": identity}, settings)
     if not LatentCache.exists(cache_root, key):
         device = pick_device()
-        features.eval().to(device, memory_format=torch.channels_last)
+        features.eval().to(device).to(memory_format=torch.channels_last)
 
         def encode(items: np.ndarray) -> dict[str, np.ndarray]:
             films = load_images([pairs.image_paths[item] for item in items], settings["size"])
