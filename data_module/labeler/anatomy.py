@@ -79,7 +79,8 @@ def _mean(sentence: str, region: Event, state: Event) -> list[tuple[int, float]]
     said = sentence[state.start : state.end]
     if state.kind == "NORMAL":
         if state.code == NEGATIVE:
-            of_size = "size" in said or _SIZE.search(sentence, region.start, region.end)
+            measured = any(word in said for word in ("size", "width", "calib"))
+            of_size = measured or _SIZE.search(sentence, region.start, region.end)
             start = max(0, min(region.start, state.start - _NEAR))
             if region.region in _BY_SIZE and of_size and _NOT.search(sentence, start, state.start):
                 return [(FINDINGS.index(name), POSITIVE) for name in asserted]

@@ -30,7 +30,7 @@ _PARTLY = re.compile(
     r"|substantial(?:ly)?|considerabl[ey]|marked(?:ly)?|significant(?:ly)?|continu(?:ed|ing|es)"
     r"|gradual(?:ly)?"
     r"|slow(?:ly)?|begun|beginning|starting|ongoing|further|progressive(?:ly)?|early|subtotal|limited|little"
-    r"|variable|so far)\b"
+    r"|variable|so far|not (?:yet )?(?:total|complete|full|entire)(?:ly)?)\b"
 )
 _PARTLY_AFTER = re.compile(
     r" (?:\w+ )?(?:partial|incomplete|in part|somewhat|slight|signific|consider|mark|substan|minim)"
@@ -46,7 +46,7 @@ _UNDONE_AFTER = re.compile(
     r"|anticipated|incomplete|partial|slow|delayed|lacking|not (?:yet )?(?:complete|occurred|seen|evident"
     r"|begun))\b"
     r"| (?:on|at|in|from) (?:the )?\w+(?: \w+){0,2}?,? (?:but|and|while|yet) (?:\w+ )?(?:not|persist|remain"
-    r"|still)\b"
+    r"|still|in part|partly|partially|incompletely)\b"
     r"|,? but not\b"
 )
 _PLANNED = re.compile(

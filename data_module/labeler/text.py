@@ -10,6 +10,8 @@ from data_module.sentences import plain_characters, split_sentences
 _ORGANS = r"(heart(?: size)?|cardiac silhouette|mediastinum|lungs?|lung fields|pleura|hila|bones|ribs)"
 # Headings of what says why or how the film was taken: the findings below them are not asserted.
 _IGNORED = frozenset(("history", "other"))
+_WORD = re.compile(r"[^\W\d_]")
+_ASKED = re.compile(r"\W*(?:please|kindly|eval\b|evaluat|assess|rule out|r/o|query|exclude)", re.IGNORECASE)
 _ASSERTED = re.compile(r"\W*(?:wet|recommendation)", re.IGNORECASE)  # of the other ones
 _ABBREVIATIONS = {
     "w/o": "without",
@@ -57,9 +59,9 @@ _ANAPHOR_WORDS = (
 # "The right effusion has resolved, while the left persists" speaks of another effusion.
 _CONNECTORS = r"(?:and|but|while|whereas|although|though|however|yet)"
 _OTHER_ONE_WORDS = (
-    r"(?:the (?:left|right|other|others|rest|remaining)(?: ones?| side)?|others|th(?:at|ose) (?:on|at|in) the"
-    r" (?:left|right)) (?=(?:has|have|is|are|was|were|persists?|remains?|appears?|continues?|does|did"
-    r"|shows?)\b)"
+    r"(?:the (?:left|right|other|others|rest|remaining)(?:[- ]sided)?(?: ones?| side)?|others"
+    r"|th(?:at|ose) (?:on|at|in) the (?:left|right)) (?=(?:has|have|is|are|was|were|persists?|remains?"
+    r"|appears?|continues?|does|did|shows?)\b)"
 )
 _OTHER_ONE = rf"(?:[,;]\s(?:{_CONNECTORS}\s)?|\s{_CONNECTORS}\s){_OTHER_ONE_WORDS}"
 # "Small left, no right effusion" names the finding once.
@@ -85,6 +87,7 @@ _REWRITES = tuple(
         (("-free",), r"\b([a-z]{4,40})-free\b", r"without \1"),
         ((";",), rf"\s?;\s?{_ANAPHOR_WORDS}", ", "),
         (("(",), r"\(((?:no|without|negative for) [^()]{1,80})\)", r" ; \1 ; "),
+        (("#",), r"#\s?(?=(?:left|right|ribs?|clavicle|\d+(?:st|nd|rd|th))\b)", "fracture of "),
         (("no.",), r"\bno\.\s?(?=\d+(?![\d.)]))", "number "),  # No. 14 French
         ((";",), r"\s?;\s(?=(?:a |an )?\w+ ones? (?:is|are|has|have)\b)", ", while "),
         ((" no ",), _ONE_SIDE, r"\1 \3, no \2 \3"),
@@ -133,7 +136,8 @@ def find_statements(report: str) -> str:
     """The report without the sections that assert nothing (indication, history, comparison, technique).
 
     A section ends at the next heading or at an empty line; text before the first heading is kept, and so are
-    headings that name a part of the body, which the text below them goes on from.
+    headings that name a part of the body, which the text below them goes on from. Where nothing would be
+    left, the last section ends with its first sentence.
     """
     if ":" not in report:
         return report
@@ -143,7 +147,10 @@ def find_statements(report: str) -> str:
         start = heading.start if heading.kind in ("part", "unknown") else heading.end
         ignoring = heading.kind in _IGNORED and not _ASSERTED.match(report, heading.start)
     kept.append(_section(report[start:], ignoring))
-    return "\n".join(kept)
+    text = "\n".join(kept)
+    if ignoring and not _WORD.search(text):  # "Comparison: none", and the description in the next line
+        text = "\n".join(part for part in split_sentences(report[start:])[1:] if not _ASKED.match(part))
+    return text
 
 
 def _section(body: str, ignoring: bool) -> str:

@@ -9,7 +9,8 @@ from data_module.labeler.vocabulary import OTHER
 _FRACTURE = FINDINGS.index("Fracture")
 _DEVICES = FINDINGS.index("Support Devices")
 _LONG_AGO = re.compile(
-    r" (?:last (?:week|month|year)|in the past|(?:\w+ )?(?:months|years) ago|in (?:19|20)\d\d)\b"
+    r" (?:last (?:week|month|year)|in the past|(?:\w+ )?(?:months|years) ago|in (?:19|20)\d\d"
+    r"|(?:as|when) a (?:child|infant|baby|teenager|young \w+))\b"
 )
 _PLACE_OUTSIDE_LUNG = re.compile(
     r"(?: \w+){0,6}? (?:in|of|within|involving|at) (?:the |a )?(?:\w+ ){0,3}?"

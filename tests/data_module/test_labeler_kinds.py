@@ -11,8 +11,9 @@ without looking at them again. Right at first sight, present findings read as ab
     fifth     98          59 (21)           89 (4)              98 (0)
     sixth    154         143 (4)           143 (4)             154 (0)
     seventh  152         139 (6)           139 (6)             152 (0)
+    eighth   149         135 (6)           137 (5)             149 (0)
 
-The sixth and the seventh were written by readers who never saw the rules or the other sets; their labels were
+The sixth to the eighth were written by readers who never saw the rules or the other sets; their labels were
 then brought to the conventions of labeler_sentences.txt ("history of X" denies X, "clear lungs" opacities).
 """
 
