@@ -17,6 +17,7 @@ _PLACE_OUTSIDE_LUNG = re.compile(
     r"(?:vertebra\w*|humeral head|spine|bones?|ribs?|humer\w+|clavicle|scapula|sternum|breasts?|abdomen|liver"
     r"|kidney|thyroid|axilla\w*|soft tissues?|subcutaneous|skin|legs?|ankles?|limbs?|extremit\w+|t\d+|l\d+)\b"
 )
+_TIP = re.compile(r"\b(?:tip|end|course|side ?hole|proximal part)s? of (?:the |an? )?$")  # of what is there
 # between a device and a "fracture" that is its own
 _DEVICE_SHOWS = re.compile(
     r"(?:[ ]|shows?|demonstrates?|has|have|is|are|remains?|intact|with|without|no|any|evidence|signs?|of"
@@ -65,6 +66,10 @@ def set_aside_traps(sentence: str, events: list[Event]) -> None:
         elif _LONG_AGO.match(sentence, event.end) and event.findings != (_FRACTURE,):
             event.past |= event.code != NEGATIVE
             event.code = NEGATIVE
+        elif (
+            event.findings == (_DEVICES,) and event.code == NEGATIVE and _TIP.search(sentence, 0, event.start)
+        ):
+            event.code = POSITIVE
         elif event.findings == (_FRACTURE,) and _is_of_a_device(sentence, events, i):
             event.findings = ()
         elif not _IN_LUNG.isdisjoint(event.findings) and _PLACE_OUTSIDE_LUNG.match(sentence, event.end):

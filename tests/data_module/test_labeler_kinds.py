@@ -12,9 +12,11 @@ without looking at them again. Right at first sight, present findings read as ab
     sixth    154         143 (4)           143 (4)             154 (0)
     seventh  152         139 (6)           139 (6)             152 (0)
     eighth   149         135 (6)           137 (5)             149 (0)
+    ninth    153         -                 148 (2)             149 (1)
 
-The sixth to the eighth were written by readers who never saw the rules or the other sets; their labels were
-then brought to the conventions of labeler_sentences.txt ("history of X" denies X, "clear lungs" opacities).
+The sixth to the ninth were written by readers who never saw the rules or the other sets; their labels were
+then brought to the conventions of labeler_sentences.txt ("history of X" denies X, "clear lungs" opacities); the
+writer of the ninth was told these first, and none of its labels was changed: .968 of 156 right at first sight.
 """
 
 import csv
