@@ -15,8 +15,9 @@ without looking at them again. Right at first sight, present findings read as ab
     ninth    153         -                 148 (2)             149 (1)
 
 The sixth to the ninth were written by readers who never saw the rules or the other sets; their labels were
-then brought to the conventions of labeler_sentences.txt ("history of X" denies X, "clear lungs" opacities); the
-writer of the ninth was told these first, and none of its labels was changed: .968 of 156 right at first sight.
+then brought to the conventions of labeler_sentences.txt ("history of X" denies X, "clear lungs" opacities).
+The writer of the ninth was told these first, and none of its labels was changed: .968 of 156 right at first
+sight.
 """
 
 import csv
