@@ -4,7 +4,7 @@
 #
 #   bash experiments/memorization.sh                         # after `make demo`: its data and U-ViT
 #   VISION=RUN DATA=FOLDER AUTOENCODER=RUN CLIP=RUN CLASSIFIER=RUN bash experiments/memorization.sh
-#   FEW=64 STEPS=1000 bash experiments/memorization.sh       # of the planted model: training films and steps
+#   FEW=64 STEPS=3000 bash experiments/memorization.sh       # of the planted model: training films and steps
 #   PROMPTS=100 DRAWS=2000 bash experiments/memorization.sh  # training prompts, and films drawn from them in all
 #   DRY_RUN=1 bash experiments/memorization.sh               # a line for each stage
 set -euo pipefail
@@ -19,7 +19,7 @@ CLIP=${CLIP:-runs/demo/clip}
 CLASSIFIER=${CLASSIFIER:-runs/demo/classifier}
 OUT=${OUT:-runs/memorization}
 FEW=${FEW:-32}
-STEPS=${STEPS:-500}
+STEPS=${STEPS:-1500}
 RATE=${RATE:-1e-3}
 PROMPTS=${PROMPTS:-32}
 DRAWS=${DRAWS:-256}
