@@ -2,7 +2,7 @@
 # The whole chain on real pairs: Open-I's frontal films and their radiologists' reports, on R2Gen's split.
 # Films from text and a reference film, reports from films, pairs, their scores, baselines, near-copies.
 #
-#   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # on 2 CPU cores, MINUTES minutes
+#   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # on 2 CPU cores, in less than an hour
 #   STEPS=0.1 ... bash experiments/open_i.sh                     # a tenth of all steps
 #   REPA= ... bash experiments/open_i.sh                         # the U-ViT not aligned with ImageNet features
 #   SIZE=256 ... bash experiments/open_i.sh                      # films of 256, on a GPU
