@@ -14,14 +14,14 @@ else
   # Seconds of a stage at demo scale, on one core; the time left is scaled by what earlier stages took.
   usual_seconds() {
     case $1 in
-      prepare_data.py) echo 40 ;;
-      train_autoencoder.py) echo 220 ;;
-      train_clip.py) echo 270 ;;
-      train_classifier.py) echo 60 ;;
-      train_diffusion_*) echo 600 ;;
-      train_bart.py) echo 230 ;;
-      train_prior_model.py) echo 300 ;;
-      train_report_gpt.py) echo 170 ;;
+      prepare_data.py) echo 45 ;;
+      train_autoencoder.py) echo 165 ;;
+      train_clip.py) echo 195 ;;
+      train_classifier.py) echo 35 ;;
+      train_diffusion_*) echo 410 ;;
+      train_bart.py) echo 140 ;;
+      train_prior_model.py) echo 180 ;;
+      train_report_gpt.py) echo 120 ;;
       train_text_to_latent.py) echo 30 ;;
       sample_pairs.py | generate_reports.py) echo 40 ;;
       *) echo 30 ;;
