@@ -52,7 +52,7 @@ echo "$1 $OMP_NUM_THREADS" >>called
 if [ -e "$1.fails" ]; then echo "error: no $1"; exit 2; fi
 if [ -e "$1.waits" ]; then
   trap 'echo "$1" >>ended; exit 130' INT
-  sleep 60 &
+  sleep 60 >/dev/null 2>&1 & # which holds no pipe of ours open
   wait $!
 fi
 """
