@@ -18,11 +18,12 @@ _KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def restart_with_huge_pages(main: Callable[[], None]) -> None:
     """Replace this process by one of the same command whose memory lies in huge pages, where that helps.
 
-    Not where the user has set glibc's tunables, a debugger watches, or `main` is not the program itself: then
-    the process is someone else's. The process number stays, and nothing was done yet.
+    Not where the user has set glibc's tunables, even to nothing, a debugger watches, the program came by
+    standard input, or `main` is not the program itself: then the process is someone else's. The process
+    number stays, and nothing was done yet.
     """
     theirs = main.__module__ != "__main__" or "torch" in sys.modules or sys.gettrace() is not None
-    if theirs or not {"-h", "--help"}.isdisjoint(sys.argv):
+    if theirs or sys.argv[0] in ("", "-") or not {"-h", "--help"}.isdisjoint(sys.argv):
         return
     if huge_pages_help(os.environ):
         sys.stdout.flush()

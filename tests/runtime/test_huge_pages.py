@@ -55,6 +55,16 @@ def test_the_users_choice_stays(tmp_path, tunables):
     assert lines == ["started", f"{pid} {tunables} []"]
 
 
+def test_a_program_from_standard_input_is_read_once():
+    environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-"], input=PROGRAM, env=environment, capture_output=True, text=True, timeout=120
+    )
+    lines = done.stdout.splitlines()
+    assert (lines[0], len(lines)) == ("started", 2)
+    assert lines[1].endswith("None []")
+
+
 def test_help_does_not_wait(tmp_path):
     pid, lines = run(tmp_path, "--help")
     assert lines == ["started", f"{pid} None ['--help']"]
