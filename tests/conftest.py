@@ -6,11 +6,18 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from helpers.float64 import in_float64
+from tqdm import tqdm
+
+# Tests fork and kill: tqdm's own lock is shared by forks, and one that was killed while it held the lock would
+# stop the test run for good. Its monitor is a thread that a fork could find holding it.
+tqdm.monitor_interval = 0
+tqdm.set_lock(threading.RLock())
 
 
 def pytest_addoption(parser):
