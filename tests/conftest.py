@@ -14,8 +14,8 @@ import pytest
 from helpers.float64 import in_float64
 from tqdm import tqdm
 
-# Tests fork and kill: tqdm's own lock is shared by forks, and one that is killed while it holds the lock stops
-# the test run for good. Its monitor is a thread that a fork could find holding it.
+# Tests fork and kill: tqdm's own lock is shared by forks, and one that is killed while it holds the lock
+# stops the test run for good. Its monitor is a thread that a fork could find holding it.
 tqdm.monitor_interval = 0
 tqdm.set_lock(threading.RLock())
 
