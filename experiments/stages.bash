@@ -66,7 +66,8 @@ else
   # after another. If one fails or is stopped, so is the other; the same command goes on.
   together() {
     local cores lanes first=$STAGE middle end log=$OUT/$2.log lane pids=() before=$SECONDS status=0
-    cores=$(getconf _NPROCESSORS_ONLN)
+    cores=$($RUNNER -c "from runtime.threads import usable_cores; print(usable_cores())")
+    cores=${cores:-2} # where something else stands in for Python
     lanes=${LANES:-$(command -v nvidia-smi >/dev/null || [ "$cores" = 1 ] && echo 1 || echo 2)}
     if [ "$lanes" = 1 ]; then
       "$1"

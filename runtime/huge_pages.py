@@ -1,7 +1,7 @@
 """Memory in pages of 2 MB on Linux: glibc asks for them only if told so at its start: it starts again.
 
-A training step allocates and frees every activation. In pages of 4 KB each allocation costs its first
-touches a page fault, and its use a walk through the page table, in a virtual machine through two.
+A training step allocates and frees every activation. In pages of 4 KB the first touch of each is a
+page fault, and every use a walk through the page table, in a virtual machine through two.
 """
 
 import os
