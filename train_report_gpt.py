@@ -76,7 +76,6 @@ PRESETS = {
             gradient_accumulation_steps=8,
             learning_rate=5e-5,
             warmup_steps=200,
-            mixed_precision="bf16",
         ),
     ),
     "paper": Config(

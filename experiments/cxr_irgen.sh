@@ -54,7 +54,7 @@ reports() {
 together encoders clip
 together films reports
 
-$PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" --mixed-precision bf16 $DRY
+$PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" $DRY
 $PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/pairs/heldout_reports.csv" --overwrite $REPORTS $DRY
 $PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/results" $DRY
 $PYTHON -m evaluation summary "cxr_irgen=$OUT/results" "$OUT"/systems/*/ --out "$OUT/systems.md" $DRY
@@ -71,7 +71,7 @@ if [ -n "${ABLATION:-}" ]; then
       $PYTHON train_diffusion_clipSD.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" --fusion $SD_FUSION --seed $SEED $STEPS --out "$OUT/ablation/sd_${FUSION}_$SEED" $DRY
       for BACKBONE in uvit sd; do
         NAME=${BACKBONE}_${FUSION}_$SEED
-        $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/ablation/$NAME" --films-only --data "$DATA" --seed $SEED --num-pairs "$PAIRS" --mixed-precision bf16 --out "$OUT/ablation/pairs_$NAME" $DRY
+        $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/ablation/$NAME" --films-only --data "$DATA" --seed $SEED --num-pairs "$PAIRS" --out "$OUT/ablation/pairs_$NAME" $DRY
         $PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/ablation/pairs_$NAME" --classifier "$OUT/classifier" --out "$OUT/ablation/results_$NAME" $DRY
       done
     done

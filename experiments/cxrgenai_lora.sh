@@ -53,7 +53,7 @@ case $SCALE in
 esac
 
 for SYSTEM in $SYSTEMS; do
-  $PYTHON sample_pairs.py --vision "$OUT/$SYSTEM" --data "$DATA" --films-only --num-pairs "$FILMS" --num-inference-steps $STEPS --guidance-scale $GUIDANCE --mixed-precision bf16 --out "$OUT/${SYSTEM}_films" $DRY
+  $PYTHON sample_pairs.py --vision "$OUT/$SYSTEM" --data "$DATA" --films-only --num-pairs "$FILMS" --num-inference-steps $STEPS --guidance-scale $GUIDANCE --out "$OUT/${SYSTEM}_films" $DRY
   $PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/${SYSTEM}_films" --classifier "$OUT/classifier" --out "$OUT/systems/$SYSTEM" $DRY
 done
 # CXR-IRGen's row is there where its experiment ran.

@@ -35,7 +35,7 @@ case $SCALE in
   *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;
 esac
 
-$PYTHON sample_pairs.py --vision "$OUT/monai_ldm" --data "$DATA" --films-only --num-pairs "$FILMS" --solver ddim --num-inference-steps $STEPS --guidance-scale $GUIDANCE --mixed-precision bf16 --out "$OUT/monai_ldm_films" $DRY
+$PYTHON sample_pairs.py --vision "$OUT/monai_ldm" --data "$DATA" --films-only --num-pairs "$FILMS" --solver ddim --num-inference-steps $STEPS --guidance-scale $GUIDANCE --out "$OUT/monai_ldm_films" $DRY
 $PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/monai_ldm_films" --classifier "$OUT/classifier" --out "$OUT/systems/monai_ldm" $DRY
 # CXR-IRGen's row is there where its experiment ran.
 $PYTHON -m evaluation summary $([ -d "$OUT/results" ] && echo "cxr_irgen=$OUT/results") "$OUT"/systems/*/ --out "$OUT/systems.md" $DRY

@@ -50,7 +50,7 @@ reports() {
 together films reports
 
 # Pairs for the prompts of the validation studies, and all scores.
-$PYTHON sample_pairs.py --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --split validation --method greedy --num-candidates 1 --no-assemble --num-pairs "$FILMS" --num-inference-steps 20 --guidance-scale 2 --mixed-precision bf16 --out "$OUT/pairs" $DRY
+$PYTHON sample_pairs.py --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --split validation --method greedy --num-candidates 1 --no-assemble --num-pairs "$FILMS" --num-inference-steps 20 --guidance-scale 2 --out "$OUT/pairs" $DRY
 write() { # NAME MODEL FLAGS...
   local name=$1 model=$2
   shift 2

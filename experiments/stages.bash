@@ -78,11 +78,10 @@ else
     end=$((middle + $(PYTHON="echo LINE" "$2" | grep -c '^LINE ')))
     mkdir -p "$OUT"
     echo "== beside each other: $1, and $2, which prints into $log"
-    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / 2))}
     set -m # a process group each, so that one signal ends all of a lane
-    (GO_ON=$end && run_lane "$1" "$first" "$middle") &
+    (GO_ON=$end && run_lane "$1" "$first" "$middle" $((cores / 2))) &
     pids+=($!)
-    (GO_ON=$end && run_lane "$2" "$middle" "$end") >"$log" 2>&1 &
+    (GO_ON=$end && run_lane "$2" "$middle" "$end" $((cores / 2))) >"$log" 2>&1 &
     pids+=($!)
     set +m
     trap 'end_lanes "${pids[@]}"' EXIT
@@ -98,8 +97,9 @@ else
     STAGE=$end
     note_time $((SECONDS - before)) "$(add_up "$first" "$end")"
   }
-  run_lane() { # FUNCTION FIRST END: stages of this many
+  run_lane() { # FUNCTION FIRST END CORES: stages of this many, each on so many cores
     local place
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$4}
     STAGE=$2 LANE_END=$3
     for ((place = $2; place < $3; place++)); do WALL[place]=$((2 * WALL[place])); done
     "$1"

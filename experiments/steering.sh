@@ -21,7 +21,7 @@ DRY=${DRY_RUN:+--dry-run}
 
 $PYTHON train_classifier.py --preset $SCALE --targets controls --num-steps 800 --data "$DATA" --out "$OUT/controls" $DRY
 draw() { # NAME FLAGS...
-  $PYTHON sample_pairs.py --preset $SCALE --vision "$VISION" --films-only --data "$DATA" --num-pairs "$NUM" --mixed-precision bf16 --out "$OUT/$1" "${@:2}" $DRY
+  $PYTHON sample_pairs.py --preset $SCALE --vision "$VISION" --films-only --data "$DATA" --num-pairs "$NUM" --out "$OUT/$1" "${@:2}" $DRY
   $PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/$1" --classifier "$CLASSIFIER" --controls "$OUT/controls" --out "$OUT/results_$1" $DRY
 }
 draw free --prompt-column free_prompt

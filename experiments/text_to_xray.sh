@@ -41,7 +41,7 @@ esac
 # The text-to-latent MLP alone: its latents decoded as they are.
 $PYTHON sample_pairs.py --vision "$OUT/text_to_xray" --init-from "$OUT/text_to_latent" --strength 0 --data "$DATA" --films-only --num-pairs "$FILMS" --out "$OUT/text_to_latent_films" $DRY
 $PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/text_to_latent_films" --classifier "$OUT/classifier" --out "$OUT/systems/text_to_latent" $DRY
-$PYTHON sample_pairs.py --vision "$OUT/text_to_xray" --data "$DATA" --films-only --num-pairs "$FILMS" --solver ddim --num-inference-steps $STEPS --guidance-scale 3 --mixed-precision bf16 --out "$OUT/text_to_xray_films" $DRY
+$PYTHON sample_pairs.py --vision "$OUT/text_to_xray" --data "$DATA" --films-only --num-pairs "$FILMS" --solver ddim --num-inference-steps $STEPS --guidance-scale 3 --out "$OUT/text_to_xray_films" $DRY
 $PYTHON -m evaluation images --real "$DATA" --synthetic "$OUT/text_to_xray_films" --classifier "$OUT/classifier" --out "$OUT/systems/text_to_xray" $DRY
 # CXR-IRGen's row is there where its experiment ran.
 $PYTHON -m evaluation summary $([ -d "$OUT/results" ] && echo "cxr_irgen=$OUT/results") "$OUT"/systems/*/ --out "$OUT/systems.md" $DRY

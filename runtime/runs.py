@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runtime.config import flatten, list_changed, list_defaults, list_passing, to_dict
 from runtime.contents import hash_contents
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CONFIG = "config.json"
+Choice = TypeVar("Choice", bound=str)
 _RETRAIN = "run its training command again, with --overwrite"
 
 
@@ -125,6 +126,24 @@ class RunFolder:
             raise ValueError(f"--out {self.root} is not empty and not a run folder: name another folder")
         record = {"kind": self.kind, "config": self.config, "contents": hash_contents(settings)}
         write_atomic(path, json.dumps(record, indent=2) + "\n")
+
+    def settle(self, setting: str, choose: Callable[[], Choice]) -> Choice:
+        """What a setting came to when the run began, as "auto" does on a machine; chosen and noted once.
+
+        Of several processes the main one chooses. Nothing is noted of a run that is only estimated.
+        """
+
+        def once() -> Choice:
+            path = self.root / CONFIG
+            record = read_json(path, _RETRAIN) if path.is_file() else None
+            settled = (record or {}).get("settled") or {}
+            if setting not in settled:
+                settled = {**settled, setting: choose()}
+                if record is not None:
+                    write_atomic(path, json.dumps({**record, "settled": settled}, indent=2) + "\n")
+            return settled[setting]
+
+        return on_main(once)
 
     def _empty(self) -> None:
         """Delete all but the lock, and config.json, without which a folder would not be ours to delete."""

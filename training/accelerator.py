@@ -1,7 +1,6 @@
 """accelerate as a run needs it: its precision, its processes, its trackers, and torch's kernels."""
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -11,25 +10,30 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from runtime.precision import settle_precision
 from runtime.processes import process_state
+from runtime.runs import RunFolder
 from training.config import TrainConfig
 
 
-def make_accelerator(config: TrainConfig, root: Path, can_rest: bool) -> Accelerator:
+def make_accelerator(config: TrainConfig, run: RunFolder, can_rest: bool) -> Accelerator:
     """The accelerator of a run.
 
     Args:
-        root: run folder, where TensorBoard writes.
+        run: its folder, where TensorBoard writes; a run goes on in the precision that it began in, on
+            whatever machine.
         can_rest: whether parameters may have no gradient in a step, for which data parallelism must look.
     """
     process_state()  # before accelerate, which would not join processes without an accelerator
     _forget_settings()
     device = torch.device(process_state().device or "cpu")
     trackers = None if config.tracker == "none" else config.tracker
+    precision = config.mixed_precision
+    if precision == "auto":
+        precision = run.settle("train.mixed_precision", lambda: settle_precision("auto", device))
     accelerator = Accelerator(
-        mixed_precision=settle_precision(config.mixed_precision, device),
+        mixed_precision=settle_precision(precision, device),
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         log_with=trackers,
-        project_dir=str(root),
+        project_dir=str(run.root),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=can_rest)],
     )
     if trackers:

@@ -35,9 +35,9 @@ class TrainConfig:
     """Gradients are clipped to this norm."""
     ema_decay: float = 0.0
     """Decay of the averaged weights that validation and the saved model use; 0 keeps none."""
-    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "bf16"
-    """Autocast precision; auto: bf16 where the device has instructions for it. Weights and optimizer stay
-    float32."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """Autocast precision; auto: bf16 where the device has instructions for it, else none; a run goes on in
+    what it began in. Weights and optimizer stay float32."""
     compile: bool = False
     """Compile the model (torch.compile; on a CPU it needs a C++ compiler): a minute or so at the start, for
     long runs."""

@@ -22,7 +22,7 @@ class ParameterGroup:
 
 
 def make_optimizers(
-    model: nn.Module, config: TrainConfig, groups: Sequence[ParameterGroup] = ()
+    model: nn.Module, config: TrainConfig, groups: Sequence[ParameterGroup] = (), half: bool = True
 ) -> list[torch.optim.Optimizer]:
     """AdamW over the trainable parameters; with `muon`, Muon over the matrices of repeated blocks.
 
@@ -32,6 +32,7 @@ def make_optimizers(
 
     Args:
         groups: a parameter belongs to the first whose prefix fits, else it has TrainConfig's settings.
+        half: whether Muon orthogonalizes in bfloat16, as published, or in float32.
 
     Raises:
         ValueError: nothing to train, in all or in a group, or Muon in float16.
@@ -70,7 +71,10 @@ def make_optimizers(
         # One fused pass over the weights took the demo's U-ViT from 9 to 11.6 steps a second on 2 cores.
         optimizers.append(torch.optim.AdamW(plain, lr=config.learning_rate, betas=config.betas, fused=True))
     if matrices := settings("matrices"):
-        optimizers.append(torch.optim.Muon(matrices, lr=config.learning_rate, adjust_lr_fn="match_rms_adamw"))
+        from training.muon import Float32Muon  # late: timm takes time that a run in bfloat16 need not spend
+
+        kind = torch.optim.Muon if half else Float32Muon
+        optimizers.append(kind(matrices, lr=config.learning_rate, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
 

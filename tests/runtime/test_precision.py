@@ -35,8 +35,20 @@ def test_a_system_without_cpuinfo_is_not_known(tmp_path):
 def test_what_is_asked_for_is_taken(choice, capsys):
     before = torch.get_float32_matmul_precision()
     assert settle_precision(choice, torch.device("cpu")) == choice
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == ""  # a warning goes to standard error
     assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize(("flags", "warned"), [("fpu avx2", True), ("fpu avx512_bf16", False)])
+def test_a_half_precision_that_the_processor_has_not_is_warned_of(
+    tmp_path, monkeypatch, capsys, flags, warned
+):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"flags : {flags}\n")
+    monkeypatch.setattr("runtime.precision.CPUINFO", cpuinfo)
+    assert settle_precision("bf16", torch.device("cpu")) == "bf16"
+    assert ("--mixed-precision bf16" in capsys.readouterr().err) == warned
+    assert settle_precision("auto", torch.device("cpu")) == ("no" if warned else "bf16")
 
 
 def test_auto_says_what_it_came_to(capsys):

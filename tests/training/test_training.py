@@ -135,6 +135,39 @@ def test_sigterm_leaves_a_checkpoint_of_the_step_it_was_in(tmp_path):
     assert not run.finished
 
 
+def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path, monkeypatch, capsys):
+    """Begun on a processor with bfloat16, gone on with on one without: the bits of bfloat16 all along."""
+
+    def on_processor(flags):
+        (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+        monkeypatch.setattr("runtime.precision.CPUINFO", tmp_path / "cpuinfo")
+
+    on_processor("avx512_bf16")
+    whole, _ = train(tmp_path / "whole")
+    plain, _ = train(tmp_path / "plain", mixed_precision="no")
+    config = Config(
+        out=tmp_path / "run", train=TrainConfig(num_steps=30, batch_size=8, log_every=5, ema_decay=0.9)
+    )
+
+    calls = []
+
+    def stopping(model, batch, generator):
+        calls.append(1)
+        if len(calls) == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return objective(model, batch, generator)
+
+    run = RunFolder.create(config.out, "test", config)
+    with pytest.raises(KeyboardInterrupt):
+        fit(new_model(), stopping, Regression(), Regression(), config.train, run, save)
+    on_processor("avx2")
+    resumed, _ = train(tmp_path / "run")
+    assert "mixed precision: no" not in capsys.readouterr().out
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    assert any(not torch.equal(value, weights(plain)[name]) for name, value in weights(whole).items())
+
+
 def test_accumulation_equals_one_large_batch(tmp_path):
     """Two micro-steps of 4 give the gradient of one step of 8 where nothing is random."""
 
