@@ -1,7 +1,6 @@
 """From folders to results.json: calls the sections, merges and writes."""
 
 import importlib.metadata
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.context import Context
-from evaluation.inputs.results import read_results
+from evaluation.inputs.results import read_results, write_results
 from evaluation.metric import Metric, metrics_of
 from evaluation.output.page import write_page
 from evaluation.output.table import render_markdown, write_results_as
@@ -177,7 +176,7 @@ def _write_results(context: Context, results: dict[str, Any]) -> None:
         save_figure(plot_auroc(results["films"]), out / "auroc.png")
     formats = context.settings.format
     write_page(results, context.real, context.synthetic, context.settings.split, out, "pdf" in formats)
-    write_atomic(out / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
+    write_results(out / "results.json", results)
     for name in set(formats) - {"pdf"}:
         write_results_as(results, name, out)
     print(render_markdown(results, with_conventions=False).rstrip())

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_module.film_check import FilmCheck
 from data_module.pairs import PairsFolder, film_paths
-from evaluation.networks.cache import hash_films, score_cached
+from evaluation.networks.cache import hash_films, read_arrays, score_cached
 from evaluation.networks.classifier import FilmClassifier
 from evaluation.privacy.distances import (
     DISTANCES,
@@ -75,9 +75,8 @@ def _read(
 
 def _distances(films: Films, others: Films, path: Path | None) -> dict[str, np.ndarray]:
     """Distances of held-out films to the nearest training film, kept in a file."""
-    if path and path.is_file():
-        with np.load(path) as saved:
-            return {kind: saved[kind] for kind in DISTANCES}
+    if path and (saved := read_arrays(path, tuple(DISTANCES))):
+        return saved
     distances, _ = nearest_training_films(*films, *others)
     if path:
         with replacing(path) as temporary, open(temporary, "wb") as file:

@@ -1,23 +1,47 @@
-"""results.json of a scored folder."""
+"""results.json of a scored folder, which tells whether it is as it was written."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.files import DamagedFile, read_json
+from runtime.files import DamagedFile, read_json, write_atomic
 
+DIGEST = "digest"
 _OBJECTS = ("films", "reports", "pairs", "privacy", "conventions", "inputs", "versions")
 
 
-def read_results(path: Path, fix: str = "score the folder again") -> dict[str, Any]:
-    """The results of a folder.
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Write results with a digest of them, of plain values without NaN.
 
     Raises:
-        ValueError: the file is damaged; names it and the fix.
+        OSError: it cannot be written.
+    """
+    text = json.dumps({**results, DIGEST: _digest(results)}, indent=2, allow_nan=False)
+    write_atomic(path, text + "\n")
+
+
+def read_results(path: Path, fix: str = "score the folder again") -> dict[str, Any]:
+    """The results of a folder, without their digest; those of before it was written have none.
+
+    Raises:
+        ValueError: the file is damaged, or was changed; names it and the fix.
     """
     results = read_json(path, fix)
+    if DIGEST in results:
+        digest = results.pop(DIGEST)
+        if digest != _digest(results):
+            raise DamagedFile(f"{path} is not as it was written (damaged, or edited by hand): {fix}")
+        return results
     wrong = [name for name in _OBJECTS if not isinstance(results.get(name, {}), dict | None)]
     inputs = results.get("inputs") or {}
     wrong += [name for name in inputs if not isinstance(inputs[name], dict)] if not wrong else []
     if wrong:
         raise DamagedFile(f"{path}: {wrong[0]} is no section (damaged): {fix}")
     return results
+
+
+def _digest(results: Mapping[str, Any]) -> str:
+    plain = json.loads(json.dumps(results))  # as the file gives it back
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

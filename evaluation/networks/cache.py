@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,10 +107,19 @@ def _join(parts: Sequence[FilmScores]) -> FilmScores:
 
 def _read(file: Path, num_films: int) -> FilmScores | None:
     """None where there is no whole file: it is then made again."""
+    arrays = read_arrays(file, ("probabilities", "features", "failures"))
+    if arrays is None or len(arrays["probabilities"]) != num_films:
+        return None
+    failures = {int(row): reason for row, reason in json.loads(str(arrays["failures"])).items()}
+    return FilmScores(arrays["probabilities"], arrays["features"], failures)
+
+
+def read_arrays(file: Path, names: Sequence[str]) -> dict[str, np.ndarray] | None:
+    """The named arrays of an .npz file, which keeps a checksum of each; None where it is missing or damaged."""
+    if not file.is_file():  # a pipe would be waited for, for ever
+        return None
     try:
         with np.load(file, allow_pickle=False) as saved:
-            failures = {int(row): reason for row, reason in json.loads(str(saved["failures"])).items()}
-            scores = FilmScores(saved["probabilities"], saved["features"], failures)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return {name: saved[name] for name in names}
+    except Exception:  # what is damaged makes zipfile, zlib and numpy fail in all ways
         return None
-    return scores if len(scores.probabilities) == num_films else None

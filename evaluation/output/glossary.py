@@ -43,6 +43,7 @@ infinity never occur.
 | `conventions` | figure -> how it is counted, for every section in the file |
 | `inputs` | by section: folders, hashes, split, seed, extractors, classifier, labeler, models and hashes |
 | `versions` | library -> version |
+| `digest` | SHA-256 of the rest, its keys sorted: what was damaged or edited is refused |
 
 Every section holds its metrics ([what they mean](metrics.md)), and besides `num_bootstrap`, `intervals` and,
 where there is cause, `warnings` and `remarks` (sentences). A section that was asked for by `all` and could
