@@ -115,7 +115,7 @@ def _read(file: Path, num_films: int) -> FilmScores | None:
 
 
 def read_arrays(file: Path, names: Sequence[str]) -> dict[str, np.ndarray] | None:
-    """The named arrays of an .npz file, which keeps a checksum of each; None where it is missing or damaged."""
+    """The named arrays of an .npz file, which has checksums; None where it is missing or damaged."""
     if not file.is_file():  # a pipe would be waited for, for ever
         return None
     try:
