@@ -12,7 +12,6 @@ from data_module.free_prompts import is_free_prompt
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
 from data_module.prompt_facts import read_facts
-from data_module.text_columns import text_columns
 from runtime.contents import model_hash
 from runtime.devices import move, pick_device
 from runtime.weights import load_pretrained
@@ -83,6 +82,7 @@ def encode_prompts(
     prompts: Prompts,
     source: str,
     columns: tuple[str, ...],
+    fields: np.ndarray,
     cache_root: Path,
     batch_size: int = 64,
 ) -> PromptCache:
@@ -90,15 +90,12 @@ def encode_prompts(
 
     Args:
         source: identity of the encoders: their folders or hub names, joined by "+".
-        columns: text columns of the table; empty where training encodes its texts itself.
-
-    Raises:
-        ValueError: a column that is not there, or a row in which all of them are empty.
+        columns: names of text columns; empty where training encodes its texts itself.
+        fields: (N, F) str, what is in them, see `text_columns`.
     """
     with_references = prompts.fusion != "text"
     if not columns and not with_references:
         return PromptCache(None, None, None)
-    fields = text_columns(pairs, columns)
     models = {"encoders": "+".join(_identity(part) for part in source.split("+"))}
     texts, index = find_distinct_texts(*fields.T.tolist()) if columns else ([], fields)
     facts = read_facts(texts) if prompts.text_tokens == "facts" else None
