@@ -105,7 +105,6 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def train(config: Config) -> None:
-    import numpy as np
     import torch
 
     from data_module.pairs import PairsFolder
@@ -125,21 +124,19 @@ def train(config: Config) -> None:
 
     prompts = load_prompts(clip_dir, clip_dir, "text", "pooled", config.num_tokens)
     run = RunFolder.create(config.out, "text_to_latent", config, config.overwrite)
+    fields = text_columns(pairs, config.texts)
     if is_main():
-        texts = text_columns(pairs.split("train"), config.texts)
-        warn_of_blanks(texts[texts != ""].tolist(), "training texts")
+        learned = fields[pairs.split_rows("train")]
+        warn_of_blanks(learned[learned != ""].tolist(), "training texts")
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)["latents_mean"]
-    encoded = encode_prompts(pairs, prompts, clip_dir, config.texts, cache)
+    encoded = encode_prompts(pairs, prompts, clip_dir, config.texts, fields, cache)
     texts, text_index = encoded.texts, encoded.text_index
     if texts is None or text_index is None:
         raise ValueError("--texts: name a column of text")
 
     def source_of(split: str) -> TextLatentSource:
-        rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
-        if not len(rows):
-            raise ValueError(f"{config.data} has no row of split {split!r}")
-        return TextLatentSource(latents, texts[:, 0], text_index, rows)
+        return TextLatentSource(latents, texts[:, 0], text_index, pairs.split_rows(split))
 
     train_data, validation_data = source_of("train"), source_of("validation")
     torch.manual_seed(config.train.seed)

@@ -74,14 +74,22 @@ class PairsFolder:
         return len(self.table)
 
     def split(self, name: str) -> "PairsFolder":
-        """The rows of one split ("train", "validation" or "test"), renumbered from 0."""
+        """The rows of one split ("train", "validation" or "test"), renumbered from 0; see `split_rows`."""
+        return PairsFolder(self.root, self.table.iloc[self.split_rows(name)].reset_index(drop=True))
+
+    def split_rows(self, name: str) -> np.ndarray:
+        """Places (M,) in the table of the rows of one split.
+
+        Raises:
+            ValueError: there is no such split, or no row of it.
+        """
         if name not in SPLITS:
             raise ValueError(f"split {name!r}: choose one of {', '.join(SPLITS)}")
-        rows = self.table[self.table["split"] == name].reset_index(drop=True)
-        if rows.empty:
+        rows = np.flatnonzero((self.table["split"] == name).to_numpy())
+        if not len(rows):
             counts = self.table["split"].value_counts().to_dict()
             raise ValueError(f"{self.root} has no row of split {name!r} (it has {counts})")
-        return PairsFolder(self.root, rows)
+        return rows
 
     @property
     def labels(self) -> np.ndarray:

@@ -94,12 +94,11 @@ class Context:
     @cached_property
     def controls(self) -> "FilmClassifier | None":
         """The network of --controls; None without the flag."""
-        from data_module.controls import CONTROLS
         from evaluation.networks.classifier import FilmClassifier
 
         if self.settings.controls is None:
             return None
-        return FilmClassifier.open(self.settings.controls, self.device, CONTROLS, "--controls")
+        return FilmClassifier.open_controls(self.settings.controls, self.device)
 
     @cached_property
     def extractors(self) -> "list[FilmClassifier]":

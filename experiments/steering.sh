@@ -5,6 +5,7 @@
 #   bash experiments/steering.sh                      # after `make demo`: its data, U-ViT and classifier
 #   VISION=RUN DATA=FOLDER CLASSIFIER=RUN bash experiments/steering.sh
 #   NUM=100 bash experiments/steering.sh              # fewer films than 500 of each kind of prompt
+#   FILTER=1 bash experiments/steering.sh             # free prompts also drawn anew until a second network sees them obeyed
 #   DRY_RUN=1 bash experiments/steering.sh            # a line for each stage
 set -euo pipefail
 [ $# = 0 ] || { sed '1d; /^#/!Q; s/^# \{0,1\}//' "$0"; exit 2; }  # it takes no flags: show the above
@@ -26,4 +27,10 @@ draw() { # NAME FLAGS...
 }
 draw free --prompt-column free_prompt
 draw impression --prompt-column impression_section
-$PYTHON -m evaluation summary "free=$OUT/results_free" "impression=$OUT/results_impression" --out "$OUT/systems.md" $DRY
+SYSTEMS=("free=$OUT/results_free" "impression=$OUT/results_impression")
+if [ -n "${FILTER:-}" ]; then # films are chosen by one network and scored by another, of another seed
+  $PYTHON train_classifier.py --preset $SCALE --targets controls --num-steps 800 --seed 1 --data "$DATA" --out "$OUT/controls_filter" $DRY
+  draw filtered --prompt-column free_prompt --keep controls-agree --controls "$OUT/controls_filter" --max-tries 8
+  SYSTEMS+=("filtered=$OUT/results_filtered")
+fi
+$PYTHON -m evaluation summary "${SYSTEMS[@]}" --out "$OUT/systems.md" $DRY

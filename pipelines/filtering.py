@@ -9,8 +9,8 @@ from data_module.synthetic import Drawn
 
 # (items, their plans, try) -> films (B, S, S) uint8, and reports or None: `PairSampler.sample`
 Draw = Callable[[Sequence[int], Sequence[PlannedPair], int], tuple[np.ndarray, list[str] | None]]
-# (films, reports, labels (B, 14) asked for) -> for each pair the tests that it fails
-Judge = Callable[[np.ndarray, Sequence[str] | None, np.ndarray], Sequence[Sequence[str]]]
+# (films, reports, labels (B, 14) asked for, prompts) -> for each pair the tests that it fails
+Judge = Callable[[np.ndarray, Sequence[str] | None, np.ndarray, Sequence[str]], Sequence[Sequence[str]]]
 
 
 class FilteredSampler:
@@ -36,7 +36,8 @@ class FilteredSampler:
             plans = [plan[place] for place in places]
             drawn, texts = self.draw([items[place] for place in places], plans, number)
             written = texts is not None
-            failed = self.judge(drawn, texts, np.stack([pair.labels for pair in plans]))
+            labels, prompts = np.stack([pair.labels for pair in plans]), [pair.prompt for pair in plans]
+            failed = self.judge(drawn, texts, labels, prompts)
             still = []
             for row, place in enumerate(waiting):
                 if failed[row]:

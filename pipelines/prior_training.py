@@ -57,9 +57,7 @@ def check_settings(config: PriorTrainingConfig) -> None:
 def prepare_inputs(config: PriorTrainingConfig, pairs: PairsFolder, codec: ReportCodec) -> PriorTrainingData:
     """A prior on what is encoded once: latents, or features of a frozen encoder."""
     mean, std = encode_inputs(config, pairs)
-    rows = {
-        name: np.flatnonzero((pairs.table["split"] == name).to_numpy()) for name in ("train", "validation")
-    }
+    rows = {name: pairs.split_rows(name) for name in ("train", "validation")}
     sample = mean[rows["train"][:NUM_SAMPLED]].astype(np.float32)
     prior = start_prior(config, torch.from_numpy(sample), codec)
     settings = {"standardize": copy.deepcopy(prior).standardize}  # on the CPU, where batches are made

@@ -49,7 +49,7 @@ def snapshot():
 @pytest.mark.parametrize("script", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_line_of_every_experiment(script, scale, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    lines = lines_of(script, SCALE=scale, ABLATION="1", DATA="no/such/data", OUT="no/such/out")
+    lines = lines_of(script, SCALE=scale, ABLATION="1", FILTER="1", DATA="no/such/data", OUT="no/such/out")
     assert len(lines) >= 5
     for line in lines:
         assert "--dry-run" in line, line

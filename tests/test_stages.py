@@ -33,7 +33,7 @@ def run(script, **environment):
 @pytest.mark.parametrize("script", [path.name for path in EXPERIMENTS])
 def test_every_stage_is_counted(tmp_path, script, lanes):
     """With a command in the place of Python that does nothing, each line says its place among all."""
-    asked = {"DATA": "no/such/data", "OUT": str(tmp_path), "ABLATION": "1"}
+    asked = {"DATA": "no/such/data", "OUT": str(tmp_path), "ABLATION": "1", "FILTER": "1"}
     done = run(script, PYTHON="true", LANES=lanes, **asked)
     assert (done.returncode, done.stderr) == (0, "")
     printed = done.stdout + "".join(path.read_text() for path in tmp_path.glob("*.log"))

@@ -10,7 +10,6 @@ from data_module.cache import LatentCache
 from data_module.item_texts import ItemTexts
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
-from data_module.text_columns import text_columns
 from vision_module.alignment import AlignmentTargets
 from vision_module.encoding import PromptCache, encode_prompts
 from vision_module.prompting import Prompts
@@ -95,6 +94,7 @@ def make_sources(
     prompts: Prompts,
     source: str,
     columns: tuple[str, ...],
+    fields: np.ndarray,
     cache_root: Path,
     num_sentences: int = 0,
     tokenized: bool = False,
@@ -104,22 +104,24 @@ def make_sources(
 
     Args:
         source: identity of the prompt encoders, see `encode_prompts`.
-        columns: text columns of the table.
+        columns: names of text columns.
+        fields: (N, F) str, what is in them, see `text_columns`.
         num_sentences: 0 draws a whole column; else up to this many sentences, which no cache can hold.
         targets: maps for an `AlignedDenoiser`.
         tokenized: give token ids even of whole columns, for a text encoder that is trained.
 
     Raises:
-        ValueError: a split without rows, or a column that is not there.
+        ValueError: a split without rows.
     """
     tokenized = tokenized or num_sentences > 0
-    encoded = encode_prompts(pairs, prompts, source, () if tokenized else columns, cache_root)
+    cached = (columns, fields) if not tokenized else ((), fields[:, :0])
+    encoded = encode_prompts(pairs, prompts, source, *cached, cache_root)
     texts: Texts
     if tokenized:
         tokenizer = prompts.tokenizer
         texts = TokenizedTexts(
             ItemTexts(
-                text_columns(pairs, columns),
+                fields,
                 num_sentences,
                 lambda text: len(tokenizer(text, verbose=False)["input_ids"]),
                 tokenizer.model_max_length,
@@ -130,9 +132,7 @@ def make_sources(
         texts = CachedTexts(encoded)
     sources = []
     for split in ("train", "validation"):
-        rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
-        if not len(rows):
-            raise ValueError(f"{pairs.root} has no row of split {split!r}")
+        rows = pairs.split_rows(split)
         index = None
         if encoded.references is not None:
             index = ReferenceIndex(pairs.labels[rows], pairs.table["patient_id"].to_numpy()[rows].tolist())

@@ -94,9 +94,10 @@ def train_denoiser(
         clip_dir, reference_dir, diffusion.fusion, diffusion.text_tokens, config.num_tokens
     ).requires_grad_(False)
     run = RunFolder.create(config.out, kind, config, config.overwrite)
+    texts = text_columns(pairs, config.texts)
     if is_main():
-        texts = text_columns(pairs.split("train"), config.texts)
-        warn_of_blanks(texts[texts != ""].tolist(), "training texts")
+        learned = texts[pairs.split_rows("train")]
+        warn_of_blanks(learned[learned != ""].tolist(), "training texts")
     cache = config.cache or config.out.parent / "cache"
     latents = encode_latents(pairs, autoencoder_dir, cache, config.image_size)
     targets = None
@@ -108,7 +109,16 @@ def train_denoiser(
     if diffusion.text_tokens == "facts" and (config.num_sentences or trained_text):
         raise ValueError("--text-tokens facts are read off whole texts beforehand: not with --num-sentences")
     sources = make_sources(
-        pairs, latents, prompts, source, config.texts, cache, config.num_sentences, trained_text, targets
+        pairs,
+        latents,
+        prompts,
+        source,
+        config.texts,
+        texts,
+        cache,
+        config.num_sentences,
+        trained_text,
+        targets,
     )
 
     torch.manual_seed(config.train.seed)

@@ -6,6 +6,7 @@ under the same text the film comes back exactly; under another, that noise keeps
 latents outside it are those of the inverted path after each step (RadEdit, Perez-Garcia et al., 2024).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -82,12 +83,10 @@ def invert(
     Args:
         draws: (S, B, C, H, W) standard normal.
     """
+    mean_of_next = _make_step(denoiser, schedule, levels, guide, latents)
     signal, noise = (share.tolist() for share in (levels.signal, levels.noise))
     path = [signal[step] * latents + noise[step] * draws[step] for step in range(len(draws))] + [latents]
-    residuals = [
-        path[step + 1] - _mean_of_next(denoiser, schedule, path[step], levels, step, guide)
-        for step in range(len(draws))
-    ]
+    residuals = [path[step + 1] - mean_of_next(path[step], step) for step in range(len(draws))]
     return Inversion(levels, torch.stack(path), torch.stack(residuals))
 
 
@@ -105,27 +104,39 @@ def redraw(
         mask: (B, 1, H, W) bool, True where the film may change; elsewhere the latents come back as they were.
     """
     latents = inversion.path[0]
+    mean_of_next = _make_step(denoiser, schedule, inversion.levels, guide, latents)
     for step, residual in enumerate(inversion.residuals):
-        latents = residual + _mean_of_next(denoiser, schedule, latents, inversion.levels, step, guide)
+        latents = residual + mean_of_next(latents, step)
         if mask is not None:
             latents = torch.where(mask, latents, inversion.path[step + 1])
     return latents
 
 
-def _mean_of_next(
-    denoiser: nn.Module, schedule: Schedule, noised: torch.Tensor, levels: Levels, step: int, guide: Guide
-) -> torch.Tensor:
-    """Mean of the next noised latents given these (DDIM, eq. 12, with DDPM's deviation)."""
-    timestep = levels.timesteps[step].to(noised.device)
-    if timestep.is_floating_point():
-        timestep = timestep.to(noised.dtype)
-    output = predict(denoiser, noised, timestep, guide.context, guide.null_context, guide.scale)
-    clean = estimate_clean(schedule, noised, output, timestep)
-    signal, noise = levels.signal[step].item(), levels.noise[step].item()
-    next_signal, next_noise = levels.signal[step + 1].item(), levels.noise[step + 1].item()
-    added = noise**2 - (signal / next_signal * next_noise) ** 2  # variance between the two levels
-    kept = next_noise**2 * max(1.0 - added / noise**2, 0.0)  # what is not drawn anew
-    return next_signal * clean + kept**0.5 * (noised - signal * clean) / noise
+def _make_step(
+    denoiser: nn.Module, schedule: Schedule, levels: Levels, guide: Guide, latents: torch.Tensor
+) -> Callable[[torch.Tensor, int], torch.Tensor]:
+    """(noised latents, step) -> mean of the next ones (DDIM, eq. 12, with DDPM's deviation).
+
+    Args:
+        latents: of the type and on the device that all steps have: what a step needs goes there before the
+            first, so that none waits for the device.
+    """
+    timesteps = levels.timesteps
+    if timesteps.is_floating_point():
+        timesteps = timesteps.to(latents.dtype)
+    device_timesteps = timesteps.to(latents.device)
+    signals, noises = levels.signal.tolist(), levels.noise.tolist()
+
+    def mean_of_next(noised: torch.Tensor, step: int) -> torch.Tensor:
+        timestep = device_timesteps[step]
+        output = predict(denoiser, noised, timestep, guide.context, guide.null_context, guide.scale)
+        clean = estimate_clean(schedule, noised, output, timesteps[step])
+        (signal, next_signal), (noise, next_noise) = signals[step : step + 2], noises[step : step + 2]
+        added = noise**2 - (signal / next_signal * next_noise) ** 2  # variance between the two levels
+        kept = next_noise**2 * max(1.0 - added / noise**2, 0.0)  # what is not drawn anew
+        return next_signal * clean + kept**0.5 * (noised - signal * clean) / noise
+
+    return mean_of_next
 
 
 def shrink_mask(mask: torch.Tensor, side: int) -> torch.Tensor:

@@ -12,7 +12,6 @@ from data_module.free_prompts import is_free_prompt
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
 from data_module.prompt_facts import read_facts
-from data_module.text_columns import text_columns
 from runtime.contents import model_hash
 from runtime.devices import move, pick_device
 from runtime.weights import load_pretrained
@@ -83,6 +82,7 @@ def encode_prompts(
     prompts: Prompts,
     source: str,
     columns: tuple[str, ...],
+    fields: np.ndarray,
     cache_root: Path,
     batch_size: int = 64,
 ) -> PromptCache:
@@ -90,22 +90,21 @@ def encode_prompts(
 
     Args:
         source: identity of the encoders: their folders or hub names, joined by "+".
-        columns: text columns of the table; empty where training encodes its texts itself.
-
-    Raises:
-        ValueError: a column that is not there, or a row in which all of them are empty.
+        columns: names of text columns; empty where training encodes its texts itself.
+        fields: (N, F) str, what is in them, see `text_columns`.
     """
     with_references = prompts.fusion != "text"
     if not columns and not with_references:
         return PromptCache(None, None, None)
-    fields = text_columns(pairs, columns)
     models = {"encoders": "+".join(_identity(part) for part in source.split("+"))}
+    texts, index = find_distinct_texts(*fields.T.tolist()) if columns else ([], fields)
+    facts = read_facts(texts) if prompts.text_tokens == "facts" else None
     made = fields[:, [is_free_prompt(name) for name in columns]]
     settings = {
         "kind": "prompts",
         "columns": columns,
         **({"free_prompts": _hash(made)} if made.size else {}),
-        **({"facts": _hash(read_facts(fields.ravel().tolist()))} if prompts.text_tokens == "facts" else {}),
+        **({"facts": _hash(facts)} if facts is not None else {}),
         "text_tokens": prompts.text_tokens,
         "num_tokens": prompts.tokenizer.model_max_length,
         "references": with_references,
@@ -115,7 +114,9 @@ def encode_prompts(
         prompts.to(pick_device())
         with CacheWriter(cache_root, key).lock() as writer:
             if columns:
-                _write_texts(writer, prompts, fields, batch_size)
+                index[fields == ""] = -1
+                _write_texts(writer, prompts, texts, facts, batch_size)
+                writer.put("text_index", index)
             if with_references:
                 _write_references(writer, prompts, pairs.image_paths, batch_size)
             writer.finish()
@@ -133,15 +134,14 @@ def _hash(made: np.ndarray) -> str:
     return hashlib.sha256("\0".join(map(str, made.ravel().tolist())).encode()).hexdigest()[:16]
 
 
-def _write_texts(writer: CacheWriter, prompts: Prompts, fields: np.ndarray, batch_size: int) -> None:
-    texts, index = find_distinct_texts(*fields.T.tolist())
-    index[fields == ""] = -1
-
+def _write_texts(
+    writer: CacheWriter, prompts: Prompts, texts: list[str], facts: np.ndarray | None, batch_size: int
+) -> None:
     def encode(items: np.ndarray) -> dict[str, np.ndarray]:
-        return {"texts": prompts.encode_texts([texts[item] for item in items]).cpu().numpy()}
+        known = None if facts is None else facts[items]
+        return {"texts": prompts.encode_texts([texts[item] for item in items], known).cpu().numpy()}
 
     writer.fill("texts", len(texts), encode, batch_size)
-    writer.put("text_index", index)
 
 
 def _write_references(writer: CacheWriter, prompts: Prompts, paths: list[Path], batch_size: int) -> None:

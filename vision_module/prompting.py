@@ -7,6 +7,7 @@ tokens (Stable Diffusion, fusion `concat`) or averaged with the pooled text (U-V
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -150,14 +151,18 @@ class Prompts(nn.Module):
         return states if self.text_tokens == "all" else pooled.unsqueeze(1)
 
     @torch.no_grad()
-    def encode_texts(self, sentences: Sequence[str]) -> torch.Tensor:
-        """Sentences -> text (B, L, D): all tokens, or the pooled one, with facts those behind it."""
+    def encode_texts(self, sentences: Sequence[str], facts: np.ndarray | None = None) -> torch.Tensor:
+        """Sentences -> text (B, L, D): all tokens, or the pooled one, with facts those behind it.
+
+        Args:
+            facts: what `read_facts` read of the sentences, where it is known.
+        """
         text = self.encode_tokens(self.tokenize(sentences).to(self.device))
         if self.text_tokens != "facts":
             return text
-        facts = torch.from_numpy(read_facts(sentences)).to(text)
-        facts = F.pad(facts, (0, -NUM_FACTS % self.width)).unflatten(1, (-1, self.width))
-        return torch.cat([text, facts], dim=1)
+        told = torch.from_numpy(read_facts(sentences) if facts is None else facts).to(text)
+        told = F.pad(told, (0, -NUM_FACTS % self.width)).unflatten(1, (-1, self.width))
+        return torch.cat([text, told], dim=1)
 
     @torch.no_grad()
     def encode_references(self, images: torch.Tensor) -> torch.Tensor:

@@ -139,11 +139,14 @@ def estimate_clean(
     """What the denoiser takes the clean latents (B, C, H, W) to be, from what it was given and what it said.
 
     Flow: SiT, eq. 2 and 9. Velocity: Salimans and Ho, 2022, appendix D. Noise: DDIM, eq. 9.
+
+    Args:
+        timestep: one number; on the CPU it lets nothing wait for the device.
     """
     kind = solver.config.get("prediction_type", "flow_prediction")  # the flow solvers know no other
     if kind == "flow_prediction":
         return noised - timestep / solver.config.num_train_timesteps * prediction
-    signal = solver.alphas_cumprod[timestep.long().cpu()].to(noised)
+    signal = solver.alphas_cumprod[timestep.long().cpu()].to(noised.dtype)
     if kind == "v_prediction":
         return signal.sqrt() * noised - (1.0 - signal).sqrt() * prediction
     return (noised - (1.0 - signal).sqrt() * prediction) / signal.sqrt()

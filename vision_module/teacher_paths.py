@@ -10,6 +10,7 @@ import torch
 from data_module.cache import CacheWriter, LatentCache, cache_key
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
+from data_module.text_columns import text_columns
 from runtime.contents import model_hash
 from runtime.devices import pick_device
 from runtime.generators import make_generator
@@ -88,11 +89,9 @@ def draw_asked(
         ValueError: a split without rows.
     """
     assert prompts.text_index is not None  # there are text columns
-    rows = np.flatnonzero((pairs.table["split"] == split).to_numpy())
-    if not len(rows):
-        raise ValueError(f"{pairs.root} has no row of split {split!r}")
+    rows = pairs.split_rows(split)
     patients = pairs.table["patient_id"].to_numpy()
-    train = np.flatnonzero((pairs.table["split"] == "train").to_numpy())
+    train = pairs.split_rows("train")
     index = None
     if prompts.references is not None:
         index = ReferenceIndex(pairs.labels[train], patients[train])
@@ -141,7 +140,8 @@ def trace_paths(
     if not columns:
         raise ValueError("--texts: name a column at least; the paths are asked for by its texts")
     identity = model_hash(teacher_dir)
-    prompts = encode_prompts(pairs, vision.prompts, str(teacher_dir), columns, cache_root)
+    fields = text_columns(pairs, columns)
+    prompts = encode_prompts(pairs, vision.prompts, str(teacher_dir), columns, fields, cache_root)
     path, found = NoisePath(vision.scheduler), []
     stops = path.stops(config.num_stops)
     steps = path.fine_steps(config.teacher_steps, stops)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import AutoModelForImageClassification, TimmWrapperForImageClassification
 
+from data_module.controls import CONTROLS
 from data_module.findings import FINDINGS, THRESHOLDS_FILE
 from data_module.images import FilmError, fit_crop, normalize_images, read_pixels, to_images
 from evaluation.networks import xrv
@@ -79,8 +80,15 @@ class FilmClassifier:
         """
         device = torch.device(device)
         if str(path).startswith(xrv.PREFIX):
+            if names != FINDINGS:
+                raise ValueError(f"{flag} {path} predicts findings, none of {', '.join(names[:3])} ...")
             return cls(device=device, **xrv.open_densenet(str(path), device))
         return cls(device=device, names=names, **_open_transformers(Path(path), device, names, flag))
+
+    @classmethod
+    def open_controls(cls, path: str | Path, device: str | torch.device = "cpu") -> "FilmClassifier":
+        """The network of --controls, for `data_module.controls.CONTROLS`. Raises as `open` does."""
+        return cls.open(path, device, CONTROLS, "--controls")
 
     @torch.no_grad()
     def score(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

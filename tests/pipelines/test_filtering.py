@@ -173,7 +173,7 @@ def test_draws_until_all_pass():
         shapes.append(len(items))
         return np.stack([np.full((2, 2), 16 * item + number, np.uint8) for item in items]), None
 
-    def judge(films, reports, labels):
+    def judge(films, reports, labels, prompts):
         return [[] if film[0, 0] % 16 == film[0, 0] // 16 else ["film-agrees (Fracture)"] for film in films]
 
     plan = [PlannedPair("", np.full(14, np.nan), None, "")] * 8

@@ -1,5 +1,9 @@
 """Denoisers through their scripts: texts that no cache holds, other text encoders, U-ViT on all tokens."""
 
+import itertools
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -14,7 +18,7 @@ from sample_pairs import main as sample
 from vision_module.config import DiffusionConfig, UNetConfig
 from vision_module.denoiser_data import make_sources
 from vision_module.diffusion import PromptedDenoiser, make_objective
-from vision_module.encoding import encode_latents
+from vision_module.encoding import encode_latents, encode_prompts
 from vision_module.pipeline import VisionModel, load_prompts
 from vision_module.unet import build_unet
 
@@ -58,10 +62,11 @@ def test_tokens_in_the_step_give_the_loss_of_the_cache(chain, parts):
     """The same items and draws through the cache and through the text encoder: one loss, to float16."""
     pairs, prompts, latents, unet = parts
     source, config = f"{chain.run('clip/model')}+x/y", DiffusionConfig(fusion="concat", text_tokens="all")
-    losses = []
+    fields, losses = text_columns(pairs, ("prompt",)), []
     for tokenized in (False, True):
+        cache = chain.root / "cache"
         data, _ = make_sources(
-            pairs, latents, prompts, source, ("prompt",), chain.root / "cache", tokenized=tokenized
+            pairs, latents, prompts, source, ("prompt",), fields, cache, tokenized=tokenized
         )
         batch = data.get_batch(torch.arange(6).numpy(), torch.Generator().manual_seed(1))
         model, null = unet, prompts.encode_texts([""])
@@ -70,6 +75,26 @@ def test_tokens_in_the_step_give_the_loss_of_the_cache(chain, parts):
         config_loss = make_objective(config, null)(model, batch, torch.Generator().manual_seed(2))
         losses.append(config_loss["loss"].item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("text_tokens", ["pooled", "facts"])
+def test_cached_texts_are_those_of_their_rows(chain, tmp_path, text_tokens):
+    """Texts that stand twice are encoded once, and empty ones are marked; the second time nothing is."""
+    clip, columns = chain.run("clip/model"), ("prompt", "note")
+    pairs, prompts = PairsFolder.open(chain.run("data")), load_prompts(clip, clip, "text", text_tokens)
+    notes = ["", "Small left effusion.", *["Large right effusion."] * (len(pairs) - 2)]
+    pairs = replace(pairs, table=pairs.table.assign(note=notes))
+    texts = columns, text_columns(pairs, columns)
+    cache = encode_prompts(pairs, prompts, clip, *texts, tmp_path)
+    assert len(cache.texts) == pairs.table["prompt"].nunique() + 3
+    assert cache.text_index[0, 1] == -1
+    assert len(set(cache.text_index[2:, 1])) == 1
+    for row, (field, name) in itertools.product((1, 2, 40), enumerate(columns)):
+        alone = prompts.encode_texts([pairs.table[name][row]])[0].numpy()
+        np.testing.assert_allclose(cache.texts[cache.text_index[row, field]], alone, atol=2e-3, rtol=1e-3)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    encode_prompts(pairs, prompts, clip, *texts, tmp_path)
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
 
 
 @pytest.mark.usefixtures("float64")

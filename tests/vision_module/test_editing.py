@@ -57,6 +57,20 @@ def test_the_inversion_of_a_real_denoiser_is_exact_in_float64(float64, predictio
     assert (other - latents).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "flow"])
+def test_no_step_reads_from_the_device(prediction_type):
+    """A meta tensor has no values: whatever waited for one would raise."""
+    schedule = make_scheduler(DiffusionConfig(prediction_type=prediction_type))
+    levels = make_levels(schedule, 4, 1.0)
+    with torch.device("meta"):
+        model = UViT(sample_size=8, in_channels=1, embed_dim=16, depth=3, num_heads=2, context_dim=4).eval()
+        latents, draws = torch.zeros(2, 1, 8, 8), torch.zeros(4, 2, 1, 8, 8)
+        source = Guide(torch.zeros(2, 1, 4), torch.zeros(1, 1, 4), 2.0)
+        mask = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    inversion = invert(model, schedule, latents, draws, levels, source)
+    assert redraw(model, schedule, inversion, source, mask).device.type == "meta"
+
+
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_an_exact_denoiser_moves_the_mean_and_keeps_what_is_the_films_own(prediction_type):
     """Of normal distributions that differ in their mean alone, the edit adds the difference to every film."""
