@@ -78,6 +78,24 @@ def test_a_failing_lane_ends_the_other(tmp_path, stand_in):
     assert {line.split()[1] for line in called} == {"3"}, "the user's number of threads"
 
 
+def test_only_stages_beside_each_other_share_the_cores(tmp_path, stand_in):
+    shared = {"PYTHON": str(stand_in), "OUT": str(tmp_path), "LANES": "2"}
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    script = ["bash", str(ROOT / "experiments/cxr_irgen.sh")]
+    assert subprocess.run(script, env={**environment, **shared}, check=False).returncode == 0
+    called = dict(line.split(" ") for line in (tmp_path / "called").read_text().splitlines())
+    assert called["train_diffusion_clipUViT.py"] == called["train_bart.py"] == "1"
+    assert called["prepare_data.py"] == called["sample_pairs.py"] == ""
+
+
+@pytest.mark.parametrize(("flags", "minutes"), [("avx2 amx_bf16", 13), ("avx2", 65)])
+def test_the_time_that_is_told_knows_of_bfloat16(tmp_path, flags, minutes):
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+    done = run("cxr_irgen.sh", PYTHON="true", OUT=str(tmp_path), CPUINFO=str(tmp_path / "cpuinfo"), LANES="2")
+    (told,) = re.findall(r"^== stage 1 of \d+: .*, about (\d+) min left$", done.stdout, re.MULTILINE)
+    assert abs(int(told) - minutes) <= minutes // 10
+
+
 def test_ctrl_c_reaches_both_lanes(tmp_path, stand_in):
     for name in ("train_autoencoder.py", "train_clip.py"):
         (tmp_path / f"{name}.waits").touch()
