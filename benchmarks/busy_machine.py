@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.turns import Child, answer_turns, make_parser
 from runtime.threads import openmp_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +42,7 @@ def ways(cores: int, spins: list[int]) -> dict[str, dict[str, str]]:
 
 
 def train(precision: str) -> None:
-    """The child: steps of the demo's U-ViT, for as many seconds as each line of the input says."""
+    """The child: items a second of training the demo's U-ViT."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -59,15 +60,16 @@ def train(precision: str) -> None:
         optimizer.step()
         optimizer.zero_grad()
 
-    for _ in range(3):
-        step()
-    print("ready", flush=True)  # its threads are there now
-    for line in sys.stdin:
+    def work(seconds: float) -> tuple[float]:
         started_s, count = time.perf_counter(), 0
-        while time.perf_counter() - started_s < float(line):
+        while time.perf_counter() - started_s < seconds:
             step()
             count += 1
-        print(count * BATCH / (time.perf_counter() - started_s), flush=True)
+        return (count * BATCH / (time.perf_counter() - started_s),)
+
+    for _ in range(3):
+        step()
+    answer_turns(work)
 
 
 def busy_seconds() -> float:
@@ -95,12 +97,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     """Items/s of the turns that count: way -> {"quiet": [...], "busy": [...]}."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(OPENMP)}
     chosen = ways(arguments.cores, arguments.spins)
-    command = [sys.executable, __file__, "--child", arguments.precision]
-    children = {}
-    for name, settings in chosen.items():
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        children[name] = subprocess.Popen(command, env=clean | settings, **pipes)
-        children[name].stdout.readline()
+    children = {
+        name: Child(__file__, arguments.precision, clean | settings) for name, settings in chosen.items()
+    }
     neighbor = subprocess.Popen([sys.executable, "-c", NEIGHBOR])
     rates: dict[str, dict[str, list[float]]] = {name: {"quiet": [], "busy": []} for name in chosen}
     cores = os.cpu_count() or 1
@@ -110,22 +109,21 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
                 for state in ("quiet", "busy"):
                     neighbor.send_signal(signal.SIGCONT if state == "busy" else signal.SIGSTOP)
                     if arguments.crowded:
-                        put_first(child.pid, state == "quiet")
+                        put_first(child.process.pid, state == "quiet")
                         os.setpriority(os.PRIO_PROCESS, neighbor.pid, -20)
                     # The kernel takes processes that run before everyone off for a twentieth of each second.
                     time.sleep(0.5 if arguments.crowded else 0.05)
-                    pids = (child.pid, neighbor.pid)
+                    pids = (child.process.pid, neighbor.pid)
                     started_s, busy, own = time.perf_counter(), busy_seconds(), sum(map(own_seconds, pids))
-                    child.stdin.write(f"{arguments.seconds}\n")
-                    child.stdin.flush()
-                    rate = float(child.stdout.readline())
+                    (rate,) = child.work(arguments.seconds)
                     elapsed_s = time.perf_counter() - started_s
                     foreign = (busy_seconds() - busy) - (sum(map(own_seconds, pids)) - own)
                     if foreign <= arguments.foreign * cores * elapsed_s:
                         rates[name][state].append(rate)
     finally:
-        for process in (*children.values(), neighbor):
-            process.kill()
+        for child in children.values():
+            child.end()
+        neighbor.kill()
     return rates
 
 
@@ -149,18 +147,12 @@ def summarize(rates: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=12, help="turns of each way in each state")
-    parser.add_argument("--seconds", type=float, default=1.0, help="seconds of a turn")
+    parser = make_parser(__doc__, 12, 1.0, ROOT / "benchmarks/results/busy_machine.json")
     parser.add_argument("--foreign", type=float, default=0.05, help="share of the machine others may take")
     parser.add_argument("--crowded", action="store_true", help="others never rest; needs root")
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="threads")
     parser.add_argument("--spins", type=int, nargs="*", default=[], help="further spin counts to try")
     parser.add_argument("--precision", choices=("bf16", "no"), default="bf16")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/busy_machine.json")
     arguments = parser.parse_args()
     if arguments.child:
         train(arguments.child)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from runtime.huge_pages import restart_with_huge_pages
 
 NUM_FEATURES, SIDE = 1024, 256
 WORDS = (
@@ -164,4 +165,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages(main)  # as `python -m evaluation` does, and so its processes
     main()

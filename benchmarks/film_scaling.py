@@ -23,6 +23,7 @@ from film_decoding import GRAINS, SIZE, machine, make_film
 from data_module.sources.conversion import FilmConversion
 from data_module.sources.film_block import Job, convert_block
 from data_module.sources.films import FilmFormat
+from runtime.huge_pages import restart_with_huge_pages
 from runtime.workers import run_in_workers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,4 +113,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages(main)  # as prepare_data.py does, and so its workers
     main()

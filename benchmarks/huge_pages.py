@@ -6,12 +6,10 @@ Two processes of each model, one with glibc.malloc.hugetlb=1 (runtime/huge_pages
 time. Writes steps per second of processor time (medians), their ratio, and page faults a step.
 """
 
-import argparse
 import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.busy_machine import processor_name
+from benchmarks.turns import Child, answer_turns, make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 WAYS = {"small pages": "glibc.malloc.hugetlb=0", "huge pages": "glibc.malloc.hugetlb=1"}
@@ -58,40 +57,36 @@ def make_step(name: str) -> Callable[[], None]:
 
 
 def train(name: str) -> None:
-    """The child: steps for as many seconds as each line of the input says."""
+    """The child: steps a second of processor time, and page faults a step."""
     step = make_step(name)
     for _ in range(3):
         step()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        until_s, count = time.perf_counter() + float(line), 0
+
+    def work(seconds: float) -> tuple[float, float]:
+        until_s, count = time.perf_counter() + seconds, 0
         started_s = time.process_time()
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         while time.perf_counter() < until_s:
             step()
             count += 1
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
-        print(count / (time.process_time() - started_s), faults / count, flush=True)
+        return count / (time.process_time() - started_s), faults / count
+
+    answer_turns(work)
 
 
 def measure(name: str, rounds: int, seconds: float) -> dict[str, object]:
     """Both ways of one model, in turns."""
-    children, found = {}, {way: [] for way in WAYS}
-    for way, tunables in WAYS.items():
-        environment = os.environ | {"GLIBC_TUNABLES": tunables, "OMP_NUM_THREADS": "1"}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        children[way] = subprocess.Popen(
-            [sys.executable, __file__, "--child", name], env=environment, **pipes
-        )
-        children[way].stdout.readline()
+    found: dict[str, list[list[float]]] = {way: [] for way in WAYS}
+    children = {
+        way: Child(__file__, name, os.environ | {"GLIBC_TUNABLES": tunables, "OMP_NUM_THREADS": "1"})
+        for way, tunables in WAYS.items()
+    }
     for _ in range(rounds):
         for way, child in children.items():
-            child.stdin.write(f"{seconds}\n")
-            child.stdin.flush()
-            found[way].append([float(value) for value in child.stdout.readline().split()])
+            found[way].append(child.work(seconds))
     for child in children.values():
-        child.stdin.close()
-        child.wait()
+        child.end()
     pairs = zip(found["huge pages"], found["small pages"], strict=True)
     ratios = sorted(huge[0] / small[0] for huge, small in pairs)
     return {
@@ -110,14 +105,7 @@ def describe(turns: list[list[float]]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=10, help="turns of each way")
-    parser.add_argument("--seconds", type=float, default=3.0, help="seconds of a turn")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/huge_pages.json")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__, 10, 3.0, ROOT / "benchmarks/results/huge_pages.json").parse_args()
     if arguments.child:
         train(arguments.child)
         return

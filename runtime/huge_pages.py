@@ -25,10 +25,14 @@ def restart_with_huge_pages(main: Callable[[], None]) -> None:
     theirs = main.__module__ != "__main__" or "torch" in sys.modules or sys.gettrace() is not None
     if theirs or sys.argv[0] in ("", "-") or not {"-h", "--help"}.isdisjoint(sys.argv):
         return
-    if huge_pages_help(os.environ):
+    if settings := huge_page_settings(os.environ):
         sys.stdout.flush()
-        environment = os.environ | {_VARIABLE: _SETTING}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | settings)
+
+
+def huge_page_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variable to add to an environment, where that helps and its user has not chosen."""
+    return {_VARIABLE: _SETTING} if huge_pages_help(environment) else {}
 
 
 def huge_pages_help(environment: Mapping[str, str], kernel: Path = _KERNEL) -> bool:

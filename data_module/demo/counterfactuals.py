@@ -15,7 +15,7 @@ import numpy as np
 
 from data_module.demo.film import render_film
 from data_module.demo.report import write_report
-from data_module.demo.source import DemoFilm, film_row, render_rows
+from data_module.demo.source import DemoFilm, check_numbers, film_row, render_rows
 from data_module.demo.study import (
     DEVICES,
     OPACITIES,
@@ -175,14 +175,7 @@ def write_counterfactuals(
         ValueError: names the flag that is wrong.
     """
     out = Path(out)
-    for name, value, least in (
-        ("num-pairs", num_pairs, 1),
-        ("size", size, 32),
-        ("seed", seed, 0),
-        ("num-workers", num_workers, 0),
-    ):
-        if value < least:
-            raise ValueError(f"--{name} {value}: give {least} or more")
+    check_numbers(size, seed, num_workers, num_pairs=num_pairs)
     (out / "metadata.csv").unlink(missing_ok=True)  # from here on the folder is unfinished
     rows = render_rows(partial(_render_chunk, out, size, seed), num_pairs, num_workers)
     for name in ("images", "originals", "masks"):

@@ -59,6 +59,22 @@ def generate_studies(num_studies: int, size: int = 64, seed: int = 0, start: int
         yield DemoFilm(study, render_film(study, size), write_report(study))
 
 
+def check_numbers(size: int, seed: int, num_workers: int, **counts: int) -> None:
+    """Raise ValueError, with its flag, for a number that phantoms cannot be rendered with.
+
+    Args:
+        counts: 1 or more, by name.
+    """
+    for name, value, least in (
+        *((name, value, 1) for name, value in counts.items()),
+        ("size", size, 32),
+        ("seed", seed, 0),
+        ("num_workers", num_workers, 0),
+    ):
+        if value < least:
+            raise ValueError(f"--{name.replace('_', '-')} {value}: must be {least} or more")
+
+
 def write_demo(
     out: str | Path,
     num_studies: int = 4000,
@@ -80,14 +96,7 @@ def write_demo(
         ValueError: names the argument that is wrong.
     """
     out = Path(out)
-    for name, value, least in (
-        ("num_studies", num_studies, 1),
-        ("size", size, 32),
-        ("seed", seed, 0),
-        ("num_workers", num_workers, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name}={value}: must be {least} or more")
+    check_numbers(size, seed, num_workers, num_studies=num_studies)
     (out / "metadata.csv").unlink(missing_ok=True)  # from here on the folder is unfinished
     rows = render_rows(partial(_render_chunk, out, size, seed), num_studies, num_workers)
     remove_leftovers(out / "images", "**/.*.tmp")  # of a run that was killed

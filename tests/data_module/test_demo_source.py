@@ -182,5 +182,5 @@ def test_write_demo_makes_a_pairs_folder_that_workers_do_not_change(tmp_path):
 
 
 def test_write_demo_names_the_wrong_argument(tmp_path):
-    with pytest.raises(ValueError, match="num_studies"):
+    with pytest.raises(ValueError, match="--num-studies 0: must be 1 or more"):
         write_demo(tmp_path, num_studies=0)
