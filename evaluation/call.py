@@ -60,12 +60,14 @@ def _make_settings(
     for name in ("features", "by"):
         if isinstance(values.get(name), str | Path):
             values[name] = (str(values[name]),)
-    for name in ("captions", "bert_score", "reports", "distilroberta", "chexbert"):
+    files = ("captions", "bert_score", "reports", "distilroberta", "chexbert")
+    for name in (*files, "green_prompt", "crimson_prompt"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
-    if values.get("radgraph_json"):
-        values["radgraph_json"] = tuple(map(Path, values["radgraph_json"]))
-    for name in ("classifier", "reidentify", "clip", "radgraph", "radcliq"):
+    for name in ("radgraph_json", "ratescore"):
+        if values.get(name):
+            values[name] = tuple(map(Path, values[name]))
+    for name in ("classifier", "reidentify", "clip", "radgraph", "radcliq", "green", "crimson"):
         if values.get(name) is not None:
             values[name] = str(values[name])
     for metric in chosen or ():

@@ -91,7 +91,7 @@ class Protocol:
     inception: Path | None = None
     """torch-fidelity's InceptionV3 weights: adds FID and KID on them."""
     clip: str | None = None
-    """CLIPModel folder: adds image-text alignment."""
+    """Folder of microsoft/BiomedVLP-BioViL-T, or another model with two towers: adds image-text alignment."""
     draws: Path | None = None
     """Table of several films for each training prompt, or a pairs folder: adds privacy. Needs --training."""
     draws_images: Path | None = None

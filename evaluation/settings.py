@@ -23,13 +23,14 @@ class ScoreSettings:
     torchxrayvision:densenet121-res224-all (or torchxrayvision:FILE). Not needed for reports."""
     features: tuple[str, ...] = ()
     """More sources of features for FID and its kin: inception:FILE, open-clip:FOLDER (BiomedCLIP), a
-    transformers folder (RadDINO, CLIP), or what --classifier takes. Without --classifier the first one gives
-    the headline figures, and findings on films are skipped."""
+    transformers folder (RadDINO, CLIP), BioViL-T's folder, or what --classifier takes. Without --classifier
+    the first one gives the headline figures, and findings on films are skipped."""
     reidentify: str | None = None
     """Network in whose features the privacy section looks for training films, in the place of the first one
     above: reidentify:FILE (the siamese ResNet-50 of Packhaeuser et al.), or what --features takes."""
     clip: str | None = None
-    """Domain CLIP for film-report scores and retrieval: a CLIPModel folder or run folder of train_clip.py."""
+    """Model with a tower for films and one for texts, for film-report scores and retrieval: a run folder of
+    train_clip.py, a transformers folder (CLIP, SigLIP ...), BioViL-T's folder, or open-clip:FOLDER."""
     controls: str | None = None
     """Run of train_classifier.py --targets controls: adds whether films show the sides, grades, sex, view and
     age that their prompts ask for."""
@@ -54,6 +55,22 @@ class ScoreSettings:
     it, and as the radgraph package does (partial, complete)."""
     radcliq: str | None = None
     """v1, or a JSON file of coefficients: adds RadCliQ, which needs the three above."""
+    ratescore: tuple[Path, ...] = ()
+    """Two folders: adds RaTEScore. RaTE-NER (a token classifier of its labels) and BioLORD, or another text
+    encoder of entities."""
+    green: str | None = None
+    """Folder of a transformers language model, such as GREEN's: adds GREEN, whose answers stay in --out's
+    cache. With --llm-endpoint the name of a model there."""
+    green_prompt: Path | None = None
+    """The prompt in the place of ours, with {reference} and {candidate}: text, or chat messages as .json."""
+    crimson: str | None = None
+    """The same of CRIMSON."""
+    crimson_prompt: Path | None = None
+    """Its prompt."""
+    llm_endpoint: str | None = None
+    """URL of an OpenAI-compatible API (http(s)://HOST/v1) that --green and --crimson ask in the place of a
+    local model. REPORTS ARE SENT THERE, with the key of the environment variable LLM_API_KEY; without this
+    flag nothing leaves the machine."""
     temporal: bool = False
     """Adds temporal-entity F1, of the words of change."""
     reports: Path | None = None

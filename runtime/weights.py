@@ -105,7 +105,7 @@ def load_pretrained(
 ) -> Any:
     """`model_class.from_pretrained(source)` of transformers or diffusers, strict, in eval mode.
 
-    The weights are of torch's default float, whatever the files hold.
+    The weights are of torch's default float, whatever the files hold, unless an option says another.
 
     Args:
         source: folder or hub name; files of the variant fp16 are taken where there are no others.
@@ -120,7 +120,7 @@ def load_pretrained(
     if Path(source).is_dir():
         options |= _check_folder(Path(source), subfolder)
     theirs = model_class.__module__.startswith("transformers.")
-    options["dtype" if theirs else "torch_dtype"] = torch.get_default_dtype()  # each library names it
+    options.setdefault("dtype" if theirs else "torch_dtype", torch.get_default_dtype())  # each names it
     with reading(where, f"the {model_class.__name__}"):
         model, info = model_class.from_pretrained(source, output_loading_info=True, **options)
     missing = [name for name in info["missing_keys"] if not (optional and re.search(optional, name))]

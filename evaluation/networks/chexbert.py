@@ -44,7 +44,7 @@ class CheXbert:
         # A buffer that older versions of transformers saved.
         encoder.pop("embeddings.position_ids", None)
         try:
-            self.model = BertModel(_read_config(encoder))
+            self.model = BertModel(read_bert_config(encoder))
             self.model.load_state_dict(encoder)
             weights = [state[f"linear_heads.{i}.weight"] for i in range(len(HEADS))]
             biases = [state[f"linear_heads.{i}.bias"] for i in range(len(HEADS))]
@@ -55,7 +55,7 @@ class CheXbert:
             (weight.to(self.device), bias.to(self.device))
             for weight, bias in zip(weights, biases, strict=True)
         ]
-        self.tokenizer = _open_tokenizer(self.path.parent)
+        self.tokenizer = open_bert_tokenizer(self.path.parent)
 
     def __call__(self, reports: Sequence[str]) -> np.ndarray:
         """Label N reports: (N, 14) float32, 1, 0, -1 or NaN. Longer ones are cut at 512 word pieces."""
@@ -106,7 +106,8 @@ def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
-def _read_config(encoder: dict[str, torch.Tensor]) -> BertConfig:
+def read_bert_config(encoder: dict[str, torch.Tensor]) -> BertConfig:
+    """Sizes of a published BERT encoder, read off its tensors; KeyError where one is missing."""
     words, width = encoder["embeddings.word_embeddings.weight"].shape
     layers = {int(key.split(".")[2]) for key in encoder if key.startswith("encoder.layer.")}
     return BertConfig(
@@ -119,7 +120,8 @@ def _read_config(encoder: dict[str, torch.Tensor]) -> BertConfig:
     )
 
 
-def _open_tokenizer(folder: Path) -> BertTokenizer:
+def open_bert_tokenizer(folder: Path) -> BertTokenizer:
+    """The words of a folder, else those of bert-base-uncased in the hub's cache; ValueError for neither."""
     local = any((folder / name).is_file() for name in ("vocab.txt", "tokenizer.json"))
     try:
         return BertTokenizer.from_pretrained(folder if local else TOKENIZER, local_files_only=True)

@@ -64,6 +64,7 @@ class FilmClassifier:
     forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # -> probabilities (N, K), (N, D)
     preprocessing: str  # how films become what the network sees: stated beside every figure
     names: Sequence[str] = FINDINGS  # of the K outputs
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None  # (H, W) -> (image_size, image_size), uint8
 
     @classmethod
     def open(
@@ -110,6 +111,15 @@ class FilmClassifier:
         """float (N, 1, H, W) in [-1, 1] -> (N, D) pooled features before the last layer."""
         return self.score(images)[1]
 
+    def _read(self, path: Path | None) -> np.ndarray | str:
+        if path is None:
+            return "the row names no film"
+        try:
+            pixels = read_pixels(path)
+            return self.prepare(pixels) if self.prepare else fit_crop(pixels, self.image_size)
+        except FilmError as error:
+            return str(error)
+
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """(N, K) probabilities -> 1, 0, or NaN where there is none, at the stored thresholds."""
         limits = np.array([self.thresholds.get(name, DEFAULT_THRESHOLD) for name in self.names], np.float32)
@@ -135,7 +145,7 @@ class FilmClassifier:
         with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
 
             def read_batch(start: int) -> Iterator[np.ndarray | str]:
-                return pool.map(lambda path: _read(path, self.image_size), paths[start : start + batch_size])
+                return pool.map(self._read, paths[start : start + batch_size])
 
             coming = read_batch(0)
             for start in tqdm(starts, desc=progress, unit="batch", disable=not progress):
@@ -153,15 +163,6 @@ class FilmClassifier:
                 features[rows] = scores[1].cpu().numpy()
         features = np.empty((len(paths), 0), np.float32) if features is None else features
         return FilmScores(probabilities, features, failures)
-
-
-def _read(path: Path | None, size: int) -> np.ndarray | str:
-    if path is None:
-        return "the row names no film"
-    try:
-        return fit_crop(read_pixels(path), size)
-    except FilmError as error:
-        return str(error)
 
 
 def _open_transformers(path: Path, device: torch.device, names: Sequence[str], flag: str) -> dict[str, Any]:

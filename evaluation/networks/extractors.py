@@ -3,7 +3,8 @@
 `--features` takes what `--classifier` takes, and besides:
 
     inception:FILE      torch-fidelity's InceptionV3 weights (the TensorFlow graph that FID was defined on)
-    FOLDER              a transformers model with an image tower: RadDINO (Dinov2Model), CLIPModel, ViT ...
+    FOLDER              a transformers model with an image tower: RadDINO (Dinov2Model), CLIPModel, ViT ...;
+                        or BioViL-T as it is published
     timm:NAME:FILE      a timm network with weights from a local file: what its head reads
     open-clip:FOLDER    an open_clip folder, as BiomedCLIP is published (open_clip_config.json and weights)
     reidentify:FILE     the siamese ResNet-50 of Packhaeuser et al.: what it compares two films by
@@ -13,15 +14,18 @@ An extractor is a FilmClassifier that scores no finding: its probabilities are N
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModel
 
 from data_module.findings import FINDINGS
 from data_module.images import normalize_images
 from evaluation.networks import xrv
+from evaluation.networks.biovil import RESIZED, BioViLImages, find_image_weights, prepare_film
 from evaluation.networks.classifier import FilmClassifier
 from evaluation.protocol.networks import REID_SIZE, Reidentifier
 from runtime.devices import move
@@ -49,6 +53,9 @@ def open_extractor(source: str, device: str | torch.device = "cpu") -> FilmClass
         return _open_open_clip(source, device)
     if source.startswith(REIDENTIFY):
         return _open_reidentifier(source, device)
+    image_weights = find_image_weights(Path(source))
+    if image_weights:
+        return _open_biovil(source, image_weights, device)
     config = Path(source) / "config.json"
     saved = read_json(config) if config.is_file() else {}
     if saved.get("kind") == "clip":
@@ -66,8 +73,9 @@ def _extractor(
     preprocessing: str,
     device: torch.device,
     extract: Callable[[torch.Tensor], torch.Tensor],
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> FilmClassifier:
-    """`extract`: float (N, 1, size, size) in [-1, 1] -> (N, D)."""
+    """`extract`: float (N, 1, size, size) in [-1, 1] -> (N, D); `prepare`: how a film gets that size."""
     digest = hashlib.sha256(preprocessing.encode())
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
@@ -76,7 +84,7 @@ def _extractor(
         return torch.full((len(images), len(FINDINGS)), torch.nan), extract(images)
 
     identity = digest.hexdigest()[:16]
-    return FilmClassifier(source, identity, size, {}, device, forward, preprocessing)
+    return FilmClassifier(source, identity, size, {}, device, forward, preprocessing, prepare=prepare)
 
 
 def _open_inception(source: str, device: torch.device) -> FilmClassifier:
@@ -171,7 +179,8 @@ def _side(size: object) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
+def load_open_clip(source: str, device: torch.device) -> tuple[Any, Path]:
+    """The model of open-clip:FOLDER, and the folder. ValueError where there is none."""
     try:
         import open_clip
     except ImportError:
@@ -180,18 +189,25 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     config = folder / "open_clip_config.json"
     if not config.is_file():
         raise ValueError(f"--features {source}: no open_clip_config.json there")
-    settings = read_json(config).get("preprocess_cfg", {})
     try:
         with reading(folder):
             model: Any = open_clip.create_model(f"local-dir:{folder}", device=device)
         check_finite(model.state_dict(), folder)
     except ValueError as error:
         raise ValueError(f"--features {source} cannot be loaded: {str(error)[:300]}") from error
-    model.requires_grad_(False).eval()
+    return model.requires_grad_(False).eval(), folder
+
+
+def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
+    model, folder = load_open_clip(source, device)
+    from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+    config = folder / "open_clip_config.json"
+    settings = read_json(config).get("preprocess_cfg", {})
     size = model.visual.image_size
     size = size if isinstance(size, int) else size[0]
-    mean = settings.get("mean", open_clip.OPENAI_DATASET_MEAN)
-    std = settings.get("std", open_clip.OPENAI_DATASET_STD)
+    mean = settings.get("mean", OPENAI_DATASET_MEAN)
+    std = settings.get("std", OPENAI_DATASET_STD)
 
     def extract(images: torch.Tensor) -> torch.Tensor:
         center, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
@@ -200,6 +216,19 @@ def _open_open_clip(source: str, device: torch.device) -> FilmClassifier:
     preprocessing = f"centre square, Lanczos to {size}x{size}, mean {list(mean)}, std {list(std)}"
     files = sorted([config, *folder.glob("*.safetensors"), *folder.glob("*.bin")])
     return _extractor(source, files, size, preprocessing, device, extract)
+
+
+def _open_biovil(source: str, path: Path, device: torch.device) -> FilmClassifier:
+    network = move(BioViLImages(path), device)
+
+    def extract(images: torch.Tensor) -> torch.Tensor:
+        return network(((images + 1.0) / 2.0).expand(-1, 3, -1, -1))
+
+    preprocessing = (
+        f"gray levels stretched, {RESIZED} bilinearly, centre {network.crop}x{network.crop}, 0 to 1"
+    )
+    prepare = partial(prepare_film, crop=network.crop)
+    return _extractor(source, [path], network.crop, preprocessing, device, extract, prepare)
 
 
 def _open_reidentifier(source: str, device: torch.device) -> FilmClassifier:

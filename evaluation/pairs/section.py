@@ -85,10 +85,10 @@ def _embed(
     context: "Context", source: str, folders: Sequence[PairsFolder]
 ) -> tuple[tuple[Embeddings, Embeddings], int]:
     """Embeddings of both folders, and how many texts were cut at the text tower's length."""
-    from evaluation.networks.clip import DomainClip
+    from evaluation.networks.two_towers import open_two_towers
 
     settings = context.settings
-    clip = DomainClip(source, context.device)
+    clip = open_two_towers(source, context.device)
     embedded, num_cut = [], 0
     for folder in folders:
         paths = film_paths(folder)

@@ -151,14 +151,17 @@ def _score_inception(
 
 
 def _score_alignment(clip: str, made: PromptedFilms, device: torch.device) -> ProtocolFigure:
-    from evaluation.networks.clip import DomainClip
+    from evaluation.networks.two_towers import open_two_towers
 
-    model = DomainClip(clip, device)
+    model = open_two_towers(clip, device)
     films = model.embed_films(made.paths, None, 64, "films")
     texts, _ = model.embed_texts(made.prompts)
     value = float(np.nanmean((films * texts).sum(axis=1)))
-    why = "the benchmark's is by BioViL-T, whose folder is no CLIPModel; compare systems scored by one --clip"
-    return ProtocolFigure("image-text alignment", value, False, why)
+    if model.kind == "biovil-t":
+        why = f"with microsoft/BiomedVLP-BioViL-T in --clip, {_ORIGINALS}; to three decimals, as it rounds"
+        return ProtocolFigure("image-text alignment (BioViL-T)", value, True, why)
+    why = "the benchmark's is by BioViL-T; compare systems scored by the same --clip"
+    return ProtocolFigure(f"image-text alignment ({model.kind})", value, False, why)
 
 
 def _score_privacy(settings: Any, network: RadDino, device: torch.device) -> list[ProtocolFigure]:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from evaluation.context import Context
 
 AVAILABLE = ("texts", "labels")
+_NETWORKS = (
+    *("distilroberta", "chexbert", "radgraph_json", "radcliq", "ratescore"),
+    *("green", "green_prompt", "crimson", "crimson_prompt", "llm_endpoint"),
+)
 
 
 def evaluate_reports(
@@ -54,9 +58,14 @@ def evaluate_reports(
     baseline = most_frequent_report(train_reports or references)
     inputs = ReportInputs(0, references, hypotheses, label, baseline, names, settings)
     result, items = score_metrics(metrics, inputs, AVAILABLE)
+    remarks = [
+        f"{unread} of {len(references)} answers for {name.upper()} do not say its numbers, and are left out."
+        for name in ("green", "crimson")
+        if (unread := result.get(f"num_{name}_unread"))
+    ]
     if len(references) == 1 and "cider" in result:
-        result["remarks"] = ["CIDEr of a single report is 0: no word tells it from the other reports."]
-    return result, items
+        remarks.append("CIDEr of a single report is 0: no word tells it from the other reports.")
+    return result | ({"remarks": remarks} if remarks else {}), items
 
 
 def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Sequence[Metric]) -> Scored:
@@ -77,7 +86,7 @@ def _score(context: "Context", used: dict[str, Any], optional: bool, metrics: Se
         used["reports_hash"] = file_hash(path)[:16]
     if settings.bert_score:
         used["bert_score"] = f"{settings.bert_score}, layer {settings.bert_score_layer}"
-    for flag in ("distilroberta", "chexbert", "radgraph_json", "radcliq"):
+    for flag in _NETWORKS:
         if getattr(settings, flag):
             used[flag] = str(getattr(settings, flag))
     train = real.table[real.table["split"] == "train"]["report"].fillna("").astype(str).tolist()
@@ -118,6 +127,13 @@ SECTION = Section(
         "mean_num_words": "words of a report; `_real`",
         "share_temporal_real": "share of real reports with a word of change",
         "inverse_radcliq": "1 / `radcliq`, by which ReXrank ranks",
+        "ratescore_before_0_6": "`ratescore` as its package counted it before version 0.6.0",
+        "num_without_entities": "pairs of reports of which one has no entity for `ratescore`",
+        "num_green_unread": "answers that do not say the numbers of `green`",
+        "green_matched": "matched findings of a report, mean",
+        "green_errors": "kind -> clinically significant errors of a report, mean",
+        "num_crimson_unread": "answers of another form than `crimson` reads",
+        "crimson_errors": "kind -> errors of a report, mean",
         "remarks": "what a reader should know of the figures: sentences, perhaps none",
         "num_scored": "reports scored",
         "num_rows_of_split": "rows of the split",

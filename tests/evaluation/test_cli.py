@@ -329,6 +329,8 @@ def _check_documented(results: dict) -> None:
         "retrieval",
         "share_temporal_real",
         "inverse_radcliq",
+        *("ratescore_before_0_6", "num_without_entities"),
+        *("num_green_unread", "green_matched", "green_errors", "num_crimson_unread", "crimson_errors"),
     }
     for section in ("films", "reports", "pairs", "privacy"):
         told = schema.split(f"## {section}\n")[1].split("\n## ")[0]
