@@ -12,7 +12,6 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -23,42 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 WAYS = {"small pages": "glibc.malloc.hugetlb=0", "huge pages": "glibc.malloc.hugetlb=1"}
 
 
-def make_step(name: str) -> Callable[[], None]:
-    """One optimizer step of a model at demo scale, as `fit` takes it: bf16, AdamW, averaged weights."""
-    import torch
-    from diffusers.training_utils import EMAModel
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    from vision_module.autoencoder import build_autoencoder
-    from vision_module.config import AutoencoderConfig
-    from vision_module.uvit import UViT
-
-    torch.manual_seed(0)
-    batch = 16
-    if name == "uvit":
-        model = UViT(
-            sample_size=16, embed_dim=192, depth=7, num_heads=3, context_dim=128, num_context_tokens=2
-        )
-        inputs = (torch.randn(batch, 4, 16, 16), torch.arange(batch), torch.randn(batch, 2, 128))
-    else:
-        model, inputs = build_autoencoder(AutoencoderConfig(), 64), (torch.randn(batch, 1, 64, 64),)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    average = EMAModel(model.parameters(), decay=0.99, foreach=True)
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            loss = model(*inputs).sample.square().mean()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        average.step(model.parameters())
-
-    return step
-
-
 def train(name: str) -> None:
     """The child: steps a second of processor time, and page faults a step."""
-    step = make_step(name)
+    import torch
+
+    from benchmarks.training_steps import make_step
+    from runtime.precision import settle_precision
+
+    step = make_step(name, settle_precision("auto", torch.device("cpu")))
     for _ in range(3):
         step()
 

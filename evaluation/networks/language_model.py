@@ -215,7 +215,7 @@ def _append_answers(file: Path | None, found: dict[str, str]) -> None:
 
 def _read_answers(file: Path | None) -> dict[str, str]:
     known: dict[str, str] = {}
-    for line in file.read_text().splitlines() if file and file.is_file() else ():
+    for line in file.read_text(errors="replace").splitlines() if file and file.is_file() else ():
         try:
             entry = json.loads(line)
             known[str(entry["prompt"])] = str(entry["answer"])
