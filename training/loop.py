@@ -81,8 +81,7 @@ class _Trainer:
     ) -> None:
         self.objective, self.config, self.run, self.score = objective, config, run, score
         self.accelerator = make_accelerator(config, run, any(g.clipped_separately for g in groups))
-        half = self.accelerator.device.type != "cpu" or self.accelerator.mixed_precision != "no"
-        optimizers = make_optimizers(model, config, groups, half)
+        optimizers = make_optimizers(model, config, groups, self.accelerator.mixed_precision == "bf16")
         if config.compile:
             model.compile()  # in place: names of weights, and so checkpoints, stay
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)

@@ -1,4 +1,4 @@
-"""Muon in float32, for processors that have no bfloat16."""
+"""Muon in float32, for devices that have no bfloat16."""
 
 from typing import Any
 
