@@ -151,9 +151,9 @@ def split_sections(report: str) -> Sections:
     heading, under a heading that names the film ("PORTABLE CHEST:") or a part of the body, under one that is
     not known, or in a paragraph of its own after another section. A section that comes twice is joined. A
     wet read, and what an addendum says about the report, are left out. "FINDINGS AND IMPRESSION" counts as
-    findings.
+    findings. Words that were broken at a line's end are whole again.
     """
-    report = _TAG.sub(r"\n\1:\n", _LINE_BREAK.sub("\n", report))
+    report = _TAG.sub(r"\n\1:\n", _join_broken_words(_LINE_BREAK.sub("\n", report)))
     headings = find_headings(report)
     parts: dict[str, list[str]] = {"findings": [], "impression": []}
     preamble = report[: headings[0].start] if headings else report
@@ -174,6 +174,12 @@ def split_sections(report: str) -> Sections:
     if not findings and not impression:
         findings = _join_words(preamble)  # words without a stop
     return Sections(findings, impression)
+
+
+def _join_broken_words(report: str) -> str:
+    from data_module.labeler.layout import join_broken_words  # late: it knows words that --help need not read
+
+    return join_broken_words(report)
 
 
 def _describe(kind: str, heading: str, text: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,17 +9,17 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from runtime.generators import make_generator
 from runtime.processes import on_main
 from runtime.runs import RunFolder
 from runtime.signals import signals_noted
-from training.accelerator import attention_kernel, make_accelerator
+from training.accelerator import make_accelerator
 from training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.early_stopping import EarlyStopping
-from training.loader import Batch, BatchSource, iterate_steps, to_device
+from training.learner import Learner
+from training.loader import Batch, BatchSource, iterate_steps
 from training.model_card import make_card
-from training.optimizer import ParameterGroup, make_optimizers, make_schedule, split_by_clipping
+from training.optimizer import ParameterGroup
 from training.pace import MOST_STEPS, describe_pace
 from training.throughput import Throughput, describe
 from training.validation import Objective, mean_losses
@@ -79,21 +78,9 @@ class _Trainer:
         groups: Sequence[ParameterGroup],
         score: Callable[[Any], dict[str, float]] | None,
     ) -> None:
-        self.objective, self.config, self.run, self.score = objective, config, run, score
+        self.config, self.run, self.score = config, run, score
         self.accelerator = make_accelerator(config, run, any(g.clipped_separately for g in groups))
-        optimizers = make_optimizers(model, config, groups, self.accelerator.mixed_precision == "bf16")
-        if config.compile:
-            model.compile()  # in place: names of weights, and so checkpoints, stay
-        self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
-        self.schedules = [make_schedule(optimizer, config) for optimizer in optimizers]
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.clipped = split_by_clipping(self.accelerator.unwrap_model(self.model), groups)
-        self.ema = None
-        if config.ema_decay:
-            # Imported late: it takes seconds, which --help and --dry-run need not pay.
-            from diffusers.training_utils import EMAModel
-
-            self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True)
+        self.learner = Learner(model, objective, config, self.accelerator, groups)
         self.stopping = None
         if config.early_stopping:
             self.stopping = EarlyStopping(config)
@@ -115,18 +102,14 @@ class _Trainer:
                 raise ValueError(
                     f"{folder} does not fit this run ({reason}): --overwrite trains anew"
                 ) from None
-            if self.ema:
-                self.ema.to(self.accelerator.device)
+            if self.learner.ema:
+                self.learner.ema.to(self.accelerator.device)
             self.accelerator.print(f"{self.run.root}: going on from step {self.step}")
         on_main(lambda: self.run.cut_log(num_lines))
 
     def _parts(self) -> dict[str, Any]:
-        """All that a run's next step depends on: name -> what has a state. The draws depend on nothing."""
-        parts = {"model": self.accelerator.unwrap_model(self.model)}
-        parts |= {f"optimizer {number}": optimizer for number, optimizer in enumerate(self.optimizers)}
-        parts |= {f"schedule {number}": schedule for number, schedule in enumerate(self.schedules)}
-        further = {"scaler": self.accelerator.scaler, "average": self.ema, "stopping": self.stopping}
-        return parts | {name: part for name, part in further.items() if part is not None}
+        """All that a run's next step depends on: name -> what has a state."""
+        return self.learner.parts() | ({"stopping": self.stopping} if self.stopping else {})
 
     def _save_checkpoint(self) -> None:
         state = {name: part.state_dict() for name, part in self._parts().items()}
@@ -173,8 +156,7 @@ class _Trainer:
                         )
                     speed = throughput.figures(self.step)
                     bar.set_postfix({"loss": f"{values['loss']:.4f}", **describe(speed)})
-                    lr = self.schedules[0].get_last_lr()[0]
-                    self._log({**values, "learning_rate": float(lr), **speed})
+                    self._log({**values, "learning_rate": self.learner.learning_rate, **speed})
                 if config.validate_every and self.step % config.validate_every == 0 and not last:
                     self.validate(validation_data)
                 last = last or self.stops_early
@@ -231,52 +213,7 @@ class _Trainer:
 
     def _optimize(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
         """One optimizer step; the losses are those of its last micro-step."""
-        losses: dict[str, torch.Tensor] = {}
-        num_micro = self.config.gradient_accumulation_steps
-        for number in range(num_micro):
-            losses = self._backward(next(batches), self.step * num_micro + number)
-        return {name: value.detach() for name, value in losses.items()}
-
-    def _backward(self, batch: Batch, key: int) -> dict[str, torch.Tensor]:
-        accelerator, config = self.accelerator, self.config
-        self.model.train()
-        draws = (config.seed, 1, key, accelerator.process_index)
-        # Dropout inside library models only knows torch's global stream; the objective has its own.
-        torch.manual_seed(make_generator(*draws).initial_seed())
-        generator = make_generator(*draws, device=accelerator.device)
-        with accelerator.accumulate(self.model):
-            # Backward too: with gradient checkpointing the forward pass runs again in it.
-            with attention_kernel(accelerator.device):
-                with accelerator.autocast():
-                    losses = self.objective(self.model, to_device(batch, accelerator.device), generator)
-                accelerator.backward(losses["loss"])
-            if accelerator.sync_gradients:
-                together, *separate = self.clipped
-                accelerator.clip_grad_norm_(together, config.max_grad_norm)
-                for parameters in separate:  # the call above took float16's scale off all gradients
-                    nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-            for optimizer in self.optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-        if accelerator.sync_gradients:
-            for schedule in self.schedules:
-                schedule.step()
-            if self.ema:
-                self.ema.step(self.parameters)
-        return losses
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Inside, the model holds the averaged weights."""
-        if not self.ema:
-            yield
-            return
-        self.ema.store(self.parameters)
-        self.ema.copy_to(self.parameters)
-        try:
-            yield
-        finally:
-            self.ema.restore(self.parameters)
+        return self.learner.optimize(batches, self.step)
 
     def validate(self, data: BatchSource | None) -> dict[str, float]:
         """Mean losses over the validation batches, with the averaged weights and always the same draws.
@@ -295,7 +232,7 @@ class _Trainer:
             if self.stopping.metric not in means and (scores or not self.score):
                 names = ", ".join(name.removeprefix("validation_") for name in means)
                 raise ValueError(f"--early-stopping {config.early_stopping}: validation gives {names}")
-            self.stopping.update(means, self.step, self._read_weights)
+            self.stopping.update(means, self.step, self.learner.read_weights)
         self._log(means)
         shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in means.items())
         if self.accelerator.is_main_process:
@@ -304,15 +241,15 @@ class _Trainer:
 
     def _mean_losses(self, data: BatchSource) -> dict[str, float]:
         """Mean validation losses of the averaged weights."""
-        config, accelerator = self.config, self.accelerator
-        with self._averaged():
+        config, learner = self.config, self.learner
+        with learner.averaged():
             return mean_losses(
-                accelerator.unwrap_model(self.model),
-                self.objective,
+                learner.model,
+                learner.objective,
                 data,
                 config.batch_size,
                 config.num_validation_batches,
-                accelerator,
+                self.accelerator,
             )
 
     @torch.no_grad()
@@ -321,18 +258,10 @@ class _Trainer:
         every, last = self.config.score_every, self.step == self.config.num_steps
         if self.score is None or not (last or (every and self.step % every == 0)):
             return {}
-        with self._averaged():
-            scores = self.score(self.accelerator.unwrap_model(self.model))
+        with self.learner.averaged():
+            scores = self.score(self.learner.model)
         scores = on_main(lambda: scores)  # rounding may differ between devices, and early stopping must not
         return {f"validation_{name}": value for name, value in scores.items()}
-
-    def _read_weights(self) -> dict[str, torch.Tensor]:
-        """A copy of the averaged weights and the buffers, without what is frozen."""
-        model = self.accelerator.unwrap_model(self.model)
-        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-        with self._averaged():
-            weights = model.state_dict()
-            return {name: weights[name].cpu().clone() for name in weights if name not in frozen}
 
     def _log(self, values: dict[str, float]) -> None:
         if self.accelerator.is_main_process:
@@ -343,8 +272,8 @@ class _Trainer:
         """Save the averaged model, with early stopping that of the best validation."""
 
         def finish() -> None:
-            model = self.accelerator.unwrap_model(self.model).eval()
-            with self._averaged():
+            model = self.learner.model.eval()
+            with self.learner.averaged():
                 if self.stopping:
                     model.load_state_dict(self.stopping.weights, strict=False)
                 self.run.finish(lambda folder: save_with_card(model, folder))

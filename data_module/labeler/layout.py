@@ -18,12 +18,18 @@ _VERDICT = re.compile(
 
 
 def join_broken_words(text: str) -> str:
-    """Words that were hyphenated at a line's end, in one: "pulmo-/nary"; "right-/sided" keeps its hyphen."""
+    """Words that were hyphenated at a line's end, in one: "pulmo-/nary"; "right-/sided" keeps its hyphen.
+
+    A heading that ends with a dash, and a line that begins anew with a capital, go on as they are.
+    """
     return _BROKEN.sub(_join, text) if "-\n" in text or "- \n" in text else text
 
 
 def _join(match: re.Match[str]) -> str:
     first, second = match.groups()
+    heading, anew = known_kind(first), second[0].isupper()
+    if heading not in (None, "part", "film") or (anew and (heading or not first.isupper())):
+        return match.group()
     whole = f"{first}{second}"
     return whole if whole.lower() in read_words() else f"{first}-{second}"
 

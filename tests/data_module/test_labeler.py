@@ -185,6 +185,8 @@ def test_words_broken_at_a_line_end_are_joined():
     assert join_broken_words(broken) == (
         "Pulmonary edema, pneumothorax. Right-sided airspace disease.\n- Xyz-abc"
     )
+    for kept in ("FINDINGS-\nCLEAR", "Lungs-\nClear", "Impression-\nNo edema", "impression-\nno edema"):
+        assert join_broken_words(kept) == kept
 
 
 def test_headings_stand_before_their_items():

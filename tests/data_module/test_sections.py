@@ -63,6 +63,15 @@ MIMIC_STYLE = """                                 FINAL REPORT
             "Tube tip: 3 cm above. The study is limited.",
             "",
         ),
+        # Words that were broken at a line's end, and what else ends with a dash there.
+        (
+            "FINDINGS: Mild pulmo-\n nary edema. Right-\nsided air- \n  space disease.\n"
+            "IMPRESSION: Xyz-\nabc.",
+            "Mild pulmonary edema. Right-sided airspace disease.",
+            "Xyz-abc.",
+        ),
+        ("FINDINGS-\nClear lungs.\nIMPRESSION-\nNORMAL.", "Clear lungs.", "NORMAL."),
+        ("Pulmo- nary edema, heart -\nnormal, 3-\nfold.", "Pulmo- nary edema, heart - normal, 3- fold.", ""),
     ],
 )
 def test_split_sections(report, findings, impression):

@@ -1,84 +1,18 @@
+"""Tables of films with labels or reports become pairs folders, and what is wrong in them is named."""
+
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
-from helpers.open_i_archive import make_archive, report_xml
+from helpers.label_tables import COLUMNS, FILM, NIH_ROWS, label_by_word, make_table, prepare, reasons_of
 from PIL import Image
 
 from data_module.findings import FINDINGS
-from data_module.pairs import PairsFolder
-from data_module.sources import films as films_module
 from data_module.sources.built_report import build_report
-from data_module.sources.config import OpenIConfig, TableConfig
+from data_module.sources.config import TableConfig
 from data_module.sources.films import FilmFormat, convert_film, name_films
 from data_module.sources.label_map import BUILT_IN, LabelMap, merge_codes
-from data_module.sources.open_i import prepare_open_i
-from data_module.sources.open_i_reports import parse_report, read_reports, text_key
 from data_module.sources.table import prepare_table
-
-FILM = np.random.default_rng(0).integers(256, size=(20, 24), dtype=np.uint8)
-
-
-def label_by_word(texts):
-    """A labeler of one finding, by the contract of data_module.labeler.label_reports."""
-    labels = np.full((len(texts), len(FINDINGS)), np.nan, dtype=np.float32)
-    for row, text in enumerate(texts):
-        if "fracture" in text.lower():
-            labels[row, FINDINGS.index("Fracture")] = 0.0 if "no fracture" in text.lower() else 1.0
-    return labels
-
-
-def make_table(folder, rows):
-    """Write a table and a film for each row whose `image` does not stand for a broken one."""
-    images = folder / "films"
-    images.mkdir(parents=True, exist_ok=True)
-    for row in rows:
-        path = images / row["image"]
-        if row["image"] and "outside" not in row["image"] and "missing" not in row["image"]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(FILM).save(path)
-    pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
-    return {"table": folder / "films.csv", "images": images, "size": 16, "num_workers": 2}
-
-
-NIH_ROWS = [
-    {
-        "image": "a_000.png",
-        "patient_id": "1",
-        "labels": "Effusion|Mass",
-        "age": "63",
-        "sex": "F",
-        "view": "PA",
-    },
-    {
-        "image": "a_001.png",
-        "patient_id": "1",
-        "labels": "No Finding",
-        "age": "063Y",
-        "sex": "female",
-        "view": "",
-    },
-    {"image": "deep/b.png", "patient_id": "2", "labels": "Hernia", "age": "", "sex": "M", "view": "AP"},
-    {"image": "c.jpg", "patient_id": "3", "labels": "COVID-19", "age": "6M", "sex": "", "view": "AP"},
-]
-COLUMNS = {"labels_column": "labels", "age_column": "age", "sex_column": "sex", "view_column": "view"}
-
-
-def prepare(tmp_path, rows=NIH_ROWS, labeler=None, **options):
-    flags = {
-        **make_table(tmp_path, rows),
-        **COLUMNS,
-        "source_name": "nih",
-        "out": tmp_path / "pairs",
-        **options,
-    }
-    return prepare_table(TableConfig(**flags), labeler)
-
-
-def reasons_of(folder):
-    table = pd.read_csv(folder / "skipped.csv", dtype=str, keep_default_na=False)
-    return dict(zip(table["item"], table["reason"], strict=True))
 
 
 def test_a_table_of_labels_becomes_pairs(tmp_path):
@@ -330,49 +264,6 @@ def test_a_wrong_flag_is_named_before_anything_is_written(tmp_path, change, mess
     assert not (tmp_path / "pairs").exists()
 
 
-def test_a_finished_folder_is_kept_and_other_settings_are_refused(tmp_path):
-    pairs = prepare(tmp_path)
-    times = {path: path.stat().st_mtime_ns for path in pairs.root.rglob("*")}
-    assert len(prepare(tmp_path, num_workers=1)) == 4
-    assert times == {path: path.stat().st_mtime_ns for path in pairs.root.rglob("*")}
-    with pytest.raises(ValueError, match=r"other settings \(size\).*--overwrite"):
-        prepare(tmp_path, size=32)
-    with pytest.raises(ValueError, match="table_hash"):
-        prepare(tmp_path, NIH_ROWS[:2])
-    assert len(prepare(tmp_path, NIH_ROWS[:2], size=32, overwrite=True)) == 2
-    assert len(list(pairs.root.rglob("*.png"))) == 2
-
-
-def test_settings_of_an_older_folder(tmp_path):
-    """One had another name then, and one was not there, which stands for its default."""
-    pairs = prepare(tmp_path)
-    path = pairs.root / "prepare.json"
-    settings = json.loads(path.read_text())
-    settings["colour"] = settings.pop("color")
-    assert settings.pop("split_shares") == [0.8, 0.1, 0.1]
-    path.write_text(json.dumps(settings))
-    written = (pairs.root / "metadata.csv").stat().st_mtime_ns
-    assert prepare(tmp_path).table.equals(pairs.table)
-    assert (pairs.root / "metadata.csv").stat().st_mtime_ns == written
-    for change, name in (({"color": "refuse"}, "color"), ({"split_shares": (0.6, 0.2, 0.2)}, "split_shares")):
-        with pytest.raises(ValueError, match=rf"other settings \({name}\)"):
-            prepare(tmp_path, **change)
-
-
-def test_a_film_that_was_deleted_is_made_again(tmp_path):
-    pairs = prepare(tmp_path)
-    content = pairs.image_paths[2].read_bytes()
-    pairs.image_paths[2].unlink()
-    assert prepare(tmp_path).image_paths[2].read_bytes() == content
-
-
-def test_damaged_settings_are_named(tmp_path):
-    prepare(tmp_path)
-    (tmp_path / "pairs" / "prepare.json").write_text("{")
-    with pytest.raises(ValueError, match=r"prepare\.json"):
-        prepare(tmp_path)
-
-
 def test_a_link_out_of_the_images_folder_is_refused(tmp_path):
     flags = {**make_table(tmp_path, NIH_ROWS), **COLUMNS, "out": tmp_path / "pairs"}
     Image.fromarray(FILM).save(tmp_path / "secret.png")
@@ -394,48 +285,6 @@ def test_a_table_from_a_spreadsheet(tmp_path):
     flags["table"].write_bytes("image,patient_id\nä,ö\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"--table .*films\.tsv"):
         prepare_table(TableConfig(**flags, out=tmp_path / "c"))
-
-
-def test_a_strangers_folder_is_never_touched(tmp_path):
-    (tmp_path / "pairs").mkdir()
-    (tmp_path / "pairs" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="not empty"):
-        prepare(tmp_path, overwrite=True)
-    assert (tmp_path / "pairs" / "thesis.txt").is_file()
-
-
-def test_what_a_run_left_that_was_killed_as_it_began_is_no_strangers(tmp_path):
-    (tmp_path / "pairs").mkdir()
-    (tmp_path / "pairs" / ".prepare.json.4711.tmp").write_text("{")
-    prepare(tmp_path)
-    assert not list((tmp_path / "pairs").glob(".*.tmp"))
-
-
-def test_a_killed_conversion_goes_on(tmp_path, monkeypatch):
-    prepare(tmp_path / "whole")
-    read, seen = films_module.read_resized, []
-
-    def read_two(path, *settings):
-        seen.append(path)
-        if len(seen) > 2:
-            raise KeyboardInterrupt
-        return read(path, *settings)
-
-    monkeypatch.setattr(films_module, "read_resized", read_two)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(tmp_path / "killed", num_workers=1)
-    assert len(list((tmp_path / "killed" / "pairs").rglob("*.png"))) == 2
-    half_written = tmp_path / "killed" / "pairs" / "images" / ".c.png.123.tmp"
-    half_written.write_bytes(b"half a film")
-    monkeypatch.setattr(films_module, "read_resized", lambda path, *s: seen.append(path) or read(path, *s))
-    seen.clear()
-    resumed = prepare(tmp_path / "killed")
-    assert len(seen) == 2
-    assert not half_written.exists()
-    whole = PairsFolder.open(tmp_path / "whole" / "pairs")
-    pd.testing.assert_frame_equal(resumed.table, whole.table)
-    for ours, theirs in zip(resumed.image_paths, whole.image_paths, strict=True):
-        assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_film_names_are_distinct_and_mean_no_split():
@@ -476,126 +325,3 @@ def test_built_reports_say_what_the_labels_say():
     for label in BUILT_IN:
         report = build_report(LabelMap().code([label]), [label.lower()], row_id=label)
         assert report is None or "a a" not in " ".join(report)
-
-
-FILES = {
-    "r/1.xml": report_xml("CXR1", "Clear lungs.", "No fracture.", ["CXR1_1_IM-0001-3001"], ["a/b", "c"]),
-    "r/10.xml": report_xml("CXR10", "clear  lungs", "no fracture", ["CXR10_IM-0002-1001"]),
-    "r/2.xml": report_xml("CXR2", "", "A fracture."),
-    "r/3.xml": report_xml("CXR3"),
-    "r/4.xml": b"<eCitation><uId",
-    "r/5.xml": b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><eCitation/>',
-    "r/6.xml": report_xml("CXR1", "A copy of the id."),
-    "r/7.xml": b"<other/>",
-    "../../evil.txt": b"not read, not unpacked",
-}
-
-
-def test_open_i_reports(tmp_path):
-    reports, skipped = read_reports(make_archive(tmp_path / "r.tgz", FILES))
-    assert [report.uid for report in reports] == ["CXR1", "CXR2", "CXR10"]
-    assert reports[0].text == "FINDINGS: Clear lungs. IMPRESSION: No fracture."
-    assert reports[1].text == "IMPRESSION: A fracture."
-    assert reports[0].mesh == ("a/b", "c")
-    reasons = {row["item"]: row["reason"] for row in skipped}
-    for name, reason in {
-        "3.xml": "empty",
-        "4.xml": "XML",
-        "5.xml": "DTD",
-        "6.xml": "duplicate",
-        "7.xml": "uId",
-    }.items():
-        assert reason in reasons[name]
-    assert len(reasons) == 5
-
-
-def test_open_i_becomes_a_text_only_folder(tmp_path):
-    archive = make_archive(tmp_path / "r.tgz", FILES)
-    pairs = prepare_open_i(OpenIConfig(out=tmp_path / "out", reports=archive), label_by_word)
-    assert not pairs.has_films
-    table = pairs.table.set_index("study_id")
-    assert table.loc["CXR1", "mesh"] == "a/b|c"
-    assert (table.loc["CXR1", "Fracture"], table.loc["CXR2", "Fracture"]) == (0, 1)
-    assert table.loc["CXR2", "prompt"] == "A chest X ray image with fracture"
-    assert text_key(table.loc["CXR1", "report"]) == text_key(table.loc["CXR10", "report"])
-    assert table.loc["CXR1", "split"] == table.loc["CXR10", "split"]
-    assert len(reasons_of(pairs.root)) == 5
-    with pytest.raises(ValueError, match="--strict: 5"):
-        prepare_open_i(OpenIConfig(out=tmp_path / "strict", reports=archive, strict=True))
-
-
-def test_reports_of_tables_and_open_i_are_prepared_alike(tmp_path):
-    """Blanks and references to earlier films, by the flags that mimic-cxr takes too; counted."""
-    flags = {"blanks": "drop-sentence", "remove_priors": True}
-    findings, impression = "Told to Dr. XXXX. Edema, unchanged from prior.", "Seen by XXXX."
-    text = f"EXAM: Chest.\nFINDINGS: {findings}\nIMPRESSION: {impression}"
-    files = {"1.xml": report_xml("CXR1", findings, impression), "2.xml": report_xml("CXR2", "Seen by XXXX.")}
-    archive = make_archive(tmp_path / "r.tgz", files)
-    rows = [{**NIH_ROWS[0], "notes": text}, {**NIH_ROWS[1], "notes": "FINDINGS: Seen by XXXX."}]
-    folders = (
-        prepare_open_i(OpenIConfig(out=tmp_path / "open_i", reports=archive, **flags)),
-        prepare(tmp_path / "csv", rows, report_column="notes", **flags),
-    )
-    for pairs, skipped in zip(folders, ("CXR2", "a_001.png"), strict=True):
-        assert pairs.table["report"].tolist() == ["FINDINGS: Edema."]
-        assert "after --blanks and --remove-priors" in reasons_of(pairs.root)[skipped]
-        record = json.loads((pairs.root / "provenance.json").read_text())
-        assert record["texts"]["prior_phrases_removed"] == 2  # "unchanged", "from prior"
-        assert record["texts"]["sentences_dropped_for_blanks"] >= 2
-
-
-def test_open_i_joins_films(tmp_path):
-    archive = make_archive(tmp_path / "r.tgz", FILES)
-    (tmp_path / "films" / "deep").mkdir(parents=True)
-    Image.fromarray(FILM).save(tmp_path / "films" / "deep" / "CXR10_IM-0002-1001.png")
-    config = OpenIConfig(
-        out=tmp_path / "out", reports=archive, images=tmp_path / "films", size=16, views=("PA", "AP", "L")
-    )
-    pairs = prepare_open_i(config)
-    assert pairs.has_films
-    assert pairs.table["study_id"].tolist() == ["CXR10"]
-    assert pairs.image_paths[0].is_file()
-    assert "no such film" in reasons_of(pairs.root)["CXR1_1_IM-0001-3001"]
-
-
-def test_packaged_open_i_reports():
-    """The 3,955 reports inside the torchxrayvision package."""
-    from data_module.sources.open_i_reports import find_packaged
-
-    reports, skipped = read_reports(find_packaged("NLMCXR_reports.tgz"))
-    assert len(reports) + len(skipped) == 3955
-    assert len(reports) == 3927
-    assert {row["reason"] for row in skipped} == {"empty report: neither findings nor impression"}
-
-
-def test_loose_open_i_reports_are_read_within_their_folder(tmp_path):
-    """A link out of the folder and a file too large are listed; the rest is read."""
-    folder = tmp_path / "reports"
-    folder.mkdir()
-    (folder / "1.xml").write_bytes(report_xml("CXR1", "Clear lungs."))
-    (tmp_path / "secret.xml").write_bytes(report_xml("CXR2", "Of another study."))
-    (folder / "2.xml").symlink_to(tmp_path / "secret.xml")
-    (folder / "3.xml").write_bytes(report_xml("CXR3", "Long. " * 200_000))
-    reports, skipped = read_reports(folder)
-    assert [report.uid for report in reports] == ["CXR1"]
-    assert skipped == [
-        {"item": "2.xml", "reason": "lies outside the folder"},
-        {"item": "3.xml", "reason": "larger than 1,048,576 bytes"},
-    ]
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_a_wrong_archive_is_named(tmp_path, content):
-    (tmp_path / "r.tgz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"--reports .*r\.tgz"):
-        prepare_open_i(OpenIConfig(out=tmp_path / "out", reports=tmp_path / "r.tgz"))
-    with pytest.raises(ValueError, match=r"--reports .*absent"):
-        prepare_open_i(OpenIConfig(out=tmp_path / "out2", reports=tmp_path / "absent"))
-
-
-def test_a_billion_laughs_are_refused():
-    bomb = b'<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;">]><eCitation><uId id="&c;"/></eCitation>'
-    with pytest.raises(ValueError, match="DTD"):
-        parse_report(bomb)
-    with pytest.raises(ValueError, match="UTF-8"):
-        parse_report(bomb.decode().encode("utf-16"))
