@@ -53,7 +53,9 @@ def radiomic_distance(real: Sequence[Features], made: Sequence[Features], diagno
     Returns:
         None for fewer than two films on a side, or a distance of 0.
     """
-    names = sorted(set.intersection(*(set(row) for row in (*real, *made)))) if real and made else []
+    if min(len(real), len(made)) < 2:
+        return None
+    names = sorted(set.intersection(*(set(row) for row in (*real, *made))))
     names = [name for name in names if diagnostics or not name.startswith("diagnostics")]
     sides = [np.array([[row[name] for name in names] for row in side]) for side in (real, made)]
     sides = [side[np.isfinite(side).all(axis=1)] for side in sides]

@@ -36,8 +36,9 @@ Features = dict[str, float]
 
 def describe_film(path: Path) -> Features | None:
     """pyradiomics' features of a whole film; None where it cannot say them. Names: theirs."""
-    import SimpleITK
-    from radiomics import featureextractor, setVerbosity
+    # The extra `frd` is not among what the types are checked with.
+    import SimpleITK  # pyright: ignore[reportMissingImports]
+    from radiomics import featureextractor, setVerbosity  # pyright: ignore[reportMissingImports]
 
     setVerbosity(logging.ERROR)
     with Image.open(path) as film:

@@ -45,12 +45,13 @@ def test_without_pyradiomics_the_flag_says_what_to_install(tmp_path):
     from evaluation.protocol.frd import score_frd
 
     try:
-        import radiomics  # noqa: F401
+        import radiomics  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
         with pytest.raises(ValueError, match="--frd: pip install pyradiomics-bhklab"):
             score_frd([], [], tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # pyradiomics finds its parts so
 def test_features_are_pyradiomics_own(tmp_path):
     pytest.importorskip("radiomics")
     rng = np.random.default_rng(0)
