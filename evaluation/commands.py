@@ -92,6 +92,8 @@ class Protocol:
     """torch-fidelity's InceptionV3 weights: adds FID and KID on them."""
     clip: str | None = None
     """Folder of microsoft/BiomedVLP-BioViL-T, or another model with two towers: adds image-text alignment."""
+    frd: bool = False
+    """Adds FRD; some seconds a film. Needs the extra `frd` (pyradiomics)."""
     draws: Path | None = None
     """Table of several films for each training prompt, or a pairs folder: adds privacy. Needs --training."""
     draws_images: Path | None = None

@@ -225,7 +225,7 @@ def _open_biovil(source: str, path: Path, device: torch.device) -> FilmClassifie
         return network(((images + 1.0) / 2.0).expand(-1, 3, -1, -1))
 
     preprocessing = (
-        f"gray levels stretched, {RESIZED} bilinearly, centre {network.crop}x{network.crop}, 0 to 1"
+        f"gray levels stretched, {RESIZED} bilinearly, middle {network.crop}x{network.crop}, 0 to 1"
     )
     prepare = partial(prepare_film, crop=network.crop)
     return _extractor(source, [path], network.crop, preprocessing, device, extract, prepare)

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -55,72 +56,83 @@ def open_language_model(
 
 
 class LocalModel:
-    """A causal language model from a transformers folder."""
+    """A causal language model from a transformers folder; opened when it is first asked."""
 
     def __init__(self, folder: Path, device: Any, max_tokens: int, flag: str = "--green") -> None:
-        """Open it, in bfloat16 where the device is made for that. Raises ValueError where there is none."""
+        """It computes in bfloat16 where the device is made for that. ValueError where no weights are."""
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
 
         from runtime.contents import model_hash
-        from runtime.devices import move
         from runtime.precision import settle_precision
+
+        self.folder, self.device, self.max_tokens = folder, torch.device(device), max_tokens
+        self.dtype = torch.bfloat16 if settle_precision("auto", self.device) == "bf16" else torch.float32
+        self.where = f"{flag} {folder}"
+        try:
+            self.identity = _identify(model_hash(folder), self.dtype, max_tokens)
+        except ValueError as error:
+            raise ValueError(f"{self.where} cannot be loaded as a language model: {error}") from error
+
+    @cached_property
+    def _opened(self) -> tuple[Any, Any]:
+        """Tokenizer and model."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from runtime.devices import move
         from runtime.weights import load_pretrained
 
-        dtype = torch.bfloat16 if settle_precision("auto", torch.device(device)) == "bf16" else torch.float32
-        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": dtype}
+        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": self.dtype}
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
-            self.model: Any = load_pretrained(AutoModelForCausalLM, folder, **options)
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, padding_side="left")
+            model: Any = load_pretrained(AutoModelForCausalLM, self.folder, **options)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{flag} {folder} cannot be loaded as a language model: {error}") from error
-        move(self.model.requires_grad_(False), device)
-        end = self.model.generation_config.eos_token_id
-        self.end = self.tokenizer.eos_token_id if end is None else end
-        if self.end is None:
-            raise ValueError(f"{flag} {folder}: neither its config nor its tokenizer names an eos_token")
-        self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
-        self.longest = getattr(self.model.config, "max_position_embeddings", None) or 10**9
-        self.max_tokens, self.where = max_tokens, f"{flag} {folder}"
-        self.identity = _identify(model_hash(folder), str(dtype), max_tokens)
+            raise ValueError(f"{self.where} cannot be loaded as a language model: {error}") from error
+        if tokenizer.eos_token is None:
+            raise ValueError(f"{self.where}: its tokenizer names no eos_token")
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        return tokenizer, move(model.requires_grad_(False), self.device)
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[str]:
         """One answer each; "" to a prompt that fills the model's context."""
         import torch
         from transformers import GenerationConfig
 
+        tokenizer, model = self._opened
+        special = tokenizer.chat_template is None  # a template writes them itself
         texts = [self._render(prompt) for prompt in prompts]
-        special = self.tokenizer.chat_template is None  # a template writes them itself
-        ids = [self.tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
-        rows = [row for row, tokens in enumerate(ids) if len(tokens) < self.longest]
+        ids = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
+        longest = getattr(model.config, "max_position_embeddings", None) or 10**9
+        rows = [row for row, tokens in enumerate(ids) if len(tokens) < longest]
         answers = [""] * len(texts)
         if not rows:
             return answers
-        batch = self.tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
+        batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
         length = batch["input_ids"].shape[1]
+        ends = model.generation_config.eos_token_id  # of a chat model there are several
         settings = GenerationConfig(
             do_sample=False,
-            max_new_tokens=min(self.max_tokens, self.longest - length),
-            eos_token_id=self.end,
-            pad_token_id=self.tokenizer.pad_token_id,
+            max_new_tokens=min(self.max_tokens, longest - length),
+            eos_token_id=tokenizer.eos_token_id if ends is None else ends,
+            pad_token_id=tokenizer.pad_token_id,
         )
         with torch.no_grad():
-            inputs = {name: batch[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
-            out = self.model.generate(**inputs, generation_config=settings)
-        found = self.tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
+            inputs = {name: batch[name].to(self.device) for name in ("input_ids", "attention_mask")}
+            out = model.generate(**inputs, generation_config=settings)
+        found = tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
         for row, answer in zip(rows, found, strict=True):
             answers[row] = answer
         return answers
 
     def _render(self, prompt: Prompt) -> str:
-        if self.tokenizer.chat_template is None:
+        tokenizer, _ = self._opened
+        if tokenizer.chat_template is None:
             return "\n\n".join(content for _, content in prompt)
         other = {"user": "human", "assistant": "gpt"}  # as some templates name roles
         messages = [
             {"role": role, "content": content, "from": other.get(role, role), "value": content}
             for role, content in prompt
         ]
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         if not all(content.strip() in text for _, content in prompt):
             raise ValueError(f"{self.where}: its chat template leaves out part of the prompt")
         return text
@@ -140,10 +152,13 @@ class Endpoint:
         self.url, self.name = f"{url.rstrip('/')}/chat/completions", name
         self.identity = _identify(url, name, max_tokens)
         self.opener = urllib.request.build_opener(_NoRedirect())
-        print(f"reports are sent to {parts.netloc}, as --llm-endpoint asks")
+        self.notice = f"reports are sent to {parts.netloc}, as --llm-endpoint asks"
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[str]:
         """One answer each, asked for at the same time."""
+        if self.notice:
+            print(self.notice)
+            self.notice = ""
         with ThreadPoolExecutor(BATCH_SIZE) as pool:
             return list(pool.map(self._ask, prompts))
 

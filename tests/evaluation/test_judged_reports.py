@@ -69,7 +69,7 @@ def test_green_by_hand():
         ("4. Heart", "4.5 Heart"),
         ("candidate: 1. Edema: mild", "candidate: Edema, mild"),
         ("candidate: 1. Edema: mild", "candidate: 2.5 cm nodule"),
-        ("(c) Mis", "(a) Mis"),
+        ("(c) Misidentification", "(a) Misidentification"),
     ],
 )
 def test_green_does_not_guess(old, new):
@@ -260,6 +260,9 @@ def test_a_chat_template_is_used_and_long_prompts_are_not_answered(llama, tmp_pa
         LocalModel(tmp_path, "cpu", 8)([(("system", "clear"), ("user", "edema"))])
     with pytest.raises(ValueError, match=r"--green .*missing cannot be loaded as a language model"):
         LocalModel(tmp_path / "missing", "cpu", 8)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match=r"--green .* cannot be loaded as a language model"):
+        LocalModel(tmp_path, "cpu", 8)([(("user", "edema"),)])
 
 
 def test_a_batch_answers_as_each_alone(llama):
