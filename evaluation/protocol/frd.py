@@ -29,8 +29,9 @@ def describe_films(paths: Sequence[Path], cache_dir: Path, name: str) -> list[Fe
         for start in range(0, len(paths), BLOCK):
             block = paths[start : start + BLOCK]
             file = cache_dir / f"radiomics-{hash_films(block)}.json"
-            if not file.is_file():
-                rows: list[Features | None] = [None] * len(block)
+            rows = _read_rows(file, len(block))
+            if rows is None:
+                rows = [None] * len(block)
                 tasks = ((path,) for path in block)
                 for place, row in run_in_workers(describe_film, tasks, usable_cores()):
                     rows[place] = row
@@ -39,8 +40,18 @@ def describe_films(paths: Sequence[Path], cache_dir: Path, name: str) -> list[Fe
                 write_atomic(file, json.dumps(rows))
             else:
                 bar.update(len(block))
-            found += [row for row in json.loads(file.read_text()) if row is not None]
+            found += [row for row in rows if row is not None]
     return found
+
+
+def _read_rows(file: Path, num: int) -> list[Features | None] | None:
+    """Features of a block that is in the cache; None where it is not, or is damaged."""
+    try:
+        rows = json.loads(file.read_text()) if file.is_file() else None
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(rows, list) and len(rows) == num
+    return rows if whole and all(row is None or isinstance(row, dict) for row in rows) else None
 
 
 def radiomic_distance(real: Sequence[Features], made: Sequence[Features], diagnostics: bool) -> float | None:
