@@ -3,11 +3,12 @@
 import re
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 Precision = Literal["no", "bf16", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 # Processors with instructions of their own for bfloat16: x86 (Zen 4, Sapphire Rapids and later) and Arm.
 # Without them torch computes bfloat16 by way of float32, which is slower than float32 itself.

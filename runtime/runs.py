@@ -5,7 +5,7 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -127,7 +127,7 @@ class RunFolder:
         record = {"kind": self.kind, "config": self.config, "contents": hash_contents(settings)}
         write_atomic(path, json.dumps(record, indent=2) + "\n")
 
-    def settle(self, setting: str, choose: Callable[[], Choice]) -> Choice:
+    def settle(self, setting: str, choices: Sequence[Choice], choose: Callable[[], Choice]) -> Choice:
         """What a setting came to when the run began, as "auto" does on a machine; chosen and noted once.
 
         Of several processes the main one chooses. Nothing is noted of a run that is only estimated.
@@ -136,12 +136,16 @@ class RunFolder:
         def once() -> Choice:
             path = self.root / CONFIG
             record = read_json(path, _RETRAIN) if path.is_file() else None
-            settled = (record or {}).get("settled") or {}
-            if setting not in settled:
-                settled = {**settled, setting: choose()}
-                if record is not None:
-                    write_atomic(path, json.dumps({**record, "settled": settled}, indent=2) + "\n")
-            return settled[setting]
+            settled = (record or {}).get("settled")
+            settled = settled if isinstance(settled, dict) else {}
+            for choice in choices:
+                if settled.get(setting) == choice:
+                    return choice
+            chosen = choose()
+            if record is not None:
+                record["settled"] = {**settled, setting: chosen}
+                write_atomic(path, json.dumps(record, indent=2) + "\n")
+            return chosen
 
         return on_main(once)
 

@@ -8,7 +8,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from runtime.precision import settle_precision
+from runtime.precision import PRECISIONS, settle_precision
 from runtime.processes import process_state
 from runtime.runs import RunFolder
 from training.config import TrainConfig
@@ -28,7 +28,7 @@ def make_accelerator(config: TrainConfig, run: RunFolder, can_rest: bool) -> Acc
     trackers = None if config.tracker == "none" else config.tracker
     precision = config.mixed_precision
     if precision == "auto":
-        precision = run.settle("train.mixed_precision", lambda: settle_precision("auto", device))
+        precision = run.settle("train.mixed_precision", PRECISIONS, lambda: settle_precision("auto", device))
     accelerator = Accelerator(
         mixed_precision=settle_precision(precision, device),
         gradient_accumulation_steps=config.gradient_accumulation_steps,

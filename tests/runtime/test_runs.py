@@ -54,6 +54,21 @@ def test_a_setting_newer_than_a_run_had_its_default_there(tmp_path, names):
     assert is_finished(config)
 
 
+@pytest.mark.parametrize("damaged", [None, [], {"train.mixed_precision": 5}, {"other": "no"}])
+def test_what_a_setting_came_to_is_chosen_once(tmp_path, damaged):
+    run = begin(Config(out=tmp_path / "run"))
+    path, name, choices = run.root / "config.json", "train.mixed_precision", ("no", "bf16")
+    before = json.loads(path.read_text())
+    if damaged is not None:
+        path.write_text(json.dumps({**before, "settled": damaged}))
+    assert run.settle(name, choices, lambda: "bf16") == "bf16"
+    assert run.settle(name, choices, lambda: "no") == "bf16"
+    saved = json.loads(path.read_text())
+    assert saved.pop("settled")[name] == "bf16"
+    assert saved == before
+    begin(Config(out=tmp_path / "run"))  # still the same run
+
+
 def test_a_newer_setting_with_another_value_is_another_run(tmp_path):
     begin(Config(out=tmp_path / "run"))
     save_without(tmp_path / "run", "num_validation", "train.ema_decay")
