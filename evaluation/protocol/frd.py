@@ -30,7 +30,9 @@ def describe_films(paths: Sequence[Path], cache_dir: Path, name: str) -> list[Fe
             block = paths[start : start + BLOCK]
             file = cache_dir / f"radiomics-{hash_films(block)}.json"
             rows = _read_rows(file, len(block))
-            if rows is None:
+            if rows:
+                bar.update(len(block))
+            else:
                 rows = [None] * len(block)
                 tasks = ((path,) for path in block)
                 for place, row in run_in_workers(describe_film, tasks, usable_cores()):
@@ -38,20 +40,18 @@ def describe_films(paths: Sequence[Path], cache_dir: Path, name: str) -> list[Fe
                     bar.update()
                 file.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(file, json.dumps(rows))
-            else:
-                bar.update(len(block))
             found += [row for row in rows if row is not None]
     return found
 
 
-def _read_rows(file: Path, num: int) -> list[Features | None] | None:
-    """Features of a block that is in the cache; None where it is not, or is damaged."""
+def _read_rows(file: Path, num: int) -> list[Features | None]:
+    """Features of a block of the cache; none where it is not there, or is damaged."""
     try:
         rows = json.loads(file.read_text()) if file.is_file() else None
     except (OSError, ValueError):
-        return None
+        return []
     whole = isinstance(rows, list) and len(rows) == num
-    return rows if whole and all(row is None or isinstance(row, dict) for row in rows) else None
+    return rows if whole and all(row is None or isinstance(row, dict) for row in rows) else []
 
 
 def radiomic_distance(real: Sequence[Features], made: Sequence[Features], diagnostics: bool) -> float | None:

@@ -6,14 +6,14 @@ Asked for by --crimson.
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from evaluation.metric import Figure, Metric
 from evaluation.reports.inputs import ReportInputs
-from evaluation.reports.judged import ask_about_reports
+from evaluation.reports.judged import score_answers
 
 MAX_TOKENS = 4096  # of an answer, as published
 # What a finding weighs by its clinical significance, and a wrong attribute of it by its severity.
@@ -126,15 +126,13 @@ def _weigh(findings: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _compute(reports: ReportInputs) -> Figure:
-    answers = [parse_crimson(text) for text in ask_about_reports(reports, "crimson", PROMPT, MAX_TOKENS)]
-    known = [answer for answer in answers if answer is not None]
-    each = np.array([np.nan if answer is None else answer.score for answer in answers])
-    more: dict[str, object] = {"num_crimson_unread": len(answers) - len(known)}
-    if known:
-        means = np.mean([answer.counts for answer in known], axis=0)
-        names = ("false_findings", "missing_findings", "attribute_errors")
-        more["crimson_errors"] = dict(zip(names, map(float, means), strict=True))
-    return Figure(float(np.nanmean(each)) if known else None, each=each, more=more)
+    figure, known = score_answers(reports, "crimson", PROMPT, MAX_TOKENS, parse_crimson)
+    if not known:
+        return figure
+    means = np.mean([answer.counts for answer in known], axis=0)
+    names = ("false_findings", "missing_findings", "attribute_errors")
+    errors = dict(zip(names, map(float, means), strict=True))
+    return replace(figure, more={**figure.more, "crimson_errors": errors})
 
 
 METRICS = (

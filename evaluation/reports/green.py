@@ -4,13 +4,13 @@ Ostmeier et al., EMNLP Findings 2024. Asked for by --green.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evaluation.metric import Figure, Metric
 from evaluation.reports.inputs import ReportInputs
-from evaluation.reports.judged import ask_about_reports
+from evaluation.reports.judged import score_answers
 
 MAX_TOKENS = 2048  # of an answer, as published
 ERRORS = {  # letter of the answer -> what results.json calls it
@@ -116,15 +116,15 @@ def _count_errors(section: str) -> tuple[int, ...] | None:
 
 
 def _compute(reports: ReportInputs) -> Figure:
-    answers = [parse_green(answer) for answer in ask_about_reports(reports, "green", PROMPT, MAX_TOKENS)]
-    known = [answer for answer in answers if answer is not None]
-    each = np.array([np.nan if answer is None else answer.score for answer in answers])
-    more: dict[str, object] = {"num_green_unread": len(answers) - len(known)}
-    if known:
-        more["green_matched"] = float(np.mean([answer.matched for answer in known]))
-        means = np.mean([answer.errors for answer in known], axis=0)
-        more["green_errors"] = dict(zip(ERRORS.values(), map(float, means), strict=True))
-    return Figure(float(np.nanmean(each)) if known else None, each=each, more=more)
+    figure, known = score_answers(reports, "green", PROMPT, MAX_TOKENS, parse_green)
+    if not known:
+        return figure
+    means = np.mean([answer.errors for answer in known], axis=0)
+    more = {
+        "green_matched": float(np.mean([answer.matched for answer in known])),
+        "green_errors": dict(zip(ERRORS.values(), map(float, means), strict=True)),
+    }
+    return replace(figure, more={**figure.more, **more})
 
 
 METRICS = (

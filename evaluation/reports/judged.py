@@ -1,14 +1,28 @@
 """Reports judged by a language model: what it is asked, and its answers. GREEN and CRIMSON read them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
+import numpy as np
+
+from evaluation.metric import Figure
 from evaluation.reports.inputs import ReportInputs
 from runtime.files import read_json, reading
 
 PLACES = ("{reference}", "{candidate}")
 _PLACE = re.compile(r"\{(reference|candidate)\}")
+
+
+class Scored(Protocol):
+    """An answer that was read."""
+
+    @property
+    def score(self) -> float: ...
+
+
+Answer = TypeVar("Answer", bound=Scored)
 Messages = Sequence[tuple[str, str]]  # (role, content), the content with PLACES
 
 
@@ -40,6 +54,17 @@ def fill_prompt(messages: Messages, reference: str, candidate: str) -> tuple[tup
     """The messages with both reports in their places."""
     texts = {"reference": reference, "candidate": candidate}
     return tuple((role, _PLACE.sub(lambda found: texts[found[1]], content)) for role, content in messages)
+
+
+def score_answers(
+    reports: ReportInputs, name: str, own: str, max_tokens: int, parse: Callable[[str], Answer | None]
+) -> tuple[Figure, list[Answer]]:
+    """The mean score of the answers that `parse` can read, with how many it cannot; and those it can."""
+    answers = [parse(answer) for answer in ask_about_reports(reports, name, own, max_tokens)]
+    known = [answer for answer in answers if answer is not None]
+    each = np.array([np.nan if answer is None else answer.score for answer in answers])
+    more = {f"num_{name}_unread": len(answers) - len(known)}
+    return Figure(float(np.nanmean(each)) if known else None, each=each, more=more), known
 
 
 def ask_about_reports(reports: ReportInputs, name: str, own: str, max_tokens: int) -> list[str]:

@@ -79,7 +79,7 @@ def score_ratescore(
             cosines, places = find_nearest(rows[own], rows[other])
             ways.append((cosines, types[own], types[other][places]))
         for place, opposite in enumerate(opposites):
-            a, b = (weigh_entities(*way, opposite) for way in ways)
+            a, b = (weigh_entities(cosines, own, near, opposite) for cosines, own, near in ways)
             scores[place, row] = 2.0 * a * b / (a + b) if a + b else 0.0
     return scores, num - len(compared)
 
@@ -90,8 +90,10 @@ def _compute(reports: ReportInputs) -> Figure:
         raise ValueError(
             "--ratescore: give two folders, of RaTE-NER and of BioLORD (or another text encoder)"
         )
-    texts = reports.rexrank_references, reports.generated_reports
-    (each, before), without = score_ratescore(*texts, *map(Path, folders), reports.settings.device)
+    tagger, encoder = map(Path, folders)
+    (each, before), without = score_ratescore(
+        reports.rexrank_references, reports.generated_reports, tagger, encoder, reports.settings.device
+    )
     more = {"ratescore_before_0_6": float(before.mean()), "num_without_entities": without}
     return Figure(float(each.mean()), each=each, more=more)
 
