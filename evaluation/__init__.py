@@ -17,7 +17,8 @@ def evaluate(
             list of texts. Lists of texts are real reports and the generated report of each.
         metrics: names such as "fid", "films.fid", or a section ("reports"); by default all that the inputs
             and settings allow. `python -m evaluation metrics` lists them.
-        cache: folder that keeps film features from call to call; by default they are not kept.
+        cache: folder that keeps film features and a language model's answers from call to call; by default
+            they are not kept.
         settings: the flags of `python -m evaluation all` with underscores: classifier, features, clip,
             labeler, reports, captions, split, num_bootstrap, seed, device ...
 

@@ -22,7 +22,7 @@ from runtime.workers import run_in_workers
 BLOCK, SEED = 64, 42
 
 
-def describe_films(paths: Sequence[Path], cache_dir: Path, name: str) -> list[Features]:
+def extract_radiomics(paths: Sequence[Path], cache_dir: Path, name: str) -> list[Features]:
     """Features of films, without those that have none."""
     found: list[Features] = []
     with tqdm(total=len(paths), desc=name, unit="film") as bar:
@@ -93,7 +93,7 @@ def score_frd(real: Sequence[Path], made: Sequence[Path], cache_dir: Path) -> di
     except ImportError:
         raise ValueError("--frd: pip install pyradiomics-bhklab (the extra frd)") from None
     sides = [
-        describe_films(paths, cache_dir, f"radiomics, {name} films")
+        extract_radiomics(paths, cache_dir, f"radiomics, {name} films")
         for paths, name in ((real, "real"), (made, "synthetic"))
     ]
     return {diagnostics: radiomic_distance(sides[0], sides[1], diagnostics) for diagnostics in (False, True)}

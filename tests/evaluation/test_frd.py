@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.protocol.frd import describe_films, radiomic_distance
+from evaluation.protocol.frd import extract_radiomics, radiomic_distance
 from evaluation.protocol.radiomic_features import SETTINGS, describe_film
 
 
@@ -45,7 +45,7 @@ def test_without_pyradiomics_the_flag_says_what_to_install(tmp_path):
     from evaluation.protocol.frd import score_frd
 
     try:
-        import radiomics  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import radiomics  # noqa: F401
     except ImportError:
         with pytest.raises(ValueError, match="--frd: pip install pyradiomics-bhklab"):
             score_frd([], [], tmp_path)
@@ -67,9 +67,9 @@ def test_features_are_pyradiomics_own(tmp_path):
     assert len(names) > 300
     assert all(isinstance(value, float) for value in found.values())
     assert found["diagnostics_Mask-original_VoxelNum"] == 64 * 48 - 1
-    rows = describe_films(paths, tmp_path / "cache", "")
+    rows = extract_radiomics(paths, tmp_path / "cache", "")
     assert rows[0] == pytest.approx(found)
     (file,) = (tmp_path / "cache").iterdir()
     file.write_text(json.dumps([{"original_a": 1.0}, None]))
-    assert describe_films(paths, tmp_path / "cache", "") == [{"original_a": 1.0}]  # read, not made again
+    assert extract_radiomics(paths, tmp_path / "cache", "") == [{"original_a": 1.0}]  # read, not made again
     assert SETTINGS["setting"]["binWidth"] == 5
