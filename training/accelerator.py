@@ -1,6 +1,7 @@
 """accelerate as a run needs it: its precision, its processes, its trackers, and torch's kernels."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -8,7 +9,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from runtime.precision import PRECISIONS, settle_precision
+from runtime.precision import PRECISIONS, Precision, settle_precision
 from runtime.processes import process_state
 from runtime.runs import RunFolder
 from training.config import TrainConfig
@@ -26,7 +27,7 @@ def make_accelerator(config: TrainConfig, run: RunFolder, can_rest: bool) -> Acc
     _forget_settings()
     device = torch.device(process_state().device or "cpu")
     trackers = None if config.tracker == "none" else config.tracker
-    precision = config.mixed_precision
+    precision: Precision | Literal["auto"] = config.mixed_precision
     if precision == "auto":
         precision = run.settle("train.mixed_precision", PRECISIONS, lambda: settle_precision("auto", device))
     accelerator = Accelerator(

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -29,7 +30,7 @@ def extract_radiomics(paths: Sequence[Path], cache_dir: Path, name: str) -> list
         for start in range(0, len(paths), BLOCK):
             block = paths[start : start + BLOCK]
             file = cache_dir / f"radiomics-{hash_films(block)}.json"
-            rows = _read_rows(file, len(block))
+            rows: list[Features | None] = _read_rows(file, len(block))
             if rows:
                 bar.update(len(block))
             else:
@@ -47,11 +48,12 @@ def extract_radiomics(paths: Sequence[Path], cache_dir: Path, name: str) -> list
 def _read_rows(file: Path, num: int) -> list[Features | None]:
     """Features of a block of the cache; none where it is not there, or is damaged."""
     try:
-        rows = json.loads(file.read_text()) if file.is_file() else None
+        rows: Any = json.loads(file.read_text()) if file.is_file() else None
     except (OSError, ValueError):
         return []
-    whole = isinstance(rows, list) and len(rows) == num
-    return rows if whole and all(row is None or isinstance(row, dict) for row in rows) else []
+    if not isinstance(rows, list) or len(rows) != num:
+        return []
+    return rows if all(row is None or isinstance(row, dict) for row in rows) else []
 
 
 def radiomic_distance(real: Sequence[Features], made: Sequence[Features], diagnostics: bool) -> float | None:
