@@ -65,7 +65,7 @@ def run_chexgenbench(settings: Any) -> dict[str, Any]:
     if settings.inception:
         figures += _score_inception(settings.inception, real, made, device, batch)
     if settings.clip:
-        figures.append(_score_alignment(settings.clip, made, device))
+        figures.append(score_alignment(settings.clip, made, device))
     if settings.frd:
         figures += _score_frd(real, made, settings.out / "cache")
     if settings.draws:
@@ -152,7 +152,8 @@ def _score_inception(
     return [ProtocolFigure(f"{name} (Inception)", value, True, _ORIGINALS) for name, value in figures.items()]
 
 
-def _score_alignment(clip: str, made: PromptedFilms, device: torch.device) -> ProtocolFigure:
+def score_alignment(clip: str, made: PromptedFilms, device: torch.device) -> ProtocolFigure:
+    """Mean cosine of a film and its prompt, by the model of --clip."""
     from evaluation.networks.two_towers import open_two_towers
 
     model = open_two_towers(clip, device)

@@ -14,6 +14,8 @@ from transformers import BertTokenizerFast, SiglipConfig, SiglipImageProcessor, 
 from evaluation.networks.biovil import prepare_film
 from evaluation.networks.extractors import open_extractor
 from evaluation.networks.two_towers import open_two_towers
+from evaluation.protocol.chexgenbench import score_alignment
+from evaluation.protocol.sets import PromptedFilms
 
 TEXTS = ["No edema.", "small left effusion", "", "no edema " * 40]
 
@@ -59,6 +61,13 @@ def test_biovil_films_are_embedded_as_published(name, temporal, crop, films, tmp
     for path, row in zip(films[:2], found, strict=False):
         np.testing.assert_allclose(row, embed(see(path, crop)), rtol=1e-3, atol=1e-4)
     assert not np.allclose(found[0], found[1], atol=1e-3)
+    prompts = TEXTS[:2]
+    made = PromptedFilms(films[:2], prompts, np.zeros((2, 14), bool))
+    figure = score_alignment(str(tmp_path), made, torch.device("cpu"))
+    cosines = (found[:2] * towers.embed_texts(prompts)[0]).sum(axis=1)
+    assert figure.value == pytest.approx(cosines.mean(), abs=1e-5)
+    assert figure.comparable == temporal  # the benchmark's is BioViL-T
+    assert figure.name == f"image-text alignment ({'BioViL-T' if temporal else 'biovil'})"
     extractor = open_extractor(str(tmp_path))  # --features takes the folder too
     assert extractor.image_size == crop
     state = torch.load(tmp_path / name)
