@@ -74,12 +74,12 @@ def score_ratescore(
     scores = np.full((len(opposites), num), NO_ENTITY)
     compared = [row for row in range(num) if len(rows[row]) and len(rows[num + row])]
     for row in compared:
-        ways = []
+        ways: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for own, other in ((row, num + row), (num + row, row)):
             cosines, places = find_nearest(rows[own], rows[other])
             ways.append((cosines, types[own], types[other][places]))
         for place, opposite in enumerate(opposites):
-            a, b = (weigh_entities(*way, opposite) for way in ways)
+            a, b = (weigh_entities(*way, opposite=opposite) for way in ways)
             scores[place, row] = 2.0 * a * b / (a + b) if a + b else 0.0
     return scores, num - len(compared)
 
@@ -91,7 +91,9 @@ def _compute(reports: ReportInputs) -> Figure:
             "--ratescore: give two folders, of RaTE-NER and of BioLORD (or another text encoder)"
         )
     texts = reports.rexrank_references, reports.generated_reports
-    (each, before), without = score_ratescore(*texts, *map(Path, folders), reports.settings.device)
+    (each, before), without = score_ratescore(
+        *texts, Path(folders[0]), Path(folders[1]), reports.settings.device
+    )
     more = {"ratescore_before_0_6": float(before.mean()), "num_without_entities": without}
     return Figure(float(each.mean()), each=each, more=more)
 
