@@ -99,7 +99,7 @@ def folders(tmp_path_factory):
             "--image-size",
             "32",
         ]
-        + ["--hidden-sizes", "16", "32", "--depths", "1", "1", "--num-steps", "120", "--batch-size", "32"]
+        + ["--hidden-sizes", "16", "32", "--depths", "1", "1", "--num-steps", "300", "--batch-size", "32"]
         + ["--warmup-steps", "5"]
     )
     test = real.split("test")
@@ -137,7 +137,7 @@ def _score(folders, chain, synthetic, *flags):
 def test_training_says_how_well_it_sees(folders):
     shown = json.loads((folders / "controls/metrics.json").read_text())["shown"]
     assert set(shown) == {"side", "severity", "sex", "view", "age"}
-    assert shown["view"] > 0.6
+    assert shown["view"] > 0.75  # of 27 films; .96 to 1 by the seed, and after 120 steps .59 to .74
 
 
 def test_films_with_their_own_prompts_obey_and_others_do_not(folders, chain):
