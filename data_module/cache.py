@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,12 +34,11 @@ from runtime.files import (
 )
 from runtime.ledger import BlockLedger
 from runtime.locks import Claim
-from runtime.shards import spread_shard
+from runtime.shards import spread_shard, wait_for_others
 
 COMPLETE = "complete.json"  # there in a finished cache: its arrays, with their sizes and hashes
 _LEDGER = "done-"  # begins the folders' names of finished chunks
 _HASHED = 256 * 2**20  # bytes of an array's file up to which its content is checked at each opening
-_POLL_S = 0.2
 _FREE_MARGIN = 64 * 2**20  # bytes left free on the disk
 Encode = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
@@ -176,7 +174,8 @@ class CacheWriter:
     def finish(self) -> LatentCache:
         """Mark the cache finished and open it, once the other shards have done their part."""
         if self.shard[0] == 0:
-            self._wait(lambda: all(ledger.num_done() == n for ledger, n in self._num_chunks.items()))
+            every = self._num_chunks.items()
+            wait_for_others(lambda: all(ledger.num_done() == n for ledger, n in every), self._what)
             for ledger, num_chunks in self._num_chunks.items():
                 for chunk in range(num_chunks):
                     self._arrays |= _hashes(ledger.read(chunk)).keys()
@@ -187,13 +186,12 @@ class CacheWriter:
             write_atomic(self.partial / COMPLETE, json.dumps({"arrays": record}, indent=2))
             publish_folder(self.partial, self.final)
         else:
-            self._wait((self.final / COMPLETE).is_file)
+            wait_for_others((self.final / COMPLETE).is_file, self._what)
         return LatentCache(self.final)
 
-    def _wait(self, ready: Callable[[], bool]) -> None:
-        """Wait for the other shards. Through files, so that no process group is needed."""
-        while not ready():
-            time.sleep(_POLL_S)
+    @property
+    def _what(self) -> str:
+        return f"latent cache {self.final}"
 
     def _open_arrays(self, chunk: Mapping[str, np.ndarray], num_items: int) -> dict[str, np.memmap]:
         """Memory maps of the arrays; the first shard that comes here makes their files."""

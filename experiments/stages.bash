@@ -106,6 +106,7 @@ else
   }
   run_lane() { # FUNCTION FIRST END CORES: stages of this many, each on so many cores
     local place
+    trap 'exit 143' TERM # once the stage has saved what it did
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$4}
     STAGE=$2 LANE_END=$3
     for ((place = $2; place < $3; place++)); do WALL[place]=$((2 * WALL[place])); done
@@ -113,7 +114,8 @@ else
   }
   end_lanes() {
     local pid
-    for pid; do kill -INT -- "-$pid" 2>/dev/null || true; done
+    # Not INT, which what runs in the background of a shell (nohup ... &) does not hear.
+    for pid; do kill -TERM -- "-$pid" 2>/dev/null || true; done
     wait
   }
 fi

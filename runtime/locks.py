@@ -15,6 +15,7 @@ NAME = ".lock"  # within a folder; harmless where a killed process left it
 
 _held: dict[Path, int] = {}  # lock file -> descriptor, of this process
 _POLL_S = 0.05
+_PATIENCE_S = 10.0
 _NO_WRITING = (errno.EROFS, errno.EACCES)
 # Some network file systems know no such locks: runs go unguarded there rather than not at all.
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -37,9 +38,11 @@ def hold(path: Path, what: str, shared: bool = False) -> None:
 
     Args:
         what: is held, for the message.
-        shared: others may hold it too, if they share it.
+        shared: others may hold it too, if they share it. One of them has it for itself for a moment when it
+            looks whether it is alone, so that a newcomer tries for a while.
     """
     path = path.absolute()
+    until_s = time.monotonic() + (_PATIENCE_S if shared else 0.0)
     if path in _held:
         return
     if path.parent.exists() and not path.parent.is_dir():
@@ -56,6 +59,9 @@ def hold(path: Path, what: str, shared: bool = False) -> None:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
+            if time.monotonic() < until_s:
+                time.sleep(_POLL_S)
+                continue
             raise ValueError(f"{what} is being written by another run: wait for its end, or end it") from None
         except OSError as error:
             if error.errno not in _UNKNOWN:

@@ -1,6 +1,11 @@
 """Work divided among machines, `--shard i/n`, and among the processes of one launch."""
 
 import os
+import sys
+import time
+from collections.abc import Callable
+
+_POLL_S, _PATIENCE_S = 0.1, 60.0
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -35,3 +40,16 @@ def describe_left(text: str, left: int, what: str) -> str:
     if count > 1:
         return f"{left:,} {what} are left to other shards"
     return f"{left:,} {what} are being done by the other processes of this launch"
+
+
+def wait_for_others(ready: Callable[[], bool], what: str) -> None:
+    """Wait for the other processes' part of `what`, through files, so that no process group is needed.
+
+    After a minute it says so: one of them may have ended with an error, which no launcher was there to tell.
+    """
+    told_s = time.monotonic() + _PATIENCE_S
+    while not ready():
+        time.sleep(_POLL_S)
+        if time.monotonic() > told_s:
+            print(f"{what}: waiting for the other processes; does each still run?", file=sys.stderr)
+            told_s = float("inf")

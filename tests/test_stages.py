@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.sh"))
 
 
-def run(script, **environment):
+def run(script, before=None, **environment):
     return subprocess.run(
         ["bash", str(ROOT / "experiments" / script)],
+        preexec_fn=before,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -51,7 +52,7 @@ cd "$(dirname "$0")"
 echo "$1 $OMP_NUM_THREADS" >>called
 if [ -e "$1.fails" ]; then echo "error: no $1"; exit 2; fi
 if [ -e "$1.waits" ]; then
-  trap 'echo "$1" >>ended; exit 130' INT
+  trap 'echo "$1" >>ended; exit 143' TERM
   sleep 60 >/dev/null 2>&1 & # which holds no pipe of ours open
   wait $!
 fi
@@ -66,10 +67,17 @@ def stand_in(tmp_path):
     return path
 
 
-def test_a_failing_lane_ends_the_other(tmp_path, stand_in):
+def ignore_interrupts():
+    """As what a shell runs in the background does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_failing_lane_ends_the_other(tmp_path, stand_in, background):
     (tmp_path / "train_bart.py.fails").touch()
     (tmp_path / "train_diffusion_clipUViT.py.waits").touch()
-    done = run("cxr_irgen.sh", PYTHON=str(stand_in), OUT=str(tmp_path), LANES="2", OMP_NUM_THREADS="3")
+    settings = {"PYTHON": str(stand_in), "OUT": str(tmp_path), "LANES": "2", "OMP_NUM_THREADS": "3"}
+    done = run("cxr_irgen.sh", ignore_interrupts if background else None, **settings)
     assert done.returncode == 2
     assert f"reports ({tmp_path}/reports.log): error: no train_bart.py" in done.stderr
     assert (tmp_path / "ended").read_text() == "train_diffusion_clipUViT.py\n"

@@ -7,18 +7,17 @@ processes of a launch each scores its share of the blocks, and reads those of th
 import hashlib
 import io
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from evaluation.metric import needed
 from evaluation.networks.classifier import FilmClassifier, FilmScores
 from runtime.files import write_atomic
-from runtime.shards import spread_shard
+from runtime.shards import spread_shard, wait_for_others
 
 BLOCK = 512  # films of one file
-_POLL_S = 0.1
 
 
 def hash_films(paths: Sequence[Path | None]) -> str:
@@ -59,9 +58,8 @@ def score_cached(
 
 def _wait_for(file: Path, num_films: int) -> FilmScores:
     """The scores of a block that is another process's."""
-    while (scores := _read(file, num_films)) is None:
-        time.sleep(_POLL_S)
-    return scores
+    wait_for_others(lambda: _read(file, num_films) is not None, f"scores of films in {file.parent}")
+    return needed(_read(file, num_films))
 
 
 def _file_of(classifier: FilmClassifier, paths: Sequence[Path | None], cache_dir: Path) -> Path:
