@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.context import Context
-from evaluation.inputs.results import read_results, write_results
+from evaluation.inputs.results import read_results, save_results
 from evaluation.metric import Metric, metrics_of
 from evaluation.output.page import write_page
 from evaluation.output.table import render_markdown, write_results_as
@@ -176,7 +176,7 @@ def _write_results(context: Context, results: dict[str, Any]) -> None:
         save_figure(plot_auroc(results["films"]), out / "auroc.png")
     formats = context.settings.format
     write_page(results, context.real, context.synthetic, context.settings.split, out, "pdf" in formats)
-    write_results(out / "results.json", results)
+    save_results(out / "results.json", results)
     for name in set(formats) - {"pdf"}:
         write_results_as(results, name, out)
     print(render_markdown(results, with_conventions=False).rstrip())

@@ -12,7 +12,7 @@ DIGEST = "digest"
 _OBJECTS = ("films", "reports", "pairs", "privacy", "conventions", "inputs", "versions")
 
 
-def write_results(path: Path, results: Mapping[str, Any]) -> None:
+def save_results(path: Path, results: Mapping[str, Any]) -> None:
     """Write results with a digest of them, of plain values without NaN.
 
     Raises:

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from evaluation.inputs.results import DIGEST, read_results, write_results
+from evaluation.inputs.results import DIGEST, read_results, save_results
 
 RESULTS = {"schema_version": 4, "films": {"fid": 24.6, "note": "ü", "intervals": {"fid": [17.2, None]}}}
 
 
 def test_what_is_written_is_read(tmp_path):
-    write_results(tmp_path / "results.json", RESULTS)
+    save_results(tmp_path / "results.json", RESULTS)
     assert read_results(tmp_path / "results.json") == RESULTS
 
 
@@ -19,7 +19,7 @@ def test_what_is_written_is_read(tmp_path):
 )
 def test_a_change_of_any_value_or_name_is_refused(tmp_path, before, after):
     path = tmp_path / "results.json"
-    write_results(path, RESULTS)
+    save_results(path, RESULTS)
     text = path.read_text()
     assert before in text
     path.write_text(text.replace(before, after, 1))
@@ -29,14 +29,14 @@ def test_a_change_of_any_value_or_name_is_refused(tmp_path, before, after):
 
 def test_another_layout_of_the_same_values_is_the_same(tmp_path):
     path = tmp_path / "results.json"
-    write_results(path, RESULTS)
+    save_results(path, RESULTS)
     path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
     assert read_results(path) == RESULTS
 
 
 def test_results_from_before_the_digest_are_read(tmp_path):
     path = tmp_path / "results.json"
-    write_results(path, RESULTS)
+    save_results(path, RESULTS)
     saved = json.loads(path.read_text())
     del saved[DIGEST]
     path.write_text(json.dumps(saved))

@@ -13,13 +13,16 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+LAST_S = 60.0
 TESTS = Path(__file__).resolve().parents[1]
 PRELOAD = [
     "torch",
@@ -98,18 +101,27 @@ def run_all(
             target = (Path(folder, str(number)), function, args, event, env, memory)
             processes.append(context.Process(target=_child, args=target))
             processes[-1].start()
-        processes[0].join(timeout_s)
-        if processes[0].exitcode and processes[0].exitcode < 0:
-            for process in processes[1:]:
-                process.kill()
-        for process in processes:
-            process.join(timeout_s)
+        _join(processes, timeout_s)
         codes = [process.exitcode for process in processes]
         for process in processes:
             if process.exitcode is None:
                 process.kill()
                 process.join()
         return [_read(Path(folder, str(number)), code) for number, code in enumerate(codes)]
+
+
+def _join(processes: Sequence[Any], timeout_s: float) -> None:
+    """Wait until all have ended; once one has failed, LAST_S for the others at most: they may wait for it."""
+    until_s, failed = time.monotonic() + timeout_s, False
+    while (running := [p for p in processes if p.exitcode is None]) and time.monotonic() < until_s:
+        wait([process.sentinel for process in running], 0.2)
+        if not failed and any(process.exitcode for process in processes):
+            failed, until_s = True, min(until_s, time.monotonic() + LAST_S)
+        if processes[0].exitcode and processes[0].exitcode < 0:
+            until_s = 0.0
+            for process in processes[1:]:
+                process.kill()
+                process.join()
 
 
 def _start_server() -> None:

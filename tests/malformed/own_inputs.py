@@ -180,7 +180,7 @@ def _items(wrong: float) -> dict[str, np.ndarray]:
 
 
 def result_seeds(folder: Path) -> None:
-    from evaluation.inputs.results import write_results
+    from evaluation.inputs.results import save_results
     from evaluation.statistics.items import save_items
 
     inputs = {"films": {"real_hash": "a", "split": "test", "guidance_scale": 3.0}}
@@ -196,7 +196,7 @@ def result_seeds(folder: Path) -> None:
         reports = {"micro_f1_14": 1.0 - wrong, "bleu_4": 0.3}
         results = {"schema_version": 3, "films": films, "reports": reports, "inputs": inputs}
         save_items(place / "items" / "reports.npz", _items(wrong))
-        write_results(place / "results.json", results)
+        save_results(place / "results.json", results)
 
 
 def read_scores(path: Path) -> Any:
