@@ -21,8 +21,8 @@ from runtime.huge_pages import restart_with_huge_pages
 from runtime.precision import settle_precision
 
 ROOT = Path(__file__).resolve().parents[1]
-# Way -> precision of autocast, and whether Muon orthogonalizes in bfloat16.
-WAYS = {"bf16": ("bf16", True), "float32, Muon in bf16": ("no", True), "float32": ("no", False)}
+# Way -> precision of autocast, and whether Muon orthogonalizes in bfloat16, if not where autocast takes it.
+WAYS = {"bf16": ("bf16", None), "float32, Muon in bf16": ("no", True), "float32": ("no", None)}
 
 
 def measure(name: str, rounds: int) -> dict[str, object]:

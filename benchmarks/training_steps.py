@@ -15,12 +15,12 @@ from vision_module.uvit import UViT
 BATCH = 16
 
 
-def make_step(name: str, precision: str, half: bool = True) -> Callable[[], None]:
+def make_step(name: str, precision: str, half: bool | None = None) -> Callable[[], None]:
     """One step of "uvit" (Muon) or "autoencoder" (AdamW), batch 16, averaged weights.
 
     Args:
         precision: "bf16" or "no", of autocast.
-        half: whether Muon orthogonalizes in bfloat16.
+        half: whether Muon orthogonalizes in bfloat16; None: where autocast takes it, as in `fit`.
     """
     torch.manual_seed(0)
     if name == "uvit":
@@ -31,7 +31,7 @@ def make_step(name: str, precision: str, half: bool = True) -> Callable[[], None
     else:
         model, inputs = build_autoencoder(AutoencoderConfig(), 64), (torch.randn(BATCH, 1, 64, 64),)
     config = TrainConfig(optimizer="muon" if name == "uvit" else "adamw", learning_rate=1e-4)
-    optimizers = make_optimizers(model, config, half=half)
+    optimizers = make_optimizers(model, config, half=precision == "bf16" if half is None else half)
     average = EMAModel(model.parameters(), decay=0.99, foreach=True)
 
     def step() -> None:

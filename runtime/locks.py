@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -33,16 +34,15 @@ def hold_folder(folder: Path, flag: str = "--out") -> None:
     hold(folder / NAME, f"{flag} {folder}")
 
 
-def hold(path: Path, what: str, shared: bool = False) -> None:
+def hold(path: Path, what: str, shared: bool = False, patience_s: float = 0.0) -> None:
     """As `hold_folder`, by the name of the lock file.
 
     Args:
         what: is held, for the message.
-        shared: others may hold it too, if they share it. One of them has it for itself for a moment when it
-            looks whether it is alone, so that a newcomer tries for a while.
+        shared: others may hold it too, if they share it.
+        patience_s: seconds for which a lock that another holds is asked for again.
     """
-    path = path.absolute()
-    until_s = time.monotonic() + (_PATIENCE_S if shared else 0.0)
+    path, until_s = path.absolute(), time.monotonic() + patience_s
     if path in _held:
         return
     if path.parent.exists() and not path.parent.is_dir():
@@ -120,7 +120,8 @@ class Claim:
         self.made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         if self.lock.absolute() in _held:
             raise ValueError(f"{self.what} is being written already")
-        hold(self.lock, self.what, shared=count > 1)
+        # A shard has the lock for itself for a moment when it looks whether it is alone.
+        hold(self.lock, self.what, shared=count > 1, patience_s=_PATIENCE_S if count > 1 else 0.0)
         if count > 1:
             try:
                 hold(self._own, f"shard {index}/{count} of {self.what}")
@@ -162,12 +163,7 @@ class Claim:
     @contextlib.contextmanager
     def closing(self) -> Iterator[None]:
         """Look here whether all parts are done, and put them together: one shard after another does."""
-        while True:
-            try:
-                hold(self._closing, self.what)
-                break
-            except ValueError:
-                time.sleep(_POLL_S)
+        hold(self._closing, self.what, patience_s=math.inf)
         try:
             yield
         finally:

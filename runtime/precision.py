@@ -27,17 +27,17 @@ def settle_precision(choice: Literal["auto", "no", "bf16", "fp16"], device: torc
     """
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
-    if choice != "auto":
-        if choice != "no" and device.type == "cpu" and _fastest(device)[0] == "no":
-            print(
-                f"warning: --mixed-precision {choice}: {_fastest(device)[1]}, and may take many times as "
-                "long as in float32: auto or no is faster here",
-                file=sys.stderr,
-            )
-        return choice
-    precision, reason = _fastest(device)
-    print(f"mixed precision: {precision} ({reason})")
-    return precision
+    fastest, reason = _fastest(device)
+    if choice == "auto":
+        print(f"mixed precision: {fastest} ({reason})")
+        return fastest
+    if choice != "no" and device.type == "cpu" and fastest == "no":
+        print(
+            f"warning: --mixed-precision {choice}: {reason}, and may take many times as long as in float32: "
+            "auto or no is faster here",
+            file=sys.stderr,
+        )
+    return choice
 
 
 def _fastest(device: torch.device) -> tuple[Precision, str]:

@@ -4,7 +4,9 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
+Found = TypeVar("Found")
 _POLL_S, _PATIENCE_S = 0.1, 60.0
 
 
@@ -42,14 +44,17 @@ def describe_left(text: str, left: int, what: str) -> str:
     return f"{left:,} {what} are being done by the other processes of this launch"
 
 
-def wait_for_others(ready: Callable[[], bool], what: str) -> None:
-    """Wait for the other processes' part of `what`, through files, so that no process group is needed.
+def wait_for_others(look: Callable[[], Found], what: str) -> Found:
+    """What `look` finds, once the other processes have done their part of `what` and it finds anything.
+
+    They meet through files, so that no process group is needed.
 
     After a minute it says so: one of them may have ended with an error, which no launcher was there to tell.
     """
     told_s = time.monotonic() + _PATIENCE_S
-    while not ready():
+    while not (found := look()):
         time.sleep(_POLL_S)
         if time.monotonic() > told_s:
             print(f"{what}: waiting for the other processes; does each still run?", file=sys.stderr)
             told_s = float("inf")
+    return found

@@ -29,7 +29,9 @@ class Float32Muon(torch.optim.Muon):
                 if parameter.grad is None:
                     continue
                 state = self.state[parameter]
-                buffer = state.setdefault("momentum_buffer", torch.zeros_like(parameter.grad))
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter.grad)
+                buffer = state["momentum_buffer"]
                 buffer.lerp_(parameter.grad, 1 - momentum)
                 update = parameter.grad.lerp(buffer, momentum) if group["nesterov"] else buffer
                 update = zeropower_via_newtonschulz(

@@ -71,10 +71,12 @@ def make_optimizers(
         # One fused pass over the weights took the demo's U-ViT from 9 to 11.6 steps a second on 2 cores.
         optimizers.append(torch.optim.AdamW(plain, lr=config.learning_rate, betas=config.betas, fused=True))
     if matrices := settings("matrices"):
-        from training.muon import Float32Muon  # late: timm takes time that a run in bfloat16 need not spend
+        muon_class: type[torch.optim.Muon] = torch.optim.Muon
+        if not half:
+            from training.muon import Float32Muon  # late: it imports timm, which takes time
 
-        kind = torch.optim.Muon if half else Float32Muon
-        optimizers.append(kind(matrices, lr=config.learning_rate, adjust_lr_fn="match_rms_adamw"))
+            muon_class = Float32Muon
+        optimizers.append(muon_class(matrices, lr=config.learning_rate, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
 

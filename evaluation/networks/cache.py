@@ -58,8 +58,7 @@ def score_cached(
 
 def _wait_for(file: Path, num_films: int) -> FilmScores:
     """The scores of a block that is another process's."""
-    wait_for_others(lambda: _read(file, num_films) is not None, f"scores of films in {file.parent}")
-    return needed(_read(file, num_films))
+    return needed(wait_for_others(lambda: _read(file, num_films), f"scores of films in {file.parent}"))
 
 
 def _file_of(classifier: FilmClassifier, paths: Sequence[Path | None], cache_dir: Path) -> Path:

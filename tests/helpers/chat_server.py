@@ -1,10 +1,11 @@
 """A server that speaks the chat completions of OpenAI's API over real HTTP, and keeps what it was sent."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from helpers.serving import serving
 
 
 class ChatServer(ThreadingHTTPServer):
@@ -26,14 +27,8 @@ class ChatServer(ThreadingHTTPServer):
 def serve_chat(answer: Callable[[str], str]) -> Iterator[ChatServer]:
     """A server that runs until the block ends."""
     server = ChatServer(answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -8,13 +8,13 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import yaml
+from helpers.serving import serving
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -39,14 +39,8 @@ class Hub(ThreadingHTTPServer):
 def serve_hub(root: Path) -> Iterator[Hub]:
     """A hub that runs until the block ends."""
     hub = Hub(root)
-    thread = threading.Thread(target=hub.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(hub):
         yield hub
-    finally:
-        hub.shutdown()
-        hub.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -118,19 +118,24 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, precision, num_micro,
     assert log(whole) == log(resumed)
 
 
-def test_sigterm_leaves_a_checkpoint_of_the_step_it_was_in(tmp_path):
+def stop_at(number):
+    """The objective, whose call of this number gets the process a SIGTERM."""
     calls = []
 
     def stopping(model, batch, generator):
         calls.append(1)
-        if len(calls) == 7:
+        if len(calls) == number:
             os.kill(os.getpid(), signal.SIGTERM)
         return objective(model, batch, generator)
 
+    return stopping
+
+
+def test_sigterm_leaves_a_checkpoint_of_the_step_it_was_in(tmp_path):
     config = Config(out=tmp_path / "run", train=TrainConfig(num_steps=20, batch_size=4))
     run = RunFolder.create(config.out, "test", config)
     with pytest.raises(KeyboardInterrupt):
-        fit(new_model(), stopping, Regression(), None, config.train, run, save)
+        fit(new_model(), stop_at(7), Regression(), None, config.train, run, save)
     assert [path.name for path in run.checkpoint_dir.glob("step_*")] == ["step_0000007"]
     assert not run.finished
 
@@ -148,18 +153,9 @@ def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path, monkeypatch, 
     config = Config(
         out=tmp_path / "run", train=TrainConfig(num_steps=30, batch_size=8, log_every=5, ema_decay=0.9)
     )
-
-    calls = []
-
-    def stopping(model, batch, generator):
-        calls.append(1)
-        if len(calls) == 12:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return objective(model, batch, generator)
-
     run = RunFolder.create(config.out, "test", config)
     with pytest.raises(KeyboardInterrupt):
-        fit(new_model(), stopping, Regression(), Regression(), config.train, run, save)
+        fit(new_model(), stop_at(12), Regression(), Regression(), config.train, run, save)
     on_processor("avx2")
     resumed, _ = train(tmp_path / "run")
     assert "mixed precision: no" not in capsys.readouterr().out
