@@ -50,11 +50,14 @@ def cache_key(manifest_hash: str, models: Mapping[str, str], settings: Mapping[s
 
 
 def find_distinct_texts(*columns: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Distinct texts as they appear, and index (N, F) int32: field f of row n is texts[index[n, f]]."""
-    places: dict[str, int] = {}
-    rows = zip(*columns, strict=True)
-    index = np.array([[places.setdefault(text, len(places)) for text in row] for row in rows], dtype=np.int32)
-    return list(places), index.reshape(-1, len(columns))
+    """Distinct texts, the shortest first, and index (N, F) int32: field f of row n is texts[index[n, f]].
+
+    Texts of about one length lie together, so that a batch of them has little padding.
+    """
+    texts = sorted(set().union(*columns), key=lambda text: (len(text), text))
+    places = {text: place for place, text in enumerate(texts)}
+    index = np.array([[places[text] for text in row] for row in zip(*columns, strict=True)], dtype=np.int32)
+    return texts, index.reshape(-1, len(columns))
 
 
 class LatentCache(Mapping[str, np.ndarray]):

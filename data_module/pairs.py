@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ class PairsFolder:
         """False for a text-only folder."""
         return bool(self.table["file_name"].notna().any())
 
-    @property
+    @cached_property  # asked for film by film, it must not go through all rows each time
     def image_paths(self) -> list[Path]:
         """Path of each row's film. Raises ValueError for a text-only folder."""
         if not self.has_films:

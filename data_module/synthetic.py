@@ -4,23 +4,22 @@ Films go to images/, and each finished batch is noted in .parts/ (`runtime.ledge
 disk. When every item is there, the parts become metadata.csv.
 """
 
-import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from data_module.contact_sheet import draw_contact_sheet
+from data_module.film_files import is_whole, write_film
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import METADATA, PairsFolder, write_pairs
 from data_module.rejections import REJECTED, count_rejected, write_rejected
 from data_module.sampling_plan import PlannedPair
 from data_module.sections import split_sections
-from runtime.files import is_size, remove_leftovers, write_atomic
+from runtime.files import remove_leftovers
 from runtime.ledger import IDENTITY, BlockLedger
 from runtime.locks import NAME as LOCK
 from runtime.locks import is_unused
@@ -68,6 +67,7 @@ class SyntheticFolder:
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self.root, self.items, self.settings, self.batch_size = root, items, dict(settings), batch_size
+        self._whole = dict[Path, tuple[int, int]]()  # films -> size and time when they were read
         self.ledger = BlockLedger(root / PARTS, shard)
         if self.ledger.read_identity() is None and root.is_dir() and not is_unused(root, PARTS):
             raise ValueError(f"--out {root} is not empty and was not sampled by this script")
@@ -115,10 +115,21 @@ class SyntheticFolder:
         rows = {}
         for item, entry in (self.ledger.read(batch) or {}).items():
             row = dict(entry)
-            num_bytes, path = row.pop("num_bytes", -1), self.root / str(row.get("file_name"))
-            if "file_name" not in row or is_size(path, num_bytes):
+            row.pop("num_bytes", None)  # in folders of before November 2026
+            if "file_name" not in row or self._is_there(self.root / str(row["file_name"])):
                 rows[int(item)] = row
         return rows
+
+    def _is_there(self, film: Path) -> bool:
+        """Whether a film is whole; one is read again where it has changed since."""
+        try:
+            status = film.stat()
+        except OSError:
+            return False
+        state = (status.st_size, status.st_mtime_ns)
+        if self._whole.get(film) != state and is_whole(film):
+            self._whole[film] = state
+        return self._whole.get(film) == state
 
     @property
     def _batches(self) -> range:
@@ -199,11 +210,9 @@ class SyntheticFolder:
             if film is None:
                 continue
             name = f"images/{item // 1000:04d}/{item:08d}.{image_format}"
-            buffer = io.BytesIO()
-            Image.fromarray(film).save(buffer, **save_options(image_format))
-            write_atomic(self.root / name, buffer.getvalue(), durable=False)
+            write_film(self.root / name, film, image_format)
             report = drawn.reports[place] if drawn.reports is not None else ""
-            entry |= {**self._describe(item, pair, name, report), "num_bytes": buffer.tell()}
+            entry |= self._describe(item, pair, name, report)
         self.ledger.write(items[0] // self.batch_size, record)
 
     def _describe(self, item: int, pair: PlannedPair, name: str, report: str) -> dict[str, Any]:
@@ -266,11 +275,6 @@ class SyntheticFolder:
 
 def _pick(part: Sequence[Part] | None, places: Sequence[int]) -> list[Part] | None:
     return None if part is None else [part[place] for place in places]
-
-
-def save_options(image_format: str) -> dict[str, Any]:
-    """How Pillow writes a film of this format."""
-    return {"format": "PNG"} if image_format == "png" else {"format": "JPEG", "quality": 95}
 
 
 def _card(num_pairs: int, filtered: bool) -> str:

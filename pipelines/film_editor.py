@@ -10,10 +10,10 @@ import torch
 from tqdm import tqdm
 
 from data_module.contact_sheet import draw_edit_sheet
+from data_module.film_files import write_film
 from data_module.findings import FINDINGS
 from data_module.images import to_images, to_pixels
 from data_module.pairs import PairsFolder, write_pairs
-from data_module.png import write_png
 from data_module.sections import split_sections
 from pipelines.config import SamplerConfig
 from pipelines.pair_sampler import PairSampler
@@ -157,7 +157,7 @@ def _write_item(out: Path, item: int, edit: PlannedEdit, edited: EditedFilms, pl
     if edit.mask is not None:
         films["mask"] = (f"masks/{name}", edit.mask.astype(np.uint8) * 255)
     for path, pixels in films.values():
-        write_png(out / path, pixels)
+        write_film(out / path, pixels)
     findings_section, impression_section = split_sections(edited.reports[place])
     return {
         "patient_id": f"edited-{item:08d}",

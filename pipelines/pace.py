@@ -1,12 +1,10 @@
 """How long pairs will take, and how much room, by drawing some that are not kept: `--estimate`."""
 
-import io
 from collections.abc import Callable, Sequence
 
-from PIL import Image
-
+from data_module.film_files import encode_film
 from data_module.sampling_plan import PlannedPair
-from data_module.synthetic import Drawn, Plan, save_options
+from data_module.synthetic import Drawn, Plan
 from runtime.estimates import measure_s, show_duration
 from runtime.files import show_bytes
 
@@ -34,9 +32,8 @@ def describe_sampling_pace(
     def draw() -> None:
         films = Drawn(*sample(batch, planned)).films
         for film in (film for film in films if film is not None):
-            stream = io.BytesIO()
-            Image.fromarray(film).save(stream, **save_options(image_format))
-            sizes.append(stream.tell() + 1500)  # and its row of the table, in the ledger too
+            num_bytes = len(encode_film(film, image_format))
+            sizes.append(num_bytes + 1500)  # and its row of the table, in the ledger too
 
     rate = batch_size / measure_s(draw)
     left = max(0, len(items) - num_done)

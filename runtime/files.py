@@ -124,14 +124,6 @@ def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
             path.unlink(missing_ok=True)
 
 
-def is_size(path: Path, num_bytes: Any) -> bool:
-    """Whether a file is there and has this size."""
-    try:
-        return path.is_file() and path.stat().st_size == num_bytes
-    except OSError:
-        return False
-
-
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with open(path, "rb") as file:

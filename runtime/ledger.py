@@ -15,6 +15,7 @@ from typing import Any
 
 from runtime.config import list_changed
 from runtime.files import read_json, write_atomic
+from runtime.sealed import seal, unseal
 
 IDENTITY = "identity.json"
 
@@ -58,13 +59,13 @@ class BlockLedger:
         """The record of a block; None where it is not done."""
         path = self._path(block)
         try:
-            return read_json(path) if path.is_file() else None
+            return unseal(read_json(path)) if path.is_file() else None
         except ValueError:
             return None
 
     def write(self, block: int, record: Mapping[str, Any]) -> None:
         """Note that a block is done. Raises OSError, which names the path, where that cannot be written."""
-        write_atomic(self._path(block), json.dumps(record) + "\n")
+        write_atomic(self._path(block), json.dumps(seal(record)) + "\n")
 
     def mine(self, num_blocks: int) -> range:
         """The blocks of this shard."""

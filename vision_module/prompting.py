@@ -145,6 +145,16 @@ class Prompts(nn.Module):
             return_tensors="pt",
         ).input_ids
 
+    def _cut_padding(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Token ids (B, L) up to the end of the longest text.
+
+        A CLIP is causal and pools at the end of a text; other encoders keep their padding.
+        """
+        if self.text_encoder.config.model_type != "clip_text_model":
+            return token_ids
+        ends = (token_ids == self.tokenizer.eos_token_id).int().argmax(dim=1)
+        return token_ids[:, : int(ends.max()) + 1]
+
     def encode_tokens(self, token_ids: torch.Tensor) -> torch.Tensor:
         """Token ids (B, L) -> text (B, L, D): all states, or (B, 1, D): the pooled one. With gradients."""
         states, pooled = encode_tokens(self.text_encoder, token_ids)
@@ -157,7 +167,10 @@ class Prompts(nn.Module):
         Args:
             facts: what `read_facts` read of the sentences, where it is known.
         """
-        text = self.encode_tokens(self.tokenize(sentences).to(self.device))
+        token_ids = self.tokenize(sentences)
+        if self.text_tokens != "all":
+            token_ids = self._cut_padding(token_ids)
+        text = self.encode_tokens(token_ids.to(self.device))
         if self.text_tokens != "facts":
             return text
         told = torch.from_numpy(read_facts(sentences) if facts is None else facts).to(text)

@@ -27,9 +27,9 @@ from data_module.demo.study import (
     new_signs,
     without_conflicts,
 )
+from data_module.film_files import write_film
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, SIZES
 from data_module.pairs import PairsFolder, write_pairs
-from data_module.png import write_png
 from runtime.files import remove_leftovers
 from runtime.provenance import provenance_record
 
@@ -210,8 +210,8 @@ def _render_chunk(out: Path, size: int, seed: int, indices: range) -> list[dict[
             **{f"original_{name}": before[name] for name in KEPT_OF_ORIGINAL},
             "original_labels": json.dumps(pair.before.study.labels, sort_keys=True),
         }
-        write_png(out / row["file_name"], pair.after.pixels)
-        write_png(out / row["edited_from"], pair.before.pixels)
-        write_png(out / row["mask"], pair.mask.astype(np.uint8) * 255)
+        write_film(out / row["file_name"], pair.after.pixels)
+        write_film(out / row["edited_from"], pair.before.pixels)
+        write_film(out / row["mask"], pair.mask.astype(np.uint8) * 255)
         rows.append(row)
     return rows

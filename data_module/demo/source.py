@@ -14,9 +14,9 @@ from tqdm import tqdm
 from data_module.demo.film import render_film
 from data_module.demo.report import Report, write_report
 from data_module.demo.study import Study, get_study
+from data_module.film_files import write_film
 from data_module.findings import prompt_sentence
 from data_module.pairs import PairsFolder, write_pairs
-from data_module.png import write_png
 from data_module.splits import split_by_patient
 from runtime.files import remove_leftovers
 from runtime.provenance import provenance_record
@@ -131,7 +131,7 @@ def _render_chunk(out: Path, size: int, seed: int, indices: range) -> list[dict[
     rows = []
     for film in generate_studies(len(indices), size, seed, indices.start):
         row = film_row(film)
-        write_png(out / row["file_name"], film.pixels)
+        write_film(out / row["file_name"], film.pixels)
         rows.append(row)
     return rows
 

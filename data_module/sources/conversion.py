@@ -18,9 +18,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_module.film_files import are_whole
 from data_module.sources.config import OutputConfig
 from data_module.sources.film_block import BlockOutcome, Job, convert_block, read_outcome
-from data_module.sources.films import FilmFormat, estimate_bytes, is_whole
+from data_module.sources.films import FilmFormat, estimate_bytes
 from data_module.sources.output import PARTS, remove_rests
 from runtime.files import show_bytes
 from runtime.ledger import BlockLedger
@@ -53,7 +54,7 @@ class FilmConversion:
             ValueError: too little disk space, or a worker process died.
         """
         mine = self.ledger.mine(self._num_blocks)
-        missing = [block for block in mine if self._outcome(block) is None]
+        missing = self._find_missing(mine)
         total = sum(len(self._films(block)) for block in mine)
         to_do = sum(len(self._films(block)) for block in missing)
         self._check_disk(to_do)
@@ -97,8 +98,14 @@ class FilmConversion:
 
     def num_missing(self) -> int:
         """Films in blocks that no shard has finished."""
-        blocks = (block for block in range(self._num_blocks) if self._outcome(block) is None)
+        # The films of other shards are read once all blocks are noted, not by every shard.
+        blocks = self.ledger.missing(range(self._num_blocks)) or self._find_missing(range(self._num_blocks))
         return sum(len(self._films(block)) for block in blocks)
+
+    def _find_missing(self, blocks: range) -> list[int]:
+        known = sum(block not in self._checked for block in blocks) if self.ledger.num_done() else 0
+        with tqdm(blocks, "checking films", unit=f"x{BLOCK}", leave=False, disable=known < 8) as bar:
+            return [block for block in bar if self._outcome(block) is None]
 
     def failures(self) -> dict[int, str]:
         """Number of a film -> why it could not be converted, of all blocks, which are finished."""
@@ -123,7 +130,7 @@ class FilmConversion:
                 return None
             jobs = zip(self._films(block), self.jobs(self._films(block)), strict=True)
             targets = (self.out / job.target for number, job in jobs if number not in outcome.failed)
-            if not all(is_whole(target, self.film) for target in targets):
+            if not are_whole(targets):
                 return None
             self._checked[block] = outcome
         return self._checked[block]

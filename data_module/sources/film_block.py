@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_module.film_files import is_whole
 from data_module.film_types import FilmError, FilmWarning
-from data_module.sources.films import FilmFormat, convert_film, is_whole, resolve_inside
+from data_module.sources.films import FilmFormat, convert_film, resolve_inside
 
 
 class Job(NamedTuple):
@@ -35,7 +36,7 @@ def convert_block(out: Path, film: FilmFormat, films: range, jobs: Sequence[Job]
     failed, notes = {}, Counter[str]()
     for number, job in zip(films, jobs, strict=True):
         target = out / job.target
-        if is_whole(target, film):
+        if is_whole(target):
             continue
         source = None
         try:

@@ -1,7 +1,5 @@
 """One film of any source -> an 8-bit gray PNG or JPEG file of one size; names and sizes of such files."""
 
-import io
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +7,13 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from data_module.decoding import read_resized
+from data_module.film_files import SUFFIXES, write_film
 from data_module.film_types import COLORS, WINDOWS, Decoding, FilmError
 from data_module.gray import is_blank
 from data_module.resizing import RESIZERS
-from runtime.files import write_atomic
 
-SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
-JPEG_QUALITY = 95
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
-_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-PNG_LEVEL = 4  # films come out within 1% of level 6's size in 40% of its time
 _MAX_PART = 200  # characters of a folder's or file's name; file systems take 255, and a rest of it is added
 # load_dataset("imagefolder") takes files whose names hold one of these words for a split of their own.
 _SPLIT_WORDS = re.compile(
@@ -99,30 +91,7 @@ def convert_film(source: str | Path, target: Path, film: FilmFormat) -> None:
         gray = int(np.median(pixels))
         share = "every pixel is" if (pixels == gray).all() else "nearly every pixel is about"
         raise FilmError(f"{source}: blank, {share} {gray}")
-    write_atomic(target, encode_film(pixels, film.image_format), durable=False)
-
-
-def is_whole(path: Path, film: FilmFormat) -> bool:
-    """Whether a written film is there from its first to its last byte; only its two ends are read."""
-    start, end = (_PNG_START, _PNG_END) if film.image_format == "png" else (_JPEG_START, _JPEG_END)
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            if file.read(len(start)) != start:
-                return False
-            file.seek(-len(end), os.SEEK_END)
-            return file.read() == end
-    except OSError:
-        return False
-
-
-def encode_film(pixels: np.ndarray, image_format: str) -> bytes:
-    """(H, W) uint8 -> bytes of a grayscale PNG or JPEG file."""
-    buffer = io.BytesIO()
-    options = {"quality": JPEG_QUALITY} if image_format == "jpeg" else {"compress_level": PNG_LEVEL}
-    Image.fromarray(pixels).save(buffer, image_format, **options)
-    return buffer.getvalue()
+    write_film(target, pixels, film.image_format)
 
 
 def estimate_bytes(num_films: int, film: FilmFormat) -> int:

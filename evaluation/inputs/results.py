@@ -1,14 +1,13 @@
 """results.json of a scored folder, which tells whether it is as it was written."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runtime.files import DamagedFile, read_json, write_atomic
+from runtime.sealed import DIGEST, seal, unseal
 
-DIGEST = "digest"
 _OBJECTS = ("films", "reports", "pairs", "privacy", "conventions", "inputs", "versions")
 
 
@@ -18,8 +17,7 @@ def save_results(path: Path, results: Mapping[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    text = json.dumps({**results, DIGEST: _digest(results)}, indent=2, allow_nan=False)
-    write_atomic(path, text + "\n")
+    write_atomic(path, json.dumps(seal(results), indent=2) + "\n")
 
 
 def read_results(path: Path, fix: str = "score the folder again") -> dict[str, Any]:
@@ -30,18 +28,12 @@ def read_results(path: Path, fix: str = "score the folder again") -> dict[str, A
     """
     results = read_json(path, fix)
     if DIGEST in results:
-        digest = results.pop(DIGEST)
-        if digest != _digest(results):
+        if (written := unseal(results)) is None:
             raise DamagedFile(f"{path} is not as it was written (damaged, or edited by hand): {fix}")
-        return results
+        return written
     wrong = [name for name in _OBJECTS if not isinstance(results.get(name, {}), dict | None)]
     inputs = results.get("inputs") or {}
     wrong += [name for name in inputs if not isinstance(inputs[name], dict)] if not wrong else []
     if wrong:
         raise DamagedFile(f"{path}: {wrong[0]} is no section (damaged): {fix}")
     return results
-
-
-def _digest(results: Mapping[str, Any]) -> str:
-    plain = json.loads(json.dumps(results))  # as the file gives it back
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

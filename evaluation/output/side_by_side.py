@@ -52,9 +52,9 @@ def open_real(results: Mapping[str, Mapping]) -> PairsFolder | None:
 
 def short_prompts(folder: PairsFolder, count: int = 6) -> list[int]:
     """Rows of the shortest prompts, one for each set of findings that is asked for."""
-    asked, chosen = prompts(folder), dict[tuple[bool, ...], int]()
-    for row in sorted(range(len(folder)), key=lambda row: len(asked[row])):
-        chosen.setdefault(tuple(folder.labels[row] == POSITIVE), row)
+    texts, asked, chosen = prompts(folder), folder.labels == POSITIVE, dict[tuple[bool, ...], int]()
+    for row in sorted(range(len(folder)), key=lambda row: len(texts[row])):
+        chosen.setdefault(tuple(asked[row]), row)
     return list(chosen.values())[:count]
 
 

@@ -216,8 +216,8 @@ def test_a_changed_model_or_manifest_is_encoded_anew(tmp_path):
 
 
 def test_distinct_texts():
-    prompts, impressions = ["a", "b", "a"], ["x", "a", "x"]
+    prompts, impressions = ["aa", "b", "aa"], ["x", "aa", "x"]
     texts, index = find_distinct_texts(prompts, impressions)
-    assert texts == ["a", "x", "b"]
-    assert index.tolist() == [[0, 1], [2, 0], [0, 1]]
+    assert texts == ["b", "x", "aa"]
+    assert index.tolist() == [[2, 1], [0, 2], [2, 1]]
     assert index.dtype == np.int32

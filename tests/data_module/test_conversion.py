@@ -11,7 +11,7 @@ from data_module.film_types import FilmError
 from data_module.sources.config import OpenIConfig, OutputConfig
 from data_module.sources.conversion import convert_films
 from data_module.sources.film_block import Job
-from data_module.sources.films import FilmFormat, is_whole, resolve_inside
+from data_module.sources.films import resolve_inside
 from data_module.sources.open_i import prepare_open_i
 
 GRAY = to_8_bits(make_values(32))
@@ -74,14 +74,13 @@ def test_a_damaged_outcome_is_made_again(films, damage):
     assert part.read_text() == content
 
 
-def test_only_what_is_whole_counts_as_there(tmp_path):
-    film = FilmFormat(32, "pad", "png")
-    assert not is_whole(tmp_path / "a.png", film)
-    Image.fromarray(GRAY).save(tmp_path / "a.png")
-    assert is_whole(tmp_path / "a.png", film)
-    os.mkfifo(tmp_path / "b.png")
-    assert not is_whole(tmp_path / "b.png", film)
-    assert not is_whole(tmp_path, film)
+def test_a_film_that_was_damaged_since_is_made_again(films):
+    convert(films)
+    film = films / "out" / "images" / "66.png"
+    content = film.read_bytes()
+    film.write_bytes(content[:60] + bytes([content[60] ^ 4]) + content[61:])
+    assert convert(films) == {}
+    assert film.read_bytes() == content
 
 
 def test_blank_and_special_films_are_listed(films):

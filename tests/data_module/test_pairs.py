@@ -125,6 +125,14 @@ def test_text_only_folder(tmp_path):
         _ = folder.image_paths
 
 
+def test_paths_of_films_are_put_together_once(tmp_path):
+    folder = write(tmp_path, make_rows())  # asked for row by row, they would go through all rows each time
+    assert folder.image_paths is folder.image_paths
+    assert folder.split("train").image_paths == [
+        folder.image_paths[row] for row in folder.split_rows("train")
+    ]
+
+
 def test_manifest_hash_follows_rows_and_films(tmp_path):
     folder = write(tmp_path, make_rows())
     before = folder.manifest_hash()

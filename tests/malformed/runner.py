@@ -22,7 +22,7 @@ LIMIT_S = 10.0
 # it found: a damaged one must find the same, be refused, or print a word.
 KINDS = {
     "films": ("malformed.film_inputs", "film_seeds", "read"),
-    "tables": ("malformed.table_inputs", "table_seeds", "read"),
+    "tables": ("malformed.table_inputs", "table_seeds", "read_seed"),
     "runs": ("malformed.own_inputs", "run_seeds", "read_run"),
     "checkpoints": ("malformed.own_inputs", "checkpoint_seeds", "resume"),
     "models": ("malformed.own_inputs", "model_seeds", "read_model"),

@@ -1,12 +1,14 @@
 """Small valid tables and archives of every kind that the product reads, and how it reads each.
 
 `write_inputs` writes them, `READERS` reads one as the product would: what a mutated file may do is a
-ValueError, or a result whose rows in and out agree (`Read.rows_in` = kept + told of).
+ValueError, or a result in which every row of its input is kept or told of. `table_seeds` and `read_seed`
+are the same for folders of which any file may be damaged.
 """
 
 import csv
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -293,3 +295,29 @@ READERS: dict[str, Callable[[Path, Path], Read]] = {
 # Kinds of which every row in stands in the result or in skipped.csv, and how many a valid one has. A mutation
 # of a table's bytes may change how many rows it has; one of an archive must not.
 ROWS_IN = {"open_i_tgz": NUM_ROWS, "open_i_xml": NUM_ROWS, "mimic_zip": NUM_ROWS}
+
+
+BESIDE = "beside"
+
+
+def table_seeds(folder: Path) -> None:
+    """A folder for each kind, and beside them the same ones, which stay as they are."""
+    beside = folder.parent / BESIDE
+    paths = write_inputs(beside)
+    shutil.copytree(beside, folder)
+    names = {kind: path.relative_to(beside).as_posix() for kind, path in paths.items()}
+    (beside / "names.json").write_text(json.dumps(names))
+
+
+def read_seed(path: Path) -> list[object]:
+    """A kind, and whether each row of its input is kept or told of. Of a table that is damaged itself, and no
+    archive, nobody can say how many rows it had."""
+    kind, beside, out = path.name, path.parent.parent / BESIDE, path.parent.parent / "out"
+    name = json.loads((beside / "names.json").read_text())[kind]
+    num_rows = []
+    for input_file in (beside / name, path.parent / name):
+        shutil.rmtree(out, ignore_errors=True)
+        read = READERS[kind](input_file, out)
+        num_rows.append(read.kept + read.told)
+    is_known = kind in ROWS_IN or (path.parent / name).read_bytes() == (beside / name).read_bytes()
+    return [kind, not is_known or num_rows[1] >= num_rows[0]]
