@@ -103,7 +103,7 @@ def sample(config: Config) -> None:
         warn_of_weak(plan.labels, config.keep.results)
     tests, test_settings = open_filter(config.keep, config.plan.data, config.models.films_only)
     draw = (
-        FilteredSampler(sampler.sample, tests.judge, config.keep.max_tries).sample
+        FilteredSampler(sampler.sample, tests.judge, config.keep.max_tries, config.keep.keep_best).sample
         if tests
         else sampler.sample
     )

@@ -13,10 +13,10 @@ import pandas as pd
 from data_module.findings import FINDINGS
 from data_module.labeler.attributes import NUM_ATTRIBUTES, attribute_labels
 
-_ASPECTS = ("left", "right", "grade 1", "grade 2", "grade 3")  # in the order of `attribute_labels`
+ASPECTS = ("left", "right", "grade 1", "grade 2", "grade 3")  # in the order of `attribute_labels`
 # In order: of each finding left, right and its three grades; then sex, view and age.
 CONTROLS = (
-    *(f"{finding}: {aspect}" for finding in FINDINGS for aspect in _ASPECTS),
+    *(f"{finding}: {aspect}" for finding in FINDINGS for aspect in ASPECTS),
     "male",
     "AP view",
     "age / 100",

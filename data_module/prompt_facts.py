@@ -4,12 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_module.controls import CONTROLS, UNSAID, read_controls
+from data_module.controls import ASPECTS, CONTROLS, UNSAID, read_controls
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.labeler import label_reports
 
 # Of each finding whether it is there, of each control what is said of it, and whether an age is.
 NUM_FACTS = len(FINDINGS) + len(CONTROLS) + 1
+NUM_FACT_TOKENS = len(FINDINGS) + 1
+# The facts finding by finding, each with what is said of it, then those of the film; and the token of each.
+_ORDER = [
+    *(
+        place
+        for finding in range(len(FINDINGS))
+        for place in (finding, *(len(FINDINGS) + len(ASPECTS) * finding + k for k in range(len(ASPECTS))))
+    ),
+    *range(len(FINDINGS) * (1 + len(ASPECTS)), NUM_FACTS),
+]
+_TOKENS = np.arange(NUM_FACTS) // (1 + len(ASPECTS))
 _CODES = {POSITIVE: 1.0, UNCERTAIN: 0.5, NEGATIVE: -1.0}
 
 
@@ -28,3 +39,14 @@ def read_facts(texts: Sequence[str]) -> np.ndarray:
     facts[:, len(FINDINGS) : -1] = np.where(said, 2 * controls - 1, 0.0)
     facts[:, -1] = said[:, CONTROLS.index("age / 100")]
     return facts
+
+
+def split_facts(facts: np.ndarray, width: int) -> np.ndarray:
+    """Facts (N, NUM_FACTS) -> tokens (N, NUM_FACT_TOKENS, width >= 6): one for each finding, of whether it is
+    there, its sides and its grades, and a last one of sex, view and age.
+
+    Each fact has a place of its own, as far as the width goes: left of one finding is not left of another.
+    """
+    tokens = np.zeros((len(facts), NUM_FACT_TOKENS, width), np.float32)
+    tokens[:, _TOKENS, np.arange(NUM_FACTS) % width] = facts[:, _ORDER]
+    return tokens

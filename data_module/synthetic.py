@@ -34,7 +34,8 @@ class Drawn(NamedTuple):
 
     films: Sequence[np.ndarray | None] | np.ndarray  # (S, S) uint8 each; None: no draw of it passed
     reports: Sequence[str] | None  # None: films alone
-    rejected: Sequence[Sequence[str]] | None = None  # for each item why its draws failed, one after another
+    rejected: Sequence[Sequence[str]] | None = None  # for each item why its draws failed, "" for the one kept
+    failing: Sequence[str] | None = None  # of each item that is kept all the same, the tests it fails
 
 
 class Plan(Protocol):
@@ -176,7 +177,8 @@ class SyntheticFolder:
                 drawn = Drawn(*sample(items, planned))
                 places = [items.index(item) for item in missing]
                 films = [drawn.films[place] for place in places]
-                some = Drawn(films, _pick(drawn.reports, places), _pick(drawn.rejected, places))
+                parts = (drawn.reports, drawn.rejected, drawn.failing)
+                some = Drawn(films, *(_pick(part, places) for part in parts))
                 self.add(missing, [planned[place] for place in places], some, image_format)
                 bar.update(len(places))
         return num_missing
@@ -213,6 +215,8 @@ class SyntheticFolder:
             write_film(self.root / name, film, image_format)
             report = drawn.reports[place] if drawn.reports is not None else ""
             entry |= self._describe(item, pair, name, report)
+            if drawn.failing is not None:
+                entry["failed_tests"] = drawn.failing[place]
         self.ledger.write(items[0] // self.batch_size, record)
 
     def _describe(self, item: int, pair: PlannedPair, name: str, report: str) -> dict[str, Any]:
@@ -261,7 +265,7 @@ class SyntheticFolder:
         ]
         if rejected:
             write_rejected(self.root / REJECTED, rejected)
-            kept = [item for item in rejected if rows[item]]
+            kept = {item: bool(rows[item].get("failed_tests")) for item in rejected if rows[item]}
             provenance = {**provenance, "kept": count_rejected(rejected, asked, kept)}
         if not made:
             raise ValueError(

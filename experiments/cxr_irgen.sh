@@ -50,13 +50,13 @@ reports() {
   $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
   $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
   $PYTHON train_prior_model.py $PRIOR --data "$DATA" --language "$OUT/bart" --out "$OUT/prior" $DRY
+  $PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/heldout_reports.csv" --overwrite $REPORTS $DRY
 }
 together encoders clip
 together films reports
 
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" $DRY
-$PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/pairs/heldout_reports.csv" --overwrite $REPORTS $DRY
-$PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --classifier "$OUT/classifier" --out "$OUT/results" $DRY
+$PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --reports "$OUT/heldout_reports.csv" --classifier "$OUT/classifier" --out "$OUT/results" $DRY
 $PYTHON -m evaluation summary "cxr_irgen=$OUT/results" "$OUT"/systems/*/ --out "$OUT/systems.md" $DRY
 
 if [ -n "${ABLATION:-}" ]; then

@@ -42,7 +42,7 @@ def describe_denoiser(config: DenoiserConfig, build: Build | None, frozen: bool 
     """
     (channels, *_), width = config.dry_run_latents, config.dry_run_width
     diffusion = config.diffusion
-    tokens = num_context_tokens(diffusion.fusion, diffusion.text_tokens, config.num_tokens, width)
+    tokens = num_context_tokens(diffusion.fusion, diffusion.text_tokens, config.num_tokens)
     models = {"denoiser": lambda: build(channels, config.dry_run_latents[1], width, tokens)} if build else {}
     sizes = {"latents": f"(B, {config.dry_run_latents})", "context": f"(B, {tokens}, {width})"}
     sizes |= {} if build else {"denoiser": "of the size of --init-from"}

@@ -4,31 +4,25 @@ CXR-IRGen (WACV 2024, sec. 3.2): the pooled CLIP embedding of the reference film
 tokens (Stable Diffusion, fusion `concat`) or averaged with the pooled text (U-ViT, fusion `mean`).
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from data_module.prompt_facts import NUM_FACTS, read_facts
+from data_module.prompt_facts import NUM_FACT_TOKENS, read_facts, split_facts
 from vision_module.clip import TRAINING_WORDS, clip_pixels, find_words
 from vision_module.config import NUM_TOKENS, Fusion, TextTokens
 from vision_module.encoders import encode_pixels, encode_tokens, image_width
 
+# Facts are 0, 1 and -1; values of a pooled text are of about this size, and what is small is learned late.
+FACT_SCALE = 4.0
 
-def num_context_tokens(
-    fusion: Fusion, text_tokens: TextTokens, num_tokens: int = NUM_TOKENS, width: int = NUM_FACTS
-) -> int:
-    """Tokens T of the context (B, T, D).
 
-    Args:
-        num_tokens: of a text.
-        width: D, into whose tokens facts are packed.
-    """
-    length = {"all": num_tokens, "pooled": 1, "facts": 1 + math.ceil(NUM_FACTS / width)}[text_tokens]
+def num_context_tokens(fusion: Fusion, text_tokens: TextTokens, num_tokens: int = NUM_TOKENS) -> int:
+    """Tokens T of the context (B, T, D), of which a text has up to `num_tokens`."""
+    length = {"all": num_tokens, "pooled": 1, "facts": 1 + NUM_FACT_TOKENS}[text_tokens]
     return length + 1 if fusion == "concat" else length
 
 
@@ -117,7 +111,7 @@ class Prompts(nn.Module):
     @property
     def num_context_tokens(self) -> int:
         """Tokens T of the context."""
-        return num_context_tokens(self.fusion, self.text_tokens, self.tokenizer.model_max_length, self.width)
+        return num_context_tokens(self.fusion, self.text_tokens, self.tokenizer.model_max_length)
 
     def check_length(self, sentences: Sequence[str], names: Sequence[str]) -> None:
         """Raise ValueError for a sentence that the text encoder would cut; `names` say where it came from."""
@@ -173,9 +167,8 @@ class Prompts(nn.Module):
         text = self.encode_tokens(token_ids.to(self.device))
         if self.text_tokens != "facts":
             return text
-        told = torch.from_numpy(read_facts(sentences) if facts is None else facts).to(text)
-        told = F.pad(told, (0, -NUM_FACTS % self.width)).unflatten(1, (-1, self.width))
-        return torch.cat([text, told], dim=1)
+        told = split_facts(read_facts(sentences) if facts is None else facts, self.width)
+        return torch.cat([text, FACT_SCALE * torch.from_numpy(told).to(text)], dim=1)
 
     @torch.no_grad()
     def encode_references(self, images: torch.Tensor) -> torch.Tensor:

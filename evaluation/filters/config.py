@@ -29,7 +29,11 @@ class KeepConfig:
     contradict itself; in-distribution: the film is like the training films; not-a-copy: it is no near-copy of
     one."""
     max_tries: int = 8
-    """Draws of an item at most; one that passes in none of them is left out and listed in skipped.csv."""
+    """Draws of an item at most; one that passes in none of them is left out and listed in skipped.csv, unless
+    the best is kept."""
+    keep_best: bool = False
+    """Keep, of an item whose draws all fail, the one with the fewest errors; the column failed_tests tells of
+    them. A near-copy of a training film is never kept."""
     classifier: str = setting("runs/demo/classifier", identity=False)
     """Run of train_classifier.py (or what `python -m evaluation --classifier` takes), whose validation films
     set from which probability on a finding is seen; for film-agrees, in-distribution and not-a-copy."""

@@ -21,7 +21,7 @@ def read_kept(folder: Path) -> dict[str, Any] | None:
 
 
 def find_lost(kept: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Finding -> (items kept, items asked for), where less than half of MIN_ASKED items or more are left."""
+    """Finding -> (items that pass, items asked for), where less than half of MIN_ASKED items or more do."""
     found = {name: (left, asked) for name, (left, asked) in kept["kept_by_finding"].items()}
     return {name: pair for name, pair in found.items() if pair[1] >= MIN_ASKED and 2 * pair[0] < pair[1]}
 
@@ -32,8 +32,8 @@ def warn_of_lost(folder: Path) -> None:
     if lost:
         shown = ", ".join(f"{name} ({left} of {asked})" for name, (left, asked) in lost.items())
         print(
-            f"warning: --keep left less than half of the items that ask for {shown}: the generator draws "
-            "them badly, and the folder has fewer of them than its prompts",
+            f"warning: --keep passed less than half of the items that ask for {shown}: the generator draws "
+            "them badly, and few of them are left, or are as they should be",
             file=sys.stderr,
         )
 
@@ -50,6 +50,8 @@ def describe_kept(results: Mapping[str, Any]) -> str:
     if kept is None:
         return ""
     lost = f"; {kept['num_items_lost']} items never passed and are missing" if kept["num_items_lost"] else ""
+    if failing := kept.get("num_kept_failing"):
+        lost += f"; of {failing} that never passed the best draw is there (column failed_tests)"
     return (
         f"Filtered by {', '.join(kept['tests'])}: {kept['num_kept']} of {kept['num_draws']} draws kept "
         f"({kept['share_kept']:.0%}){lost}. Unfiltered pairs of the same generator score otherwise."

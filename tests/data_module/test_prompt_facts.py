@@ -5,7 +5,7 @@ import pytest
 
 from data_module.controls import CONTROLS
 from data_module.findings import FINDINGS
-from data_module.prompt_facts import NUM_FACTS, read_facts
+from data_module.prompt_facts import NUM_FACTS, read_facts, split_facts
 
 NAMES = [*FINDINGS, *CONTROLS, "age said"]
 
@@ -51,3 +51,25 @@ def test_shape_and_range():
     assert facts.dtype == np.float32
     assert np.abs(facts).max() == 1
     assert read_facts([]).shape == (0, NUM_FACTS)
+
+
+def test_a_token_for_each_finding_and_one_of_the_film():
+    tokens = split_facts(read_facts(["Small left pleural effusion, 80-year-old man, PA view.", ""]), 100)
+    assert tokens.shape == (2, 15, 100)
+    assert not tokens[1].any()
+    effusion = FINDINGS.index("Pleural Effusion")
+    told = tokens[0, effusion, 6 * effusion : 6 * effusion + 6]
+    assert told.tolist() == [1, 1, -1, 1, -1, -1]  # there, left, not right, of grade 1 and of no other
+    assert tokens[0, -1, 84:88].tolist() == pytest.approx([1, -1, 0.6, 1])  # a man, PA, 80, an age is said
+    assert np.abs(tokens[0]).sum() == pytest.approx(6 + 3.6)
+    assert split_facts(read_facts([]), 100).shape == (0, 15, 100)
+
+
+@pytest.mark.parametrize("width", [128, 32, 6])
+def test_each_fact_is_in_the_token_of_its_finding_alone(width):
+    alone = split_facts(np.eye(NUM_FACTS, dtype=np.float32), width)
+    assert (alone.reshape(NUM_FACTS, -1).sum(axis=1) == 1).all()
+    assert alone.sum(axis=0).max() == 1  # no two at one place of one token
+    for name, token in zip(NAMES, alone.any(axis=2).argmax(axis=1).tolist(), strict=True):
+        finding = name.partition(":")[0]
+        assert token == (FINDINGS.index(finding) if finding in FINDINGS else 14)

@@ -26,11 +26,11 @@ def _beside(path: Path) -> Path:
 
 
 def _hash_folder(folder: Path) -> str:
-    """Of all that lies in a folder, but for what notes how it was made."""
+    """Of all that lies in a folder, but for what notes how it was made and its card, which people edit."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if path.is_file() and parts[0] not in (".parts", "provenance.json", "prepare.json"):
+        if path.is_file() and parts[0] not in (".parts", "provenance.json", "prepare.json", "README.md"):
             digest.update("/".join(parts).encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -177,14 +177,62 @@ def test_draws_until_all_pass():
         return [[] if film[0, 0] % 16 == film[0, 0] // 16 else ["film-agrees (Fracture)"] for film in films]
 
     plan = [PlannedPair("", np.full(14, np.nan), None, "")] * 8
-    films, reports, rejected = FilteredSampler(draw, judge, 4).sample(range(8), plan)
+    films, reports, rejected, failing = FilteredSampler(draw, judge, 4).sample(range(8), plan)
     assert reports is None
+    assert failing is None
     assert [None if film is None else int(film[0, 0]) for film in films] == [0, 17, 34, 51, *[None] * 4]
     assert [len(tries) for tries in rejected] == [0, 1, 2, 3, 4, 4, 4, 4]
     assert shapes == [8, 8, 8, 8]  # 8, 7, 6 and 5 wanted
     shapes.clear()
     FilteredSampler(draw, judge, 9).sample(range(5), plan[:5])
     assert shapes == [5, 4, 4, 2, 1]
+
+
+def test_the_best_draw_of_an_item_that_never_passes():
+    """Draws 0, 1 and 2 of an item have 3, 1 and 2 errors; item 1 passes at once, item 2 only copies."""
+    reasons = (["film-agrees (A, B)", "consistent (side)"], ["film-agrees (A)"], ["film-agrees (A, B)"])
+
+    def draw(items, plans, number):
+        films = np.stack([np.full((2, 2), 16 * item + number, np.uint8) for item in items])
+        return films, [f"{item} {number}" for item in items]
+
+    def judge(films, reports, labels, prompts):
+        failed = []
+        for item, number in (divmod(int(film[0, 0]), 16) for film in films):
+            copied = ["not-a-copy (near a training film)"] if item == 2 else []
+            failed.append([] if item == 1 else [*reasons[number], *copied])
+        return failed
+
+    plan = [PlannedPair("", np.full(14, np.nan), None, "")] * 3
+    films, reports, rejected, failing = FilteredSampler(draw, judge, 3, keep_best=True).sample(range(3), plan)
+    assert [None if film is None else int(film[0, 0]) for film in films] == [1, 16, None]
+    assert reports == ["0 1", "1 0", ""]
+    assert failing == ["film-agrees (A)", "", ""]
+    assert rejected[0] == ["film-agrees (A, B); consistent (side)", "", "film-agrees (A, B)"]
+    assert (rejected[1], len(rejected[2])) == ([], 3)
+    counts = count_rejected(dict(enumerate(rejected)), {0: ["A"], 1: ["A"], 2: []}, {0: True, 1: False})
+    assert (counts["num_draws"], counts["num_kept"], counts["num_rejected"]) == (7, 2, 5)
+    assert (counts["num_items_lost"], counts["num_kept_failing"]) == (1, 1)
+    assert counts["kept_by_finding"] == {"A": [1, 2]}
+
+
+def test_no_item_is_lost_where_the_best_is_kept(chain, judge, whole, tmp_path):
+    flags = filter_flags(chain, judge, tmp_path / "best")
+    sample_pairs.main([*flags, "--keep", "film-agrees", "--keep-best"])
+    every = PairsFolder.open(tmp_path / "best")
+    assert len(every) == 12
+    failed = every.table["failed_tests"].fillna("")
+    passed = every.table[failed == ""]
+    assert passed["file_name"].tolist() == whole.table["file_name"].tolist()
+    assert all(text.startswith("film-agrees (") for text in failed[failed != ""])
+    kept = json.loads((every.root / "provenance.json").read_text())["kept"]
+    assert (kept["num_items_lost"], kept["num_kept_failing"]) == (0, 12 - len(whole))
+    rejected = pd.read_csv(every.root / "rejected.csv")
+    assert len(rejected) == kept["num_rejected"] == kept["num_draws"] - 12
+    # Of an item's draws none had fewer errors than the one that was kept.
+    errors = rejected["reasons"].str.count(", ")
+    for item in every.table["study_id"][failed != ""].str.removeprefix("synthetic-").astype(int):
+        assert failed[item].count(", ") <= errors[rejected["item"] == item].min()
 
 
 def test_kept_and_rejected_are_told(whole):
@@ -309,7 +357,7 @@ def test_the_evaluation_says_that_it_was_filtered(chain, plain, whole, tmp_path)
 def test_findings_that_are_mostly_lost_are_warned_of(tmp_path, capsys):
     counts = {"Fracture": [1, 6], "Edema": [3, 6], "Lung Lesion": [0, 4]}
     kept = {
-        **count_rejected({0: [], 1: ["consistent (side)"]}, {0: [], 1: []}, [0]),
+        **count_rejected({0: [], 1: ["consistent (side)"]}, {0: [], 1: []}, {0: False}),
         "kept_by_finding": counts,
     }
     (tmp_path / "provenance.json").write_text(json.dumps({"kept": kept}))

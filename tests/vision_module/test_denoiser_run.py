@@ -173,9 +173,9 @@ def test_a_bert_reads_the_reports(chain, tmp_path):
         train_diffusion_clipSD.main(flags(chain, tmp_path / "y", clip=folder))
 
 
-@pytest.mark.parametrize(("text_tokens", "count"), [("all", 78), ("facts", 5)])
+@pytest.mark.parametrize(("text_tokens", "count"), [("all", 78), ("facts", 17)])
 def test_uvit_takes_further_text_tokens_and_the_reference(chain, tmp_path, text_tokens, count):
-    """Fusion `concat`: 77 tokens, or the pooled one and 88 facts in three of width 32, and one more."""
+    """Fusion `concat`: 77 tokens, or the pooled one and 15 of facts, and one more."""
     tiny = ["--embed-dim", "32", "--depth", "3", "--num-heads", "2", "--gradient-checkpointing"]
     command = flags(chain, tmp_path / "uvit", fusion="concat", text_tokens=text_tokens)
     train_diffusion_clipUViT.main([*command, *tiny])

@@ -5,12 +5,11 @@ import torch
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, CLIPTextModel
 from transformers import CLIPVisionModelWithProjection as VisionEncoder
 
-from data_module.controls import CONTROLS
 from data_module.findings import FINDINGS
-from data_module.prompt_facts import NUM_FACTS, read_facts
+from data_module.prompt_facts import read_facts, split_facts
 from vision_module.clip import ContrastiveLoss, build_clip, clip_pixels, make_processor, train_clip_tokenizer
 from vision_module.config import ClipConfig
-from vision_module.prompting import Prompts, fuse, num_context_tokens
+from vision_module.prompting import FACT_SCALE, Prompts, fuse, num_context_tokens
 
 TEXTS = [
     "A chest X ray image with cardiomegaly and edema, without fracture",
@@ -87,19 +86,17 @@ def test_encode_is_transformers_own_output_fused(clip_folder, fusion, text_token
 
 @pytest.mark.usefixtures("float64")
 def test_facts_stand_behind_the_pooled_text(clip_folder):
-    """88 facts in three tokens of 32, the rest zeros; a prompt that says nothing has none."""
+    """A token for each finding, and one of sex, view and age; a prompt that says nothing has zeros."""
     pooled, prompts = (load_prompts(clip_folder, "text", kind).double() for kind in ("pooled", "facts"))
     texts = ["Large left effusion, no edema.", "Small left effusion, no edema.", ""]
     context = prompts.encode(texts, None)
-    assert context.shape == (3, num_context_tokens("text", "facts", width=32), 32) == (3, 4, 32)
+    assert context.shape == (3, num_context_tokens("text", "facts"), 32) == (3, 16, 32)
     torch.testing.assert_close(context[:, :1], pooled.encode(texts, None))
-    facts = context[:, 1:].flatten(1)
+    facts = context[:, 1:] / FACT_SCALE
     assert not facts[2].any()
-    assert not facts[:, NUM_FACTS:].any()
-    torch.testing.assert_close(facts[:, :NUM_FACTS], torch.from_numpy(read_facts(texts)).double())
-    changed = torch.nonzero(facts[0] != facts[1]).flatten().tolist()
-    names = [*FINDINGS, *CONTROLS]
-    assert [names[place] for place in changed] == ["Pleural Effusion: grade 1", "Pleural Effusion: grade 3"]
+    torch.testing.assert_close(facts, torch.from_numpy(split_facts(read_facts(texts), 32)).double())
+    changed = torch.nonzero(facts[0] != facts[1])
+    assert changed[:, 0].tolist() == [FINDINGS.index("Pleural Effusion")] * 2  # its grades
     with pytest.raises(ValueError, match="needs --text-tokens pooled"):
         load_prompts(clip_folder, "mean", "facts")
 
