@@ -25,7 +25,6 @@ from runtime.threads import openmp_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 OPENMP = ("OMP_", "GOMP_", "KMP_")
-BATCH = 16
 NEIGHBOR = "while True: pass"
 
 
@@ -43,22 +42,9 @@ def ways(cores: int, spins: list[int]) -> dict[str, dict[str, str]]:
 
 def train(precision: str) -> None:
     """The child: items a second of training the demo's U-ViT."""
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from benchmarks.training_steps import BATCH, make_step
 
-    from vision_module.uvit import UViT
-
-    torch.manual_seed(0)
-    model = UViT(sample_size=16, embed_dim=192, depth=7, num_heads=3, context_dim=128)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    latents, context, steps = torch.randn(BATCH, 4, 16, 16), torch.randn(BATCH, 1, 128), torch.arange(BATCH)
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, precision == "bf16"), sdpa_kernel(SDPBackend.MATH):
-            loss = model(latents, steps, context).sample.square().mean()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    step = make_step("uvit", precision)
 
     def work(seconds: float) -> tuple[float]:
         started_s, count = time.perf_counter(), 0

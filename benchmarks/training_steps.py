@@ -10,6 +10,7 @@ from training.config import TrainConfig
 from training.optimizer import make_optimizers
 from vision_module.autoencoder import build_autoencoder
 from vision_module.config import AutoencoderConfig
+from vision_module.prompting import num_context_tokens
 from vision_module.uvit import UViT
 
 BATCH = 16
@@ -24,10 +25,16 @@ def make_step(name: str, precision: str, half: bool | None = None) -> Callable[[
     """
     torch.manual_seed(0)
     if name == "uvit":
+        num_tokens = num_context_tokens("concat", "facts")
         model = UViT(
-            sample_size=16, embed_dim=192, depth=7, num_heads=3, context_dim=128, num_context_tokens=3
+            sample_size=16,
+            embed_dim=192,
+            depth=7,
+            num_heads=3,
+            context_dim=128,
+            num_context_tokens=num_tokens,
         )
-        inputs = (torch.randn(BATCH, 4, 16, 16), torch.arange(BATCH), torch.randn(BATCH, 3, 128))
+        inputs = (torch.randn(BATCH, 4, 16, 16), torch.arange(BATCH), torch.randn(BATCH, num_tokens, 128))
     else:
         model, inputs = build_autoencoder(AutoencoderConfig(), 64), (torch.randn(BATCH, 1, 64, 64),)
     config = TrainConfig(optimizer="muon" if name == "uvit" else "adamw", learning_rate=1e-4)

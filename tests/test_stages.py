@@ -96,7 +96,9 @@ def test_only_stages_beside_each_other_share_the_cores(tmp_path, stand_in):
     assert called["prepare_data.py"] == called["sample_pairs.py"] == ""
 
 
-@pytest.mark.parametrize(("flags", "minutes"), [("avx2 amx_bf16", 13), ("avx2", 65)])
+@pytest.mark.parametrize(
+    ("flags", "minutes"), [("avx512_bf16 amx_bf16", 13), ("avx2 avx512_bf16", 20), ("avx2", 65)]
+)
 def test_the_time_that_is_told_knows_of_bfloat16(tmp_path, flags, minutes):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
     done = run("cxr_irgen.sh", PYTHON="true", OUT=str(tmp_path), CPUINFO=str(tmp_path / "cpuinfo"), LANES="2")

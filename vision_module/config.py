@@ -162,8 +162,9 @@ class DiffusionConfig:
     fusion: Fusion = "mean"
     """Text and reference: concat (a further token), mean (of the pooled two) or text alone."""
     text_tokens: TextTokens = "pooled"
-    """Context from all text tokens, from the pooled one, or from the pooled one and the facts that the
-    labeler reads from the text: findings, sides, grades, sex, view, age (data_module/prompt_facts.py)."""
+    """Context from all text tokens, from the pooled one, or from the pooled one and what the labeler reads
+    from the text: a token for each finding with its sides and grades, and one of sex, view and age
+    (data_module/prompt_facts.py)."""
     drop_prompt: float = 0.1
     """Share of items trained without text and reference, so that guidance has a trained null."""
     drop_reference: float = 0.1
