@@ -3,12 +3,13 @@ one as its comment. Imports no torch: the workers that write films need none."""
 
 import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from runtime.files import write_atomic
 
@@ -68,7 +69,8 @@ def _is_whole_png(content: bytes) -> bool:
     return place == len(content) and name == _PNG_END
 
 
-def are_whole(paths: Iterable[Path]) -> bool:
-    """Whether all of these films are; they are read side by side, for disks that are far away."""
+def find_whole(paths: Sequence[Path]) -> list[bool]:
+    """Of each film whether it is whole; they are read side by side, for disks that are far away."""
     with ThreadPoolExecutor(_READERS) as pool:
-        return all(pool.map(is_whole, paths))
+        found = pool.map(is_whole, paths)
+        return list(tqdm(found, "checking films", len(paths), unit="film", leave=False, delay=3))

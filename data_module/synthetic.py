@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_module.contact_sheet import draw_contact_sheet
-from data_module.film_files import is_whole, write_film
+from data_module.film_files import find_whole, write_film
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.pairs import METADATA, PairsFolder, write_pairs
 from data_module.rejections import REJECTED, count_rejected, write_rejected
@@ -68,7 +68,7 @@ class SyntheticFolder:
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self.root, self.items, self.settings, self.batch_size = root, items, dict(settings), batch_size
-        self._whole = dict[Path, tuple[int, int]]()  # films -> size and time when they were read
+        self._whole = dict[int, tuple[int, int] | None]()  # items -> size and time of films that were whole
         self.ledger = BlockLedger(root / PARTS, shard)
         if self.ledger.read_identity() is None and root.is_dir() and not is_unused(root, PARTS):
             raise ValueError(f"--out {root} is not empty and was not sampled by this script")
@@ -106,31 +106,24 @@ class SyntheticFolder:
         passed has these alone.
         """
         rows: dict[int, dict[str, Any]] = {}
-        for batch in self._batches:
-            for item, row in self._read(batch).items():
-                if item in self.items:
-                    rows[item] = row
+        with tqdm(self._batches, "checking films", unit="batch", leave=False, delay=3) as batches:
+            for batch in batches:
+                rows |= {item: row for item, row in self._read(batch).items() if item in self.items}
         return rows
 
     def _read(self, batch: int) -> dict[int, dict[str, Any]]:
-        rows = {}
-        for item, entry in (self.ledger.read(batch) or {}).items():
-            row = dict(entry)
+        """The rows of a batch whose films are whole; a film is read again where it has changed since."""
+        rows = {int(item): dict(entry) for item, entry in (self.ledger.read(batch) or {}).items()}
+        films = {item: self.root / str(row["file_name"]) for item, row in rows.items() if "file_name" in row}
+        states = {item: _state(film) for item, film in films.items()}
+        unread = [item for item, state in states.items() if state and self._whole.get(item) != state]
+        for item, whole in zip(unread, find_whole([films[item] for item in unread]), strict=True):
+            self._whole[item] = states[item] if whole else None
+        for item, row in list(rows.items()):
             row.pop("num_bytes", None)  # in folders of before November 2026
-            if "file_name" not in row or self._is_there(self.root / str(row["file_name"])):
-                rows[int(item)] = row
+            if item in films and (states[item] is None or self._whole.get(item) != states[item]):
+                del rows[item]
         return rows
-
-    def _is_there(self, film: Path) -> bool:
-        """Whether a film is whole; one is read again where it has changed since."""
-        try:
-            status = film.stat()
-        except OSError:
-            return False
-        state = (status.st_size, status.st_mtime_ns)
-        if self._whole.get(film) != state and is_whole(film):
-            self._whole[film] = state
-        return self._whole.get(film) == state
 
     @property
     def _batches(self) -> range:
@@ -275,6 +268,15 @@ class SyntheticFolder:
         pairs = write_pairs(self.root, made, provenance, _card(len(made), bool(rejected)), skipped)
         draw_contact_sheet(pairs, self.root / "contact_sheet.png")
         return pairs
+
+
+def _state(film: Path) -> tuple[int, int] | None:
+    """Size and time of a film; None where there is none."""
+    try:
+        status = film.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _pick(part: Sequence[Part] | None, places: Sequence[int]) -> list[Part] | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_module.film_files import are_whole
+from data_module.film_files import find_whole
 from data_module.sources.config import OutputConfig
 from data_module.sources.film_block import BlockOutcome, Job, convert_block, read_outcome
 from data_module.sources.films import FilmFormat, estimate_bytes
@@ -103,8 +103,7 @@ class FilmConversion:
         return sum(len(self._films(block)) for block in blocks)
 
     def _find_missing(self, blocks: range) -> list[int]:
-        known = sum(block not in self._checked for block in blocks) if self.ledger.num_done() else 0
-        with tqdm(blocks, "checking films", unit=f"x{BLOCK}", leave=False, disable=known < 8) as bar:
+        with tqdm(blocks, "checking films", unit=f"x{BLOCK}", leave=False, delay=3) as bar:
             return [block for block in bar if self._outcome(block) is None]
 
     def failures(self) -> dict[int, str]:
@@ -129,8 +128,8 @@ class FilmConversion:
             if outcome is None:
                 return None
             jobs = zip(self._films(block), self.jobs(self._films(block)), strict=True)
-            targets = (self.out / job.target for number, job in jobs if number not in outcome.failed)
-            if not are_whole(targets):
+            targets = [self.out / job.target for number, job in jobs if number not in outcome.failed]
+            if not all(find_whole(targets)):
                 return None
             self._checked[block] = outcome
         return self._checked[block]

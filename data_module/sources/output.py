@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from tqdm import tqdm
 
-from data_module.film_files import are_whole
+from data_module.film_files import find_whole
 from data_module.pairs import METADATA, PairsFolder
 from runtime.config import list_changed, list_passing
 from runtime.files import file_hash, read_json, remove_leftovers, write_atomic
@@ -84,8 +83,7 @@ def _is_finished(out: Path) -> bool:
     if path is None:
         return False
     names = _read_film_names(path)
-    films = None if names is None else [out / name for name in names]
-    if films is not None and are_whole(tqdm(films, "checking films", unit="film", leave=False)):
+    if names is not None and all(find_whole([out / name for name in names])):
         return True
     print(f"{out}: its table or films are not whole: made again", file=sys.stderr)
     return False
