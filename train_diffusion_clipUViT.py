@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Train the U-ViT that draws films from text and a reference film (CXR-IRGen's second backbone)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -41,10 +41,7 @@ class Config(DenoiserConfig):
 PRESETS = {
     # Text, what the labeler reads from it and reference as tokens of their own: of a mean the denoiser cannot
     # tell who says a side, and of a pooled text not of which finding.
-    "demo": Config(
-        diffusion=DiffusionConfig(fusion="concat", text_tokens="facts"),
-        train=replace(DEMO_TRAIN, num_steps=1800, validate_every=900),
-    ),
+    "demo": Config(diffusion=DiffusionConfig(fusion="concat", text_tokens="facts"), train=DEMO_TRAIN),
     # CXR-IRGen (WACV 2024), sec. 4.1: U-ViT-L/2 on 256x256 PA films. It starts from the ImageNet weights: add
     # --init-from imagenet256_uvit_large.pth (no hub has them; the authors' page links them).
     "paper": Config(
