@@ -1,5 +1,6 @@
 """One DICOM film -> 8-bit gray pixels: the file, its layout and its pixel data."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -70,8 +71,10 @@ def _read(path: str | Path, decoding: Decoding) -> np.ndarray:
     if not 0 < num_bytes <= MAX_BYTES:
         size = f"has more than {MAX_BYTES:,} bytes, which no film has" if num_bytes else "is empty (0 bytes)"
         raise FilmError(f"{path}: DICOM file {size}")
-    _refuse_deflated(path)
-    dataset = pydicom.dcmread(path, force=True, specific_tags=_TAGS)
+    # From memory: of a file on the disk pydicom makes room for as many bytes as a damaged length claims.
+    content = Path(path).read_bytes()
+    _refuse_deflated(content, path)
+    dataset = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=_TAGS)
     if "PixelData" not in dataset:
         raise FilmError(f"{path}: DICOM without an image")
     layout = _read_layout(dataset, path)
@@ -87,13 +90,13 @@ def _read(path: str | Path, decoding: Decoding) -> np.ndarray:
     return _square_pixels(dataset, gray, path)
 
 
-def _refuse_deflated(path: str | Path) -> None:
+def _refuse_deflated(content: bytes, path: str | Path) -> None:
     """pydicom unpacks a deflated file whole before its header can be checked: 1 MB of it may fill 1 GB."""
-    with open(path, "rb") as file:
-        read_preamble(file, force=True)
-        meta = read_dataset(
-            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2
-        )
+    file = io.BytesIO(content)
+    read_preamble(file, force=True)
+    meta = read_dataset(
+        file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2
+    )
     if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         raise FilmError(f"{path}: deflated DICOM, which may be a decompression bomb; write it uncompressed")
 

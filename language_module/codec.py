@@ -26,6 +26,7 @@ from language_module.denoising import add_noise, mask_tokens
 from language_module.pooling import StatePooler, segment_places
 from language_module.token_loop import write_tokens
 from language_module.tokenizer import normalize_report, special_id
+from runtime.config import from_dict
 from runtime.files import read_json, reading
 from runtime.weights import load_part, load_pretrained
 
@@ -266,7 +267,7 @@ class ReportCodec(nn.Module):
             )
         bart = load_pretrained(BartForConditionalGeneration, folder)
         with reading(folder, "the report codec"):
-            config = CodecConfig(**read_json(path))
+            config = from_dict(CodecConfig(), read_json(path), str(path))
             codec = cls(bart, AutoTokenizer.from_pretrained(folder), config)
         load_part(codec.pooler, folder / "pooler.safetensors", "the codec's pooler")
         return codec.eval()

@@ -105,7 +105,8 @@ def from_dict(default: Any, values: dict[str, Any], where: str) -> Any:
     """
     if not isinstance(values, dict):
         raise ValueError(f"{where}: settings are missing or damaged")
-    reading = dacite.Config(strict=True, cast=[tuple], type_hooks={Path: _as_path})
+    hooks = {Path: _as_path, int: _as_number, float: _as_number}
+    reading = dacite.Config(strict=True, cast=[tuple], type_hooks=hooks)
     try:
         return dacite.from_dict(type(default), _merge(to_dict(default), values), reading)
     except dacite.UnexpectedDataError as error:
@@ -116,6 +117,12 @@ def from_dict(default: Any, values: dict[str, Any], where: str) -> Any:
 
 def _as_path(value: Any) -> Any:
     return Path(value) if isinstance(value, str) else value
+
+
+def _as_number(value: Any) -> Any:
+    if isinstance(value, bool):  # which Python takes for 0 or 1
+        raise dacite.WrongTypeError(field_type=float, value=value)
+    return value
 
 
 def _merge(start: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

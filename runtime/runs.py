@@ -81,8 +81,10 @@ class RunFolder:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; one that a kill or a full disk cut, or that is damaged, is left out."""
-        return read_json_lines(self.metrics_path)
+        """The lines of metrics.jsonl; one that a kill or a full disk cut, that is damaged or there twice, is
+        left out."""
+        lines = read_json_lines(self.metrics_path)
+        return list({json.dumps(line, sort_keys=True): line for line in lines}.values())
 
     def cut_log(self, num_lines: int) -> None:
         """Keep the first lines of metrics.jsonl, those of the checkpoint that a run goes on from."""

@@ -31,6 +31,8 @@ def read_results(path: Path, fix: str = "score the folder again") -> dict[str, A
         if (written := unseal(results)) is None:
             raise DamagedFile(f"{path} is not as it was written (damaged, or edited by hand): {fix}")
         return written
+    if not any(name in results for name in _OBJECTS):
+        raise DamagedFile(f"{path} holds no results (damaged): {fix}")
     wrong = [name for name in _OBJECTS if not isinstance(results.get(name, {}), dict | None)]
     inputs = results.get("inputs") or {}
     wrong += [name for name in inputs if not isinstance(inputs[name], dict)] if not wrong else []

@@ -152,6 +152,29 @@ def test_bombs_take_no_memory(tmp_path):
 
 
 @needs_proc
+def test_a_damaged_length_is_not_made_room_for(tmp_path):
+    """Of every element of a DICOM the length of 3.7 GB, where a process may take 1 GB more than it has."""
+    write_dicom(tmp_path / "whole.dcm", make_values())
+    content = (tmp_path / "whole.dcm").read_bytes()
+    place = content.index(b"\xe0\x7f\x10\x00OW\0\0") + 8
+    (tmp_path / "pixels.dcm").write_bytes(content[:place] + b"\0\0\0\xe0" + content[place + 4 :])
+    code = (
+        "import re, resource, sys, data_module.dicom\n"
+        "from data_module.decoding import read_pixels\n"
+        "taken = 1024 * int(re.search(r'VmData:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (taken + 2**30, taken + 2**30))\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: print(read_pixels(path).shape)\n"
+        "    except ValueError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "whole.dcm"), str(tmp_path / "pixels.dcm")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    whole, damaged = done.stdout.strip().split("\n")
+    assert whole == "(64, 64)"
+    assert "MemoryError" not in damaged
+
+
+@needs_proc
 @pytest.mark.parametrize("kind", ["rgba16.png", "float.tif", "gray16.dcm"])
 def test_memory_of_the_deepest_films(tmp_path, kind):
     """Fewer than 24 bytes a pixel, so that the largest film, of 80 million, takes less than 2 GB."""

@@ -41,3 +41,10 @@ def test_results_from_before_the_digest_are_read(tmp_path):
     del saved[DIGEST]
     path.write_text(json.dumps(saved))
     assert read_results(path) == RESULTS
+
+
+@pytest.mark.parametrize("content", ["{}", '{"again": {}}'])
+def test_an_object_without_any_section_is_no_results(tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=r"results.json holds no results .* score the folder again"):
+        read_results(tmp_path / "results.json")

@@ -39,6 +39,8 @@ def test_what_a_file_leaves_out_is_the_presets():
         ({"data": 3}, "data"),
         ({"train": 3}, "train"),
         ({"train": {"num_steps": "a"}}, "train.num_steps"),
+        ({"train": {"num_steps": True}}, "train.num_steps"),
+        ({"train": {"learning_rate": False}}, "train.learning_rate"),
         ({"train": {"optimizer": "sgd"}}, "train.optimizer"),
         ({"train": {"betas": [0.9]}}, "train.betas"),
         ({"denoising": {"token_mask_rate": 2.0}}, "token-mask-rate"),
