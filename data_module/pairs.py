@@ -277,12 +277,14 @@ def write_pairs_in_pieces(
         lost = pd.DataFrame(list(skipped), columns=["item", "reason"])
         record = {**provenance, "num_rows": num_rows, "num_skipped": len(lost)}
         record["table_hash"] = file_hash(temporary)[:16]
+        skipped_rows = lost.to_csv(index=False)
+        record["skipped_hash"] = hashlib.sha256(skipped_rows.encode()).hexdigest()[:16]
         record["origins"] = dict(sources.most_common())
         if GENERATED in sources:
             record.setdefault("learned_from", list_origins(provenance.get("config") or {}))
         else:
             record.pop("learned_from", None)
-        write_atomic(root / "skipped.csv", lost.to_csv(index=False))
+        write_atomic(root / "skipped.csv", skipped_rows)
         write_atomic(root / "provenance.json", json.dumps(record, indent=2, default=str) + "\n")
         splits = [name for name in SPLITS if name in filmed]
         licensed = resolve_origins(sources, record.get("learned_from"))

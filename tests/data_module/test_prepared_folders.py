@@ -1,6 +1,8 @@
 """A prepared folder is kept or gone on with by the same settings, and no stranger's is touched."""
 
 import json
+import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -39,11 +41,33 @@ def test_settings_of_an_older_folder(tmp_path):
             prepare(tmp_path, **change)
 
 
-def test_a_film_that_was_deleted_is_made_again(tmp_path):
+def flip(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def replace_by_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, flip, cut, replace_by_pipe])
+@pytest.mark.parametrize("name", ["film", "skipped.csv"])
+def test_what_was_deleted_or_damaged_since_is_made_again(tmp_path, name, damage):
     pairs = prepare(tmp_path)
-    content = pairs.image_paths[2].read_bytes()
-    pairs.image_paths[2].unlink()
-    assert prepare(tmp_path).image_paths[2].read_bytes() == content
+    path = pairs.image_paths[2] if name == "film" else pairs.root / name
+    content = path.read_bytes()
+    if damage is flip and name != "film":
+        path.write_bytes(content + b"x")
+    else:
+        damage(path)
+    prepare(tmp_path)
+    assert path.is_file()
+    assert path.read_bytes() == content
 
 
 def test_damaged_settings_are_named(tmp_path):
