@@ -170,8 +170,12 @@ class SyntheticFolder:
                 drawn = Drawn(*sample(items, planned))
                 places = [items.index(item) for item in missing]
                 films = [drawn.films[place] for place in places]
-                parts = (drawn.reports, drawn.rejected, drawn.failing)
-                some = Drawn(films, *(_pick(part, places) for part in parts))
+                some = Drawn(
+                    films,
+                    _pick(drawn.reports, places),
+                    _pick(drawn.rejected, places),
+                    _pick(drawn.failing, places),
+                )
                 self.add(missing, [planned[place] for place in places], some, image_format)
                 bar.update(len(places))
         return num_missing

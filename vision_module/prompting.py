@@ -146,7 +146,7 @@ class Prompts(nn.Module):
         """
         if self.text_encoder.config.model_type != "clip_text_model":
             return token_ids
-        ends = (token_ids == self.tokenizer.eos_token_id).int().argmax(dim=1)
+        ends = torch.eq(token_ids, torch.as_tensor(self.tokenizer.eos_token_id)).int().argmax(dim=1)
         return token_ids[:, : int(ends.max()) + 1]
 
     def encode_tokens(self, token_ids: torch.Tensor) -> torch.Tensor:
