@@ -14,7 +14,10 @@ REID_SIZE, REID_FEATURES = 224, 128
 
 
 class RadDino:
-    """Pooled output of a transformers image model, its inputs made by the folder's own image processor."""
+    """Pooled output of a transformers image model, or of the film's tower of one that reads texts too.
+
+    Its inputs are made by the folder's own image processor.
+    """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         """Open a model folder. Raises ValueError where there is none."""
@@ -25,7 +28,9 @@ class RadDino:
             model: Any = load_pretrained(AutoModel, folder, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise ValueError(f"--raddino {folder} cannot be loaded: {str(error)[:300]}") from error
+        model = getattr(model, "vision_model", model)
         self.model, self.device = model.requires_grad_(False).eval().to(device), device
+        self.folder = folder
 
     @property
     def stand_in(self) -> str:
@@ -35,9 +40,15 @@ class RadDino:
 
     @torch.no_grad()
     def __call__(self, films: torch.Tensor | Sequence[Image.Image]) -> np.ndarray:
-        """uint8 (N, 3, H, W), or N pictures -> (N, D) float32."""
+        """uint8 (N, 3, H, W), or N pictures -> (N, D) float32. ValueError for a model that pools nothing."""
         inputs = self.processor(images=list(films), return_tensors="pt").to(self.device)
-        return self.model(**inputs).pooler_output.float().cpu().numpy()
+        pooled = getattr(self.model(**inputs), "pooler_output", None)
+        if pooled is None:
+            raise ValueError(
+                f"--raddino {self.folder}: a {self.model.config.model_type} has no pooled output; give "
+                "microsoft/rad-dino, or another image model that has one"
+            )
+        return pooled.flatten(1).float().cpu().numpy()
 
 
 class Reidentifier:

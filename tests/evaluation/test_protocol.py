@@ -9,7 +9,17 @@ import torch
 from PIL import Image
 from torchvision import transforms
 from torchvision.models import resnet50
-from transformers import BitImageProcessor, CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
+from transformers import (
+    BitImageProcessor,
+    CLIPConfig,
+    CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
+    SegformerConfig,
+    SegformerModel,
+)
 
 from data_module.__main__ import main as data_module
 from data_module.findings import FINDINGS
@@ -60,6 +70,29 @@ def folders(tmp_path_factory):
     flags = ["--data", str(root / "made"), "--layout", "chexgenbench", "--out", str(root / "export")]
     data_module(["export", *flags])
     return root
+
+
+def test_of_a_clip_the_films_tower_stands_in(raddino, tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    vision = {**sizes, "image_size": SIDE, "patch_size": 14}
+    torch.manual_seed(0)
+    CLIPModel(CLIPConfig(text_config=sizes, vision_config=vision)).save_pretrained(tmp_path)
+    BitImageProcessor.from_pretrained(raddino).save_pretrained(tmp_path)
+    network = RadDino(tmp_path, torch.device("cpu"))
+    films = torch.randint(0, 256, (3, 3, SIDE, SIDE), dtype=torch.uint8)
+    inputs = BitImageProcessor.from_pretrained(raddino)(images=list(films), return_tensors="pt")
+    with torch.no_grad():
+        expected = CLIPVisionModel.from_pretrained(tmp_path)(**inputs).pooler_output
+    np.testing.assert_allclose(network(films), expected, rtol=1e-4, atol=1e-5)
+    assert network.stand_in == "clip_vision_model"
+
+
+def test_a_model_that_pools_nothing_is_refused(raddino, tmp_path):
+    sizes = {"hidden_sizes": [8] * 4, "depths": [1] * 4, "num_attention_heads": [1] * 4, "sr_ratios": [1] * 4}
+    SegformerModel(SegformerConfig(decoder_hidden_size=8, **sizes)).save_pretrained(tmp_path)
+    BitImageProcessor.from_pretrained(raddino).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"--raddino .*: a segformer has no pooled output"):
+        RadDino(tmp_path, torch.device("cpu"))(torch.zeros((1, 3, 64, 64), dtype=torch.uint8))
 
 
 def test_films_are_what_its_transform_makes(folders):
