@@ -60,6 +60,6 @@ def test_what_does_not_compare_is_named(tmp_path):
         read_points([_write(tmp_path / "named", 0.9, 10.0)])
     with pytest.raises(ValueError, match=r"no results\.json"):
         read_points([tmp_path / "gone_3"])
-    (tmp_path / "x_1/results.json").write_text("{}")
+    (tmp_path / "x_1/results.json").write_text('{"reports": {}}')
     with pytest.raises(ValueError, match="has no films"):
         read_points([one])

@@ -383,7 +383,7 @@ def test_weak_findings_are_warned_of(chain, tmp_path, capsys):
     assert "drawn badly by this generator: Fracture (AUROC 0.55)" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"no results\.json"):
         find_weak(asked, tmp_path / "out")
-    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "results.json").write_text('{"reports": {}}')
     with pytest.raises(ValueError, match="holds no AUROC"):
         find_weak(asked, tmp_path)
 
