@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runtime.huge_pages import huge_page_settings
 
+READY = "ready"
 Turn = Callable[[float], Sequence[float]]  # seconds to work -> the figures of this while
 
 
@@ -31,7 +32,8 @@ class Child:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._read()  # it is ready, and its threads are there
+        while self._read().strip() != READY:  # what it has to say of itself goes before
+            pass
 
     def work(self, seconds: float) -> list[float]:
         """The figures of its next turn."""
@@ -55,7 +57,7 @@ class Child:
 
 def answer_turns(work: Turn) -> None:
     """The child's side, once it has warmed up."""
-    print("ready", flush=True)
+    print(READY, flush=True)  # its threads are there
     for line in sys.stdin:
         print(*(float(value) for value in work(float(line))), flush=True)
 
