@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -46,21 +47,23 @@ SCORES = {
     "films": ("fid", "auroc_mean"),
     "pairs": ("report_vs_prompt_micro_f1_14", "film_report_agreement"),
 }
-Write = Callable[[torch.Tensor, list[int]], list[str]]
+Write = Callable[[torch.Tensor, np.ndarray, list[int]], list[str]]
 
 
 def make_writers(sampler: PairSampler) -> dict[str, Write]:
-    """Latents (B, C, H, W) and their items -> reports, by either protocol."""
-    codec, limit = sampler.codec, sampler.codec.config.max_tokens
+    """Latents (B, C, H, W), films (B, S, S) uint8 and their items -> reports, by either protocol."""
+    codec, prior = sampler.reader.codec, sampler.reader.prior
+    limit = codec.config.max_tokens
 
     @torch.no_grad()
-    def published(latents: torch.Tensor, items: list[int]) -> list[str]:
-        embeddings = sampler.report_prior(latents.float())
+    def published(latents: torch.Tensor, pixels: np.ndarray, items: list[int]) -> list[str]:
+        features = sampler.read_features(latents, pixels)
+        embeddings = prior(prior.standardize(features.float()))
         drawn = decode_as_published(codec, embeddings, limit - 1, make_generator(SEED, 3, items[0]))
         return [normalize_report(text) for text in drawn]
 
-    def ours(latents: torch.Tensor, items: list[int]) -> list[str]:
-        return sampler.write_reports(latents, [(SEED, 3, item) for item in items])
+    def ours(latents: torch.Tensor, pixels: np.ndarray, items: list[int]) -> list[str]:
+        return sampler.write_reports(latents, pixels, [(SEED, 3, item) for item in items])
 
     return {"published": published, "ours": ours}
 
@@ -120,7 +123,7 @@ def draw_batch(
         latents, images = sampler.films.draw(prompts, references, draws)
         pixels = to_pixels(images).cpu().numpy()
     with watch.stage("reports"):
-        reports = write(latents, items)
+        reports = write(latents, pixels, items)
     with watch.stage("files"):
         folder.add(items, planned, Drawn(pixels, reports))
 

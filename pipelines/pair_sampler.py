@@ -104,10 +104,16 @@ class PairSampler:
             latents: (B, C, H, W), for a prior that reads them.
             pixels: (B, S, S) uint8, the films as they are saved, for one that reads films.
         """
-        reader, features = self.reader, latents
         draws = [make_generator(*key, device=self.device) for key in keys]
+        features = self.read_features(latents, pixels)
+        return self.reader.write(features, self.config.decoding, draws, self.films.autocast())
+
+    @torch.no_grad()
+    def read_features(self, latents: torch.Tensor, pixels: np.ndarray) -> torch.Tensor:
+        """What the prior reads of films, see `write_reports`: their latents, or an encoder's maps."""
+        reader = self.reader
+        if reader.encode is None:
+            return latents
+        films = np.stack([fit_crop(film, reader.film_size) for film in pixels])
         with self.films.autocast():
-            if reader.encode is not None:
-                films = np.stack([fit_crop(film, reader.film_size) for film in pixels])
-                features = reader.encode(to_images(films).to(self.device))
-        return reader.write(features, self.config.decoding, draws, self.films.autocast())
+            return reader.encode(to_images(films).to(self.device))
