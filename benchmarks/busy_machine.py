@@ -113,7 +113,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     return rates
 
 
-def summarize(rates: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+def summarize(rates: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float | list[int]]]:
     """Medians, and what the claims are about: busy over quiet, and quiet over the best way's quiet."""
     middle = {
         name: {state: statistics.median(found) if found else float("nan") for state, found in states.items()}

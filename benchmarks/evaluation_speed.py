@@ -56,7 +56,7 @@ def time_films(num: int) -> dict[str, float]:
     from evaluation.statistics.weighted_estimators import calibration, ranked
 
     rng = np.random.default_rng(0)
-    features = {name: make_features(num, seed) for seed, name in enumerate(("synthetic", "real", "floor"))}
+    features = FeatureSets(make_features(num, 0), make_features(num, 1), make_features(num, 2))
     labels = (rng.random((num, 14)) < 0.2).astype(np.float32)
     probabilities = np.clip(0.3 * labels + rng.random((num, 14)), 0, 1).astype(np.float32)
     parts: dict[str, float] = {}
@@ -68,7 +68,7 @@ def time_films(num: int) -> dict[str, float]:
         timed(parts, "ssim", lambda: score_similarity(paths, SIDE, rng))
         timed(parts, "ms_ssim", lambda: score_similarity(paths, SIDE, rng, ["one"] * len(paths)))
     metrics = [metric for metric in metrics_of("films") if metric.needs == ("features",)]
-    inputs = FilmInputs(0, FeatureSets(**features))
+    inputs = FilmInputs(0, features)
     timed(
         parts,
         "fid_kid_prdc_vendi_floors_and_influences",

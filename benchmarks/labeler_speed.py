@@ -25,13 +25,14 @@ from data_module.labeler.assertion import read_sentence
 def read_open_i() -> list[str]:
     """Findings and impression of the Open-I reports that the torchxrayvision package carries."""
     spec = importlib.util.find_spec("torchxrayvision")
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise SystemExit("error: torchxrayvision is not installed; give --reports FILE.csv")
     texts = []
     with tarfile.open(Path(spec.origin).parent / "data" / "NLMCXR_reports.tgz") as tar:
         for member in tar:
-            if member.name.endswith(".xml"):
-                root = ElementTree.parse(tar.extractfile(member)).getroot()
+            file = tar.extractfile(member) if member.name.endswith(".xml") else None
+            if file is not None:
+                root = ElementTree.parse(file).getroot()
                 sections = {node.get("Label"): node.text or "" for node in root.findall(".//AbstractText")}
                 texts.append(f"{sections.get('FINDINGS', '')}\n{sections.get('IMPRESSION', '')}")
     return texts

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -65,14 +66,14 @@ def write_models(root: Path) -> None:
     tokenizer.save_pretrained(root / "sd" / "tokenizer")
     UNet2DConditionModel(sample_size=64, **SD1_UNET).save_pretrained(root / "sd" / "unet")
     (root / "sd" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        latent_channels=4,
-        sample_size=512,
-    ).save_pretrained(root / "vae")
+    sizes: dict[str, Any] = {  # whose types diffusers gives as of a block each
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }
+    AutoencoderKL(**sizes, layers_per_block=2, latent_channels=4, sample_size=512).save_pretrained(
+        root / "vae"
+    )
     clip = CLIPModel(CLIPConfig())  # the defaults are ViT-B/32
     clip.save_pretrained(root / "clip")
     tokenizer.save_pretrained(root / "clip")

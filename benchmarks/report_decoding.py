@@ -31,7 +31,9 @@ def decode_as_published(
     codec: ReportCodec, embeddings: torch.Tensor, num_tokens: int, generator: torch.Generator
 ) -> list[str]:
     """Multinomial sampling by one full pass a token, with neither a cache nor an end of sequence."""
-    ids = torch.full((len(embeddings), 1), codec.bart.config.decoder_start_token_id, device=codec.device)
+    first = codec.bart.config.decoder_start_token_id
+    assert first is not None
+    ids = torch.full((len(embeddings), 1), first, device=codec.device)
     states = BaseModelOutput(last_hidden_state=embeddings)
     for _ in range(num_tokens):
         logits = codec.bart(encoder_outputs=states, decoder_input_ids=ids, use_cache=False).logits

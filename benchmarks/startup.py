@@ -81,12 +81,13 @@ def compare(
             out = f"{first.partition('.')[0]}_{name}_{number}"
             until = folder / out / first if first else None
             found[name].append(run(checkout, command.format(out=out), folder, until))
-    result: dict[str, object] = {}
+    seconds: dict[str, dict[str, float]] = {}
     for name, pairs in found.items():
         clock, processor = (statistics.median(values) for values in zip(*pairs, strict=True))
-        result[name] = {"clock_s": round(clock, 2), "processor_s": round(processor, 2)}
-    if len(result) == 2:
-        before, after = (values["processor_s"] for values in result.values())
+        seconds[name] = {"clock_s": round(clock, 2), "processor_s": round(processor, 2)}
+    result: dict[str, object] = {**seconds}
+    if len(seconds) == 2:
+        before, after = (values["processor_s"] for values in seconds.values())
         result["after_over_before"] = round(after / before, 3)
     return result
 

@@ -44,7 +44,7 @@ def measure_device() -> Device:
     from runtime.processes import process_state
 
     device = process_state().device
-    is_cpu = device.type == "cpu"
+    is_cpu = device is None or device.type == "cpu"
     dtype, clock = (torch.float32, time.process_time) if is_cpu else (torch.bfloat16, time.perf_counter)
     matrix = torch.ones(SIDE, SIDE, dtype=dtype, device=device)
 
