@@ -4,6 +4,7 @@ transformers fills what a file lacks with random numbers and warns; torch's advi
 is to run it. Everything of ours that loads weights goes through here instead.
 """
 
+import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -74,13 +75,16 @@ def read_pickle(path: Path, expected: str, allowed: tuple[type, ...] = ()) -> An
     """
     _check_file(path, expected)
     with reading(path, f"expected {expected}, found a file that"):
-        if zipfile.is_zipfile(path):
+        source: Path | io.BytesIO = path
+        if not zipfile.is_zipfile(path):  # of old, or no such file: any length in it would be made room for
+            source = io.BytesIO(path.read_bytes())
+        else:
             with zipfile.ZipFile(path) as archive:
                 size = sum(entry.file_size for entry in archive.infolist())
             if size > _MAX_UNPACKED * path.stat().st_size:
                 raise ValueError(f"it would unpack to {size / 1e9:.1f} GB")
         with torch.serialization.safe_globals(list(allowed)):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(source, map_location="cpu", weights_only=True)
 
 
 def drop_unused(found: Found | tuple[Found, dict[str, Any]]) -> Found:

@@ -1,11 +1,13 @@
 """Weights of anyone's files: every tensor there and finite, or refused by name."""
 
 import shutil
+import struct
 
 import pytest
 import torch
 from helpers.forked import run
 from malformed import own_inputs
+from malformed.runner import read_one
 from safetensors.torch import load_file, save_file
 
 from language_module.codec import ReportCodec
@@ -151,3 +153,12 @@ def test_a_state_dict_that_holds_itself_ends(tmp_path):
 
 def read_in_process(path):
     read_weights(path, "weights of a network")
+
+
+def test_no_room_is_made_for_a_damaged_length(tmp_path):
+    """A text of 4 GB, says a file of nine bytes, to a process that may take 2."""
+    (tmp_path / "a.pth").write_bytes(b"X" + struct.pack("<I", 0xF0000000) + b"text")
+    ended = run(read_one, "weights", tmp_path / "a.pth", tmp_path / "found")
+    assert ended.exitcode == 2
+    assert "a.pth: expected a tiny model, found a file that cannot be read" in ended.output
+    assert "MemoryError" not in ended.output
