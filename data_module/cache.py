@@ -28,12 +28,14 @@ from runtime.files import (
     naming,
     publish_folder,
     read_json,
+    reading,
     remove_leftovers,
     show_bytes,
     write_atomic,
 )
 from runtime.ledger import BlockLedger
 from runtime.locks import Claim
+from runtime.sealed import seal, unseal
 from runtime.shards import spread_shard, wait_for_others
 
 COMPLETE = "complete.json"  # there in a finished cache: its arrays, with their sizes and hashes
@@ -186,7 +188,7 @@ class CacheWriter:
                 shutil.rmtree(folder)
             remove_leftovers(self.partial)
             record = {name: _describe(self.partial / f"{name}.npy") for name in sorted(self._arrays)}
-            write_atomic(self.partial / COMPLETE, json.dumps({"arrays": record}, indent=2))
+            write_atomic(self.partial / COMPLETE, json.dumps(seal({"arrays": record}), indent=2))
             publish_folder(self.partial, self.final)
         else:
             wait_for_others((self.final / COMPLETE).is_file, self._what)
@@ -244,7 +246,8 @@ def _open_whole(path: Path) -> np.ndarray:
     """A memory map of an array's file. Raises OSError or ValueError for what is none."""
     if not (path.is_file() and path.stat().st_size):  # a pipe would be waited for, for ever
         raise ValueError(f"{path}: no such file, or an empty one")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    with reading(path):  # of a damaged header NumPy's parser raises what it likes
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _has_shape(path: Path, shape: tuple[int, ...]) -> bool:
@@ -265,7 +268,10 @@ def _describe(path: Path) -> dict[str, Any]:
 def _find_damage(folder: Path) -> str:
     """What is wrong with a finished cache, or ""."""
     try:
-        for name, known in read_json(folder / COMPLETE)["arrays"].items():
+        record = unseal(read_json(folder / COMPLETE))
+        if record is None:
+            return f"{COMPLETE} is damaged"
+        for name, known in record["arrays"].items():
             if _describe(folder / f"{name}.npy") != known:
                 return f"{name}.npy is damaged"
             _open_whole(folder / f"{name}.npy")

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import multiprocessing
 import os
 import shutil
@@ -49,6 +50,26 @@ def test_an_unfinished_cache_does_not_open(tmp_path):
     assert not LatentCache.exists(tmp_path, "key")
     with pytest.raises(ValueError, match="no finished latent cache"):
         LatentCache.open(tmp_path, "key")
+
+
+def test_an_array_that_a_cache_has_lost_is_missed(tmp_path, capsys):
+    write(tmp_path)
+    path = tmp_path / "key" / "complete.json"
+    record = json.loads(path.read_text())
+    del record["arrays"]["text_index"]
+    path.write_text(json.dumps(record))
+    assert not LatentCache.exists(tmp_path, "key")
+    assert "complete.json is damaged: it is made anew" in capsys.readouterr().err
+
+
+def test_an_unfinished_array_with_a_broken_header_is_written_anew(tmp_path):
+    expected = {name: np.array(values) for name, values in write(tmp_path / "whole").items()}
+    with CacheWriter(tmp_path, "key").lock() as writer:
+        writer.fill("films", 23, encode, 5)
+    path = tmp_path / "key.partial" / "embeddings.npy"
+    path.write_bytes(path.read_bytes().replace(b"}", b"{", 1))  # Python's tokenizer finds no end of it
+    cache = write(tmp_path)
+    assert all((cache[name] == values).all() for name, values in expected.items())
 
 
 def test_unknown_array_is_named(tmp_path):
