@@ -192,7 +192,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     found, damaged = [], 0  # what follows the last line break is nothing, or a line that was cut
     for line in lines:
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_without_repeats)
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
@@ -202,6 +202,13 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     if damaged:
         print(f"warning: {path}: {damaged} damaged line(s) left out", file=sys.stderr)
     return found
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a name that is there twice")
+    return values
 
 
 def show_bytes(count: float) -> str:

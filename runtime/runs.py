@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,10 +82,14 @@ class RunFolder:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; one that a kill or a full disk cut, that is damaged or there twice, is
-        left out."""
-        lines = read_json_lines(self.metrics_path)
-        return list({json.dumps(line, sort_keys=True): line for line in lines}.values())
+        """The lines of metrics.jsonl, whose steps rise; one that a kill or a full disk cut, that is damaged,
+        there twice or out of order is left out."""
+        every = {json.dumps(line, sort_keys=True): line for line in read_json_lines(self.metrics_path)}
+        lines = [line for line in every.values() if type(line.get("step")) in (int, float)]
+        kept = [lines[place] for place in _longest_rise([line["step"] for line in lines])]
+        if lost := len(every) - len(kept):
+            print(f"warning: {self.metrics_path}: {lost} line(s) out of order left out", file=sys.stderr)
+        return kept
 
     def cut_log(self, num_lines: int) -> None:
         """Keep the first lines of metrics.jsonl, those of the checkpoint that a run goes on from."""
@@ -255,6 +260,23 @@ def model_source(name: str | Path, kind: str | tuple[str, ...], flag: str) -> st
     if not path.exists() and (path.is_absolute() or str(name).count("/") != 1):
         raise ValueError(f"{flag} {name}: no such folder")
     return str(name)
+
+
+def _longest_rise(values: Sequence[float]) -> list[int]:
+    """Places of as many values as can be kept so that none is less than the one before it."""
+    lasts: list[float] = []  # for each length the least value that such a row may end in
+    ends: list[int] = []  # and its place
+    before: list[int] = []  # of each value the place of the one before it
+    for place, value in enumerate(values):
+        length = bisect_right(lasts, value)
+        before.append(ends[length - 1] if length else -1)
+        lasts[length : length + 1], ends[length : length + 1] = [value], [place]
+    row: list[int] = []
+    place = ends[-1] if ends else -1
+    while place >= 0:
+        row.append(place)
+        place = before[place]
+    return row[::-1]
 
 
 def _check_same(saved: Mapping[str, Any], run: RunFolder, now: Mapping[str, str]) -> None:

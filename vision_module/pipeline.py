@@ -241,4 +241,8 @@ def load_prompts(
     image_encoder, feature_extractor = None, None
     if fusion != "text":
         image_encoder, feature_extractor = load_image_encoder(reference_encoder)
-    return Prompts(text_encoder, tokenizer, image_encoder, feature_extractor, fusion, text_tokens)
+    prompts = Prompts(text_encoder, tokenizer, image_encoder, feature_extractor, fusion, text_tokens)
+    with reading(clip, "its tokenizer"):  # a damaged one may load, and fail or name other tokens when asked
+        if int(prompts.tokenize(["Effusion."]).max()) >= text_encoder.config.vocab_size:
+            raise ValueError("it has tokens that the text encoder does not know")
+    return prompts

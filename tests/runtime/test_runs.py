@@ -125,3 +125,31 @@ def test_a_file_in_the_working_folder_counts_by_its_content(tmp_path, monkeypatc
     with pytest.raises(ValueError, match="another content of data"):
         begin(config)
     assert identify(config) != identity
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept"),
+    [
+        (lambda lines: [*lines[:4], *lines[2:]], [1, 2, 3, 4, 5, 6]),  # two lines are there twice
+        (lambda lines: [*lines[:4], {**lines[1], "loss": 9.0}, *lines[4:]], [1, 2, 3, 4, 5, 6]),
+        (lambda lines: [*lines[:2], {"step": 1e308}, *lines[3:]], [1, 2, 4, 5, 6]),
+        (lambda lines: [*lines[:2], {"step": "text"}, {"step": True}, {}, *lines[3:]], [1, 2, 4, 5, 6]),
+        (lambda lines: [], []),
+    ],
+)
+def test_the_log_has_the_lines_whose_steps_rise(tmp_path, capsys, damage, kept):
+    run = begin(Config(out=tmp_path / "run"))
+    lines = [{"step": step, "loss": 1.0 / step} for step in range(1, 7)]
+    damaged = damage(lines)
+    run.metrics_path.write_text("".join(json.dumps(line) + "\n" for line in damaged))
+    assert [line["step"] for line in run.read_log()] == kept
+    assert all(line == lines[line["step"] - 1] for line in run.read_log())
+    lost = len({json.dumps(line) for line in damaged}) - len(kept)
+    assert ("out of order left out" in capsys.readouterr().err) == (lost > 0)
+
+
+def test_a_line_with_a_name_that_is_there_twice_is_damaged(tmp_path, capsys):
+    run = begin(Config(out=tmp_path / "run"))
+    run.metrics_path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 2.0, "loss": 3.0}\n')
+    assert run.read_log() == [{"step": 1, "loss": 2.0}]
+    assert "1 damaged line(s) left out" in capsys.readouterr().err
