@@ -15,6 +15,7 @@ from evaluation.statistics.bootstrap import draw_weights, percentile_interval, r
 from runtime.files import reading, write_atomic
 
 SYNTHETIC, REAL = 0, 1
+_NAMES = "names of all arrays"
 
 
 def intervals(metrics: Sequence[Metric], items: Items, num: int, seed: int) -> dict[str, list[float] | None]:
@@ -29,11 +30,16 @@ def intervals(metrics: Sequence[Metric], items: Items, num: int, seed: int) -> d
 def save_items(path: Path, items: Items) -> None:
     """Write a section's items as .npz, without pickles."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **items)
+    # An archive has checksums of what its members hold, and none of their names.
+    np.savez_compressed(stream, allow_pickle=False, **items, **{_NAMES: np.array(sorted(items), dtype=str)})
     write_atomic(path, stream.getvalue())
 
 
 def load_items(path: Path) -> dict[str, np.ndarray]:
     """A section's items. ValueError where the file is not whole."""
     with reading(path, fix="score the folder again"), np.load(path, allow_pickle=False) as saved:
-        return {key: saved[key] for key in saved.files}
+        items = {key: saved[key] for key in saved.files}
+        names = items.pop(_NAMES, None)  # of before November 2026 none
+        if names is not None and sorted(items) != names.tolist():
+            raise ValueError("an array has lost its name")
+        return items

@@ -103,3 +103,15 @@ def test_only_clinical_figures_notice_a_flipped_negation(tmp_path, capsys):
     assert "| ROUGE-L |" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "flips.json").read_text())) == len(table)
     assert len(CASES.read_text().splitlines()) > 30
+
+
+def test_items_of_which_an_array_lost_its_name_are_refused(tmp_path):
+    path = _save(tmp_path / "a", 0.2) / "items/reports.npz"
+    items = load_items(path)
+    save_items(path, items)
+    assert sorted(load_items(path)) == sorted(items)
+    path.write_bytes(path.read_bytes().replace(b"stratum", b"strapum"))
+    with pytest.raises(ValueError, match=r"reports.npz cannot be read .*lost its name.*score"):
+        load_items(path)
+    np.savez_compressed(path, **items)  # as before the names were noted
+    assert sorted(load_items(path)) == sorted(items)
