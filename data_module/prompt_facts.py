@@ -12,6 +12,10 @@ from data_module.labeler import label_reports
 NUM_FACTS = len(FINDINGS) + len(CONTROLS) + 1
 NUM_FACT_TOKENS = len(FINDINGS) + 1
 # The facts finding by finding, each with what is said of it, then those of the film; and the token of each.
+_THERE, _SAID, _OF_FILM = np.split(np.arange(NUM_FACTS), [len(FINDINGS), len(FINDINGS) * (1 + len(ASPECTS))])
+_ORDER = np.concatenate([np.column_stack([_THERE, _SAID.reshape(len(FINDINGS), -1)]).ravel(), _OF_FILM])
+_TOKENS = len(FINDINGS) + 1
+# The facts finding by finding, each with what is said of it, then those of the film; and the token of each.
 _ORDER = [
     *(
         place
