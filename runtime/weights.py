@@ -30,6 +30,7 @@ Found = TypeVar("Found", bound="nn.Module | SchedulerMixin | dict[str, Any]")
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 _LIBRARY_NAME = re.compile(r"(model|pytorch_model|diffusion_pytorch_model)[.-]")  # what else is there is ours
 _MAX_LAYERS = 1000  # of a config; building a million of them takes a day
+_MAX_WEIGHTS_A_BYTE, _ALWAYS_BELIEVED = 4, 10_000_000  # weights of a config, by the size of its files
 _MAX_UNPACKED = 20  # times the size of a packed file; torch does not pack its own
 _MAX_NESTING = 4  # of `state_dict` in `state_dict`, which may hold itself
 
@@ -125,6 +126,8 @@ def load_pretrained(
         options |= _check_folder(Path(source), subfolder)
     theirs = model_class.__module__.startswith("transformers.")
     options.setdefault("dtype" if theirs else "torch_dtype", torch.get_default_dtype())  # each names it
+    if Path(source).is_dir():
+        _check_size(model_class, Path(source, subfolder))
     with reading(where, f"the {model_class.__name__}"):
         model, info = model_class.from_pretrained(source, output_loading_info=True, **options)
     missing = [name for name in info["missing_keys"] if not (optional and re.search(optional, name))]
@@ -154,6 +157,32 @@ def _check_config(path: Path) -> None:
     for name, value in _numbers(read_json(path, "a whole model folder is needed")):
         if re.search(r"layer|depth|block", name) and "channels" not in name and value > _MAX_LAYERS:
             raise DamagedFile(f"{path}: {name} is {value:.3g}; at most {_MAX_LAYERS} are believed")
+
+
+def _check_size(model_class: Any, folder: Path) -> None:
+    """Raise ValueError for a config of far more weights than its files hold: room would be made first.
+
+    A config that cannot be built without memory is left to the library.
+    """
+    held = sum(path.stat().st_size for path in folder.iterdir() if path.suffix in _SUFFIXES)
+    try:
+        with torch.device("meta"):
+            if hasattr(model_class, "load_config"):  # diffusers
+                model = model_class.from_config(model_class.load_config(folder))
+            elif hasattr(model_class, "config_class"):
+                model = model_class(model_class.config_class.from_pretrained(folder))
+            else:  # transformers' AutoModelFor...
+                from transformers import AutoConfig
+
+                model = model_class.from_config(AutoConfig.from_pretrained(folder))
+        described = sum(weight.numel() for weight in model.parameters())
+    except Exception:
+        return
+    if described > _MAX_WEIGHTS_A_BYTE * held + _ALWAYS_BELIEVED:
+        raise DamagedFile(
+            f"{folder / 'config.json'}: describes {described:,} weights, where the files beside it have "
+            f"{held:,} bytes (damaged)"
+        )
 
 
 def _numbers(config: Mapping[str, Any] | list[Any], name: str = "") -> Iterator[tuple[str, float]]:

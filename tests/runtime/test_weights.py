@@ -1,5 +1,6 @@
 """Weights of anyone's files: every tensor there and finite, or refused by name."""
 
+import re
 import shutil
 import struct
 
@@ -162,3 +163,20 @@ def test_no_room_is_made_for_a_damaged_length(tmp_path):
     assert ended.exitcode == 2
     assert "a.pth: expected a tiny model, found a file that cannot be read" in ended.output
     assert "MemoryError" not in ended.output
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_no_room_is_made_for_a_config_of_another_size(models, tmp_path, kind):
+    """One number of a config a thousand times as large asks for weights that the files do not have."""
+    shutil.copytree(models / kind, tmp_path / kind)
+    sizes = re.compile(r'("(?:embed_dim|d_model|vocab_size|hidden_size|block_out_channels)": \[?\s*)(\d+)')
+    for config in (tmp_path / kind).rglob("config.json"):
+        damaged, count = sizes.subn(lambda found: f"{found[1]}{found[2]}000000", config.read_text())
+        whole = config.read_text()
+        if not count or not any(path.suffix == ".safetensors" for path in config.parent.iterdir()):
+            continue
+        config.write_text(damaged)
+        with pytest.raises(ValueError, match=r"config\.json: describes [\d,]+ weights, where the files"):
+            LOADERS[kind](tmp_path / kind)
+        config.write_text(whole)
+    LOADERS[kind](tmp_path / kind)
