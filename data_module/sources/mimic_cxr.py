@@ -36,6 +36,7 @@ from data_module.sources.output import (
     count_values,
     forget_outcomes,
     hash_file,
+    main_reasons,
     refuse_skipped,
     source_record,
 )
@@ -111,8 +112,8 @@ def write_folder(config: MimicConfig, plan: FilmPlan, failed: Mapping[int, str])
     _drop_failed(joined, failed)
     refuse_skipped(joined.skipped, config.strict)
     if joined.films.empty:
-        first = joined.skipped[0] if joined.skipped else {"item": "films", "reason": "none of these views"}
-        raise ValueError(f"--root {config.root}: nothing can be used; {first['item']}: {first['reason']}")
+        why = main_reasons(joined.skipped) or "no film of these views"
+        raise ValueError(f"--root {config.root}: nothing can be used; {why}")
     write_list(config.out, joined.films)
     counts = {**_count(joined), "texts": dict(sorted(plan.text_counts.items()))}
     lines = [*joined.skipped, *joined.left_out]

@@ -37,6 +37,7 @@ from data_module.sources.output import (
     content_settings,
     count_values,
     hash_file,
+    main_reasons,
     refuse_skipped,
     source_record,
 )
@@ -89,9 +90,7 @@ def prepare_open_i(config: OpenIConfig, labeler: Labeler | None = None) -> Pairs
         left_out += other_views
     refuse_skipped(skipped, config.strict)
     if not records:
-        raise ValueError(
-            f"{archive}: nothing can be used; {skipped[0]['reason'] if skipped else 'no report'}"
-        )
+        raise ValueError(f"{archive}: nothing can be used; {main_reasons(skipped) or 'no report'}")
     keys = [text_key(record["report"]) for record in records]
     if given:
         splits = [str(given.find(record["study_id"])) for record in records]

@@ -181,6 +181,12 @@ def refuse_skipped(skipped: Sequence[Mapping[str, str]], strict: bool) -> None:
         raise ValueError(f"--strict: {len(skipped)} row(s) cannot be used: {first}")
 
 
+def main_reasons(skipped: Sequence[Mapping[str, str]]) -> str:
+    """Why rows could not be used: the three most frequent reasons with their numbers, for an error."""
+    counts = count_values(row["reason"] for row in skipped)
+    return "; ".join(f"{count:,} x {reason}" for reason, count in list(counts.items())[:3])
+
+
 def hash_file(path: str | Path, flag: str) -> str:
     """Short hash of a file's content. Raises ValueError that names the flag where it cannot be read."""
     try:

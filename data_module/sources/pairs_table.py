@@ -24,6 +24,7 @@ from data_module.sources.output import (
     begin_folder,
     content_settings,
     count_values,
+    main_reasons,
     refuse_skipped,
     source_record,
 )
@@ -122,7 +123,7 @@ def convert_pairs(
     refuse_skipped(skipped, config.strict)
     kept = pairs.table.assign(file_name=names).drop(index=list(failed)).reset_index(drop=True)
     if kept.empty:
-        raise ValueError(f"--table {config.table}: no film can be used; {skipped[0]['reason']}")
+        raise ValueError(f"--table {config.table}: no film can be used; {main_reasons(skipped)}")
     made_from = pairs.root / "provenance.json"
     provenance = {
         **source_record("csv", config),
