@@ -1,5 +1,6 @@
 """How fast a run goes: items/s, FLOP/s, and the share of the chips' peak (MFU)."""
 
+import inspect
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
 # Of log lines: what the machine decides, and not the run.
 MEASURED = ("items_per_s", "tflops_per_s", "mfu")
@@ -36,6 +38,16 @@ def find_peak(device_name: str) -> float | None:
     """FLOP/s of a chip by the name that CUDA gives it; None for one that is not in the table."""
     words = f" {device_name.replace('-', ' ')} "
     return next((peak for name, peak in PEAKS.items() if f" {name} " in words), None)
+
+
+def count_flops() -> "FlopCounterMode":
+    """Counts floating-point operations; of kernels that no formula is known of, none. They still run."""
+    from torch.utils.flop_counter import FlopCounterMode  # late: who reads a log needs none
+
+    # Before torch 2.12 there is no such choice, and they always run.
+    takes = inspect.signature(FlopCounterMode).parameters
+    settings: dict[str, Any] = {"skip_unsupported": True} if "skip_unsupported" in takes else {}
+    return FlopCounterMode(display=False, **settings)
 
 
 class Throughput:
@@ -72,10 +84,7 @@ class Throughput:
         if number:
             yield
             return
-        from torch.utils.flop_counter import FlopCounterMode
-
-        # Of kernels that no formula is known of, nothing is counted; they still run.
-        with FlopCounterMode(display=False, skip_unsupported=True) as counter:
+        with count_flops() as counter:
             yield
         # Four digits are enough, and the file stays readable.
         self.tflops = float(f"{counter.get_total_flops() * self.num_processes / 1e12:.4g}")
