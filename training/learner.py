@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from runtime.devices import prefer_channels_last
 from runtime.generators import make_generator
 from training.accelerator import attention_kernel
 from training.config import TrainConfig
@@ -33,7 +34,10 @@ class Learner:
         groups: Sequence[ParameterGroup],
     ) -> None:
         self.objective, self.config, self.accelerator = objective, config, accelerator
-        optimizers = make_optimizers(model, config, groups, accelerator.mixed_precision == "bf16")
+        if accelerator.device.type == "cuda":
+            prefer_channels_last(model)
+        half, device = accelerator.mixed_precision == "bf16", accelerator.device.type
+        optimizers = make_optimizers(model, config, groups, half, device)
         if config.compile:
             model.compile()  # in place: names of weights, and so checkpoints, stay
         self.prepared, *self.optimizers = accelerator.prepare(model, *optimizers)

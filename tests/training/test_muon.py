@@ -1,4 +1,4 @@
-"""Muon in float32 against torch's own, which asks for bfloat16."""
+"""Muon in float32, and in stacks, against torch's own."""
 
 import copy
 
@@ -6,8 +6,9 @@ import torch
 from helpers.float64 import in_float64
 from torch import nn
 
+from training import muon
 from training.config import TrainConfig
-from training.muon import Float32Muon
+from training.muon import StackedMuon
 from training.optimizer import make_optimizers
 
 SETTINGS = {"lr": 0.05, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
@@ -28,7 +29,7 @@ def step(optimizer, parameters, seed):
 def test_the_same_steps_as_torchs():
     with in_float64():
         ours, theirs = ([nn.Parameter(p) for p in draw(0)] for _ in range(2))
-        one, other = Float32Muon(ours, **SETTINGS), torch.optim.Muon(theirs, **SETTINGS)
+        one, other = StackedMuon(ours, torch.float32, **SETTINGS), torch.optim.Muon(theirs, **SETTINGS)
         for seed in range(1, 5):
             step(one, ours, seed)
             step(other, theirs, seed)
@@ -40,7 +41,9 @@ def test_no_bfloat16_is_computed():
     """A step keeps the gradient's singular vectors; in bfloat16 it would to three digits only."""
     (parameter,) = parameters = [nn.Parameter(torch.zeros(6, 6))]
     gradient = draw(3)[2]
-    optimizer = Float32Muon(parameters, lr=1.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    optimizer = StackedMuon(
+        parameters, torch.float32, lr=1.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+    )
     parameter.grad = gradient
     optimizer.step()
     moved = -parameter.detach() / (0.2 * 6**0.5)
@@ -50,10 +53,46 @@ def test_no_bfloat16_is_computed():
     assert inner.diagonal().min() > 0.5
 
 
+def test_stacks_move_as_each_by_itself(monkeypatch):
+    """As on a GPU: matrices of one shape together, one of them without a gradient."""
+    shapes = ((4, 12), (12, 4), (4, 12), (6, 6), (4, 12), (4, 12))
+    by_shape = [[0, 2, 5], [1], [3]]
+    with in_float64():
+        generator = torch.Generator().manual_seed(0)
+        first = [torch.randn(shape, generator=generator) for shape in shapes]
+        ours, theirs = ([nn.Parameter(p.clone()) for p in first] for _ in range(2))
+        one, other = StackedMuon(ours, torch.float32, **SETTINGS), torch.optim.Muon(theirs, **SETTINGS)
+        monkeypatch.setattr(
+            muon, "_stack_up", lambda found: [[found[i] for i in places] for places in by_shape]
+        )
+        for _ in range(3):
+            for place, pair in enumerate(zip(ours, theirs, strict=True)):
+                gradient = torch.randn(shapes[place], generator=generator) if place != 4 else None
+                for parameter in pair:
+                    parameter.grad = gradient
+            one.step()
+            other.step()
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+        assert torch.equal(ours[4], first[4])
+
+
+def test_a_gpu_stacks_by_shape():
+    parameters = [
+        nn.Parameter(torch.empty(shape, device="meta")) for shape in ((4, 2), (2, 4), (4, 2), (4, 2))
+    ]
+    for parameter in parameters[:3]:
+        parameter.grad = torch.empty_like(parameter)
+    assert [len(stack) for stack in muon._stack_up(parameters)] == [2, 1]
+    for parameter in (alone := [nn.Parameter(torch.empty(4, 2)) for _ in range(3)]):
+        parameter.grad = torch.empty(4, 2)
+    assert [len(stack) for stack in muon._stack_up(alone)] == [1, 1, 1]
+
+
 def test_either_goes_on_from_the_others_state():
     with in_float64():
         ours, theirs = ([nn.Parameter(p) for p in draw(0)] for _ in range(2))
-        one, other = Float32Muon(ours, **SETTINGS), torch.optim.Muon(theirs, **SETTINGS)
+        one, other = StackedMuon(ours, torch.float32, **SETTINGS), torch.optim.Muon(theirs, **SETTINGS)
         step(other, theirs, 1)
         one.load_state_dict(copy.deepcopy(other.state_dict()))
         for a, b in zip(ours, theirs, strict=True):
@@ -68,4 +107,5 @@ def test_the_precision_of_the_run_decides():
     model = nn.Sequential(*(nn.Sequential(nn.Linear(4, 4)) for _ in range(2)))
     config = TrainConfig(optimizer="muon")
     assert type(make_optimizers(model, config)[-1]) is torch.optim.Muon
-    assert type(make_optimizers(model, config, half=False)[-1]) is Float32Muon
+    assert type(make_optimizers(model, config, half=False)[-1]) is StackedMuon
+    assert type(make_optimizers(model, config, device="cuda")[-1]) is StackedMuon
