@@ -34,21 +34,25 @@ class AlignedDenoiser(nn.Module):
     Args:
         model: a U-ViT or a U-Net with a `mid_block`, or a `PromptedDenoiser` around one.
         denoiser: that U-ViT or U-Net.
-        num_features: channels of the encoder's maps.
+        means: (F,) of the channels of the encoder's maps, taken off them: what all films share would make
+            any two alike.
         hidden_dim: width of the projection (the authors take 2048).
     """
 
+    means: torch.Tensor
+
     def __init__(
-        self, model: nn.Module, denoiser: nn.Module, width: int, num_features: int, hidden_dim: int = 512
+        self, model: nn.Module, denoiser: nn.Module, width: int, means: torch.Tensor, hidden_dim: int = 512
     ) -> None:
         super().__init__()
         self.model = model
+        self.register_buffer("means", means[:, None, None], persistent=False)  # told by the data, not learned
         self.projection = nn.Sequential(
             nn.Linear(width, hidden_dim),
             nn.SiLU(),
             nn.Linear(hidden_dim, hidden_dim),
             nn.SiLU(),
-            nn.Linear(hidden_dim, num_features),
+            nn.Linear(hidden_dim, len(means)),
         )
         self._middle: list[torch.Tensor] = []
         denoiser.get_submodule("mid_block").register_forward_hook(self._keep)
@@ -57,12 +61,12 @@ class AlignedDenoiser(nn.Module):
         self._middle.append(output)
 
     def forward(self, *inputs: torch.Tensor, features: torch.Tensor, **named) -> AlignedOutput:
-        """As the model's; `features` are maps (B, F, h, w)."""
+        """As the model's; `features` are the encoder's maps (B, F, h, w)."""
         self._middle.clear()
         sample = self.model(*inputs, **named).sample
         tokens = _as_map(self._middle.pop(), features.shape[-1])
         found = self.projection(tokens.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        cosine = functional.cosine_similarity(found.float(), features, dim=1)
+        cosine = functional.cosine_similarity(found.float(), features - self.means, dim=1)
         return AlignedOutput(sample, 1.0 - cosine.mean())
 
 
@@ -78,17 +82,14 @@ def _as_map(tokens: torch.Tensor, side: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class AlignmentTargets:
-    """Maps of every film (N, F, side, side) float16, and their channels' means over films and places.
-
-    The means are taken off: what all films share would make any two alike.
-    """
+    """Maps of every film (N, F, side, side) float16, and their channels' means (F,) over films and places."""
 
     maps: np.ndarray
-    means: np.ndarray
+    means: torch.Tensor
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
-        """(n, F, side, side) float32."""
-        return torch.as_tensor(np.asarray(self.maps[rows], dtype=np.float32) - self.means)
+        """(n, F, side, side) float16: the device makes more of it than a processor that has to keep up."""
+        return torch.as_tensor(np.asarray(self.maps[rows]))
 
 
 def encode_targets(
@@ -120,4 +121,4 @@ def encode_targets(
             writer.finish()
     maps = LatentCache.open(cache_root, key)["features"]
     sample = maps[:: max(1, len(maps) // 2048)].astype(np.float32)
-    return AlignmentTargets(maps, sample.mean(axis=(0, 2, 3))[:, None, None])
+    return AlignmentTargets(maps, torch.as_tensor(sample.mean(axis=(0, 2, 3))))

@@ -43,6 +43,7 @@ class AutoencoderLoss(nn.Module):
             )
         # A buffer, as BatchNorm's num_batches_tracked: checkpoints carry it, so a resumed run starts in time.
         self.register_buffer("num_forwards", torch.zeros((), dtype=torch.long))
+        self._adversary_learns = False
 
     @property
     def groups(self) -> tuple[ParameterGroup, ...]:
@@ -72,7 +73,9 @@ class AutoencoderLoss(nn.Module):
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(gray, images)
             weights["perceptual"] = config.perceptual_weight
-        discriminator = self.discriminator if int(self.num_forwards) >= self.adversarial_from else None
+        if not self._adversary_learns:  # once it does, nobody waits for the device to say so
+            self._adversary_learns = int(self.num_forwards) >= self.adversarial_from
+        discriminator = self.discriminator if self._adversary_learns else None
         if discriminator is not None:
             losses["generator_loss"] = generator_loss(
                 frozen_logits(discriminator, gray), config.adversarial_criterion

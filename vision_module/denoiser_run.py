@@ -138,7 +138,7 @@ def train_denoiser(
 
     if targets is not None:
         width = denoiser.config.get("embed_dim") or denoiser.config["block_out_channels"][-1]
-        model = AlignedDenoiser(model, denoiser, width, targets.maps.shape[1])
+        model = AlignedDenoiser(model, denoiser, width, targets.means)
 
     def make_vision(model: nn.Module) -> VisionModel:
         model = model.model if isinstance(model, AlignedDenoiser) else model

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
@@ -88,7 +89,7 @@ def make_noising(config: DiffusionConfig) -> Callable[[torch.Tensor, torch.Tenso
 
     if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         return interpolate
-    weights = loss_weights(config, scheduler.alphas_cumprod)
+    weights = cache(loss_weights(config, scheduler.alphas_cumprod).to)  # a device's copy is made once
 
     def add_noise(latents: torch.Tensor, noise: torch.Tensor, places: torch.Tensor) -> Noised:
         timesteps = (places * NUM_TIMESTEPS).long().clamp(max=NUM_TIMESTEPS - 1)
@@ -97,7 +98,7 @@ def make_noising(config: DiffusionConfig) -> Callable[[torch.Tensor, torch.Tenso
             target = scheduler.get_velocity(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
         # diffusers annotates IntTensor, which torch's own operations never give.
         sample = scheduler.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
-        return Noised(sample, timesteps, target, weights.to(latents.device)[timesteps])
+        return Noised(sample, timesteps, target, weights(latents.device)[timesteps])
 
     return add_noise
 
@@ -153,6 +154,7 @@ def make_objective(
         `text` (B, L, D) or `token_ids` (B, L), and, but with fusion `text`, `reference` (B, D).
     """
     noising = make_noising(config)
+    null = cache(null_text.to)  # once for a device: a step must not wait for a copy
 
     def objective(
         model: nn.Module, batch: dict[str, torch.Tensor], generator: torch.Generator
@@ -171,10 +173,10 @@ def make_objective(
         keep = ~dropped & (uniform() >= config.drop_reference)
         reference = batch["reference"].float() if "reference" in batch else None
         if "token_ids" in batch:
-            token_ids = torch.where(dropped[:, None], null_text.to(device), batch["token_ids"])
+            token_ids = torch.where(dropped[:, None], null(device), batch["token_ids"])
             inputs = {"token_ids": token_ids, "reference": reference, "keep": keep}
         else:
-            text = torch.where(dropped[:, None, None], null_text.to(mean), batch["text"].float())
+            text = torch.where(dropped[:, None, None], null(device).float(), batch["text"].float())
             inputs = {"encoder_hidden_states": fuse(text, reference, config.fusion, keep)}
         if "features" in batch:
             inputs["features"] = batch["features"].float()

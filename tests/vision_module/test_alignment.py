@@ -33,6 +33,9 @@ def make_uvit(patch_size=2):
     )
 
 
+MEANS = torch.linspace(-1.0, 1.0, 6)
+
+
 def unet_of_16():
     return build_unet(UNetConfig(block_out_channels=(8, 16), num_heads=2), 4, 8, 8)
 
@@ -43,7 +46,7 @@ def unet_of_16():
 def test_alignment_of_the_middle_block(make, width, side):
     """By hand from the middle block's own output; both backbones."""
     denoiser = make()
-    aligned = AlignedDenoiser(denoiser, denoiser, width, 6, hidden_dim=12)
+    aligned = AlignedDenoiser(denoiser, denoiser, width, MEANS, hidden_dim=12)
     features = torch.randn(3, 6, side, side, generator=torch.Generator().manual_seed(1))
     sample, context = torch.randn(3, 4, 8, 8), torch.randn(3, 1, 8)
     seen = []
@@ -59,7 +62,7 @@ def test_alignment_of_the_middle_block(make, width, side):
     grid = int(tokens.shape[1] ** 0.5)
     if grid == side:
         found = aligned.projection(tokens)
-        wanted = features.flatten(2).transpose(1, 2)
+        wanted = features.flatten(2).transpose(1, 2) - MEANS
         cosine = torch.nn.functional.cosine_similarity(found, wanted, dim=-1)
         assert output.alignment.item() == pytest.approx(1 - cosine.mean().item(), abs=1e-5)
     output.alignment.backward()
@@ -71,7 +74,7 @@ def test_alignment_of_the_middle_block(make, width, side):
 def test_the_projection_learns_what_the_tokens_tell():
     """Features that are a function of the sample are found; the loss falls far below that of a guess."""
     denoiser = make_uvit()
-    aligned = AlignedDenoiser(denoiser, denoiser, 32, 4, hidden_dim=32)
+    aligned = AlignedDenoiser(denoiser, denoiser, 32, torch.zeros(4), hidden_dim=32)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(aligned.parameters(), 3e-3)
     losses = []
@@ -96,7 +99,9 @@ def test_targets_are_cached_and_centered(chain, encoder, tmp_path):
     rows = np.arange(len(pairs))
     read = targets.read(rows)
     assert read.shape == (len(pairs), 320, 2, 2)
-    assert read.mean(dim=(0, 2, 3)).abs().max() < 1e-2
+    centered = read.float() - targets.means[:, None, None]
+    assert centered.mean(dim=(0, 2, 3)).abs().max() < 1e-2
+    assert targets.means.abs().max() > 0.05
     again = encode_targets(pairs, config, tmp_path, 64)
     assert torch.equal(again.read(rows[3:5]), read[3:5])
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
