@@ -91,9 +91,7 @@ def run_all(
     timeout_s: float = 600.0,
 ) -> list[Ended]:
     """Calls at once; `kill_at` is for the first. Its end by a signal ends the others, as a launcher does."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    _start_server()
+    context = _make_context()
     with tempfile.TemporaryDirectory() as folder:
         processes = []
         for number, (function, args, env) in enumerate(calls):
@@ -108,6 +106,22 @@ def run_all(
                 process.kill()
                 process.join()
         return [_read(Path(folder, str(number)), code) for number, code in enumerate(codes)]
+
+
+def _make_context() -> Any:
+    """Forks of a server. Where a GPU is, new processes: a fork of one that looked for it could not use it."""
+    if _sees_a_gpu():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    _start_server()
+    return context
+
+
+def _sees_a_gpu() -> bool:
+    import torch  # late: the children import this module too
+
+    return torch.cuda.is_available()
 
 
 def _join(processes: Sequence[Any], timeout_s: float) -> None:
