@@ -8,6 +8,7 @@
 #   SYNTHETIC=FOLDER DATA=FOLDER bash experiments/utility.sh
 #   SEEDS="0 1 2 3 4" RARE="Fracture Pneumonia" BY="sex age:40,60" STEPS=800 bash experiments/utility.sh
 #   REAL=256 ADD="64 256" bash experiments/utility.sh # few real films (-1: all), and how many synthetic ones are used
+#   SPLIT=validation bash experiments/utility.sh      # scored on these real films (test)
 #   REPEAT=1 bash experiments/utility.sh              # no films several times over (4)
 #   DRY_RUN=1 bash experiments/utility.sh             # a line for each stage
 set -euo pipefail
@@ -24,6 +25,7 @@ REAL=${REAL:--1}
 ADD=${ADD:-64 128 256}
 REPEAT=${REPEAT:-4}
 BY=${BY:-sex view}
+SPLIT=${SPLIT:-test}
 DRY=${DRY_RUN:+--dry-run}
 . experiments/stages.bash
 STEPS=${STEPS:+--num-steps $STEPS}
@@ -56,4 +58,4 @@ for NUM in $ADD; do
     train "added_${REPEAT}_times@$NUM" "times_$NUM" "times_$NUM"
   fi
 done
-$PYTHON -m evaluation utility $RUNS --real "$DATA" --rare $RARE --by $BY --out "$OUT/results" $DRY
+$PYTHON -m evaluation utility $RUNS --real "$DATA" --split "$SPLIT" --rare $RARE --by $BY --out "$OUT/results" $DRY
