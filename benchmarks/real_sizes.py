@@ -28,6 +28,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from vision_module.clip import make_processor, train_clip_tokenizer
 from vision_module.unet import SD1_UNET
 
+SD1_TEXT_ENCODER: dict[str, Any] = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "vocab_size": 49408,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
+SD1_AUTOENCODER: dict[str, Any] = {  # whose types diffusers gives as of a block each
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
+}
 ROOT = Path(__file__).resolve().parents[1]
 COMMON = "--data data --autoencoder vae --clip sd --batch-size 2 --num-steps 2"
 SAMPLE = (
@@ -52,28 +69,11 @@ def write_models(root: Path) -> None:
     tokenizer = train_clip_tokenizer(
         ["A chest X ray image with pleural effusion, without fracture"] * 50, 1000
     )
-    text = CLIPTextConfig(
-        hidden_size=768,
-        intermediate_size=3072,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        vocab_size=49408,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    CLIPTextModel(text).save_pretrained(root / "sd" / "text_encoder")
+    CLIPTextModel(CLIPTextConfig(**SD1_TEXT_ENCODER)).save_pretrained(root / "sd" / "text_encoder")
     tokenizer.save_pretrained(root / "sd" / "tokenizer")
     UNet2DConditionModel(sample_size=64, **SD1_UNET).save_pretrained(root / "sd" / "unet")
     (root / "sd" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    sizes: dict[str, Any] = {  # whose types diffusers gives as of a block each
-        "block_out_channels": (128, 256, 512, 512),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-    }
-    AutoencoderKL(**sizes, layers_per_block=2, latent_channels=4, sample_size=512).save_pretrained(
-        root / "vae"
-    )
+    AutoencoderKL(**SD1_AUTOENCODER, sample_size=512).save_pretrained(root / "vae")
     clip = CLIPModel(CLIPConfig())  # the defaults are ViT-B/32
     clip.save_pretrained(root / "clip")
     tokenizer.save_pretrained(root / "clip")
