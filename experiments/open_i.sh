@@ -5,7 +5,7 @@
 #   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # on 2 CPU cores, in less than an hour
 #   STEPS=0.1 ... bash experiments/open_i.sh                     # a tenth of all steps
 #   REPA= ... bash experiments/open_i.sh                         # the U-ViT not aligned with ImageNet features
-#   SIZE=256 ... bash experiments/open_i.sh                      # films of 256, on a GPU
+#   SIZE=256 ... bash experiments/open_i.sh                      # films of 256, larger models, on a GPU
 #   LITE0=FILE LITE2=FILE ... bash experiments/open_i.sh         # with EfficientNet-Lite's ImageNet weights
 #   DRY_RUN=1 bash experiments/open_i.sh                         # a line for each stage
 #
@@ -30,22 +30,36 @@ NET2=timm:tf_efficientnet_lite2:${LITE2:-lite2.pth}
 REPA=${REPA-$NET0}
 ALIGNED=${REPA:+--repa $REPA --repa-scale 1 --repa-level -2}
 steps() { awk "BEGIN { n = int($1 * $STEPS); print n < 2 ? 2 : n }"; }
+if [ "$SIZE" -lt 256 ]; then # for a CPU
+  AUTOENCODER="--block-out-channels 16 32 64 96 --adversarial-weight 0.01 --adversarial-from $(steps 900) --discriminator-channels 16 --batch-size 4 --learning-rate 1.5e-3 --num-steps $(steps 2400)"
+  CLIP="--num-steps $(steps 400)"
+  UVIT="--ema-decay 0.997 --num-steps $(steps 2400)"
+  CLASSIFIER="--batch-size 16 --ema-decay 0.99 --num-steps $(steps 450)"
+  BART="--num-steps $(steps 700)" PRIOR="--num-steps $(steps 500)" GPT="--num-steps $(steps 700)"
+else # for a GPU
+  AUTOENCODER="--block-out-channels 64 128 256 256 --adversarial-weight 0.05 --adversarial-from $(steps 1000) --discriminator-channels 64 --batch-size 16 --learning-rate 5e-4 --num-steps $(steps 2600)"
+  CLIP="--image-size 128 --patch-size 16 --num-steps $(steps 800)"
+  UVIT="--size S --batch-size 256 --learning-rate 1e-3 --warmup-steps 200 --ema-decay 0.999 --num-steps $(steps 4000)"
+  ALIGNED="$ALIGNED --repa-side 16"
+  CLASSIFIER="--batch-size 32 --ema-decay 0.995 --num-steps $(steps 900)"
+  BART="--num-steps $(steps 2500)" PRIOR="--tuned-rate 0.3 --num-steps $(steps 1500)" GPT="--num-steps $(steps 1500)"
+fi
 
 $PYTHON prepare_data.py open-i --images "$IMAGES" --split r2gen --split-file "$SPLIT_FILE" --views PA AP "" --size "$SIZE" --out "$DATA" $DRY
 
 # An autoencoder with ImageNet features in its loss, a text and film encoder, a U-ViT by flow matching whose middle
 # tokens are drawn to ImageNet features. No flips: the heart has a side.
 films() {
-  $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" --image-size "$SIZE" --latent-channels 8 --block-out-channels 16 32 64 96 --perceptual "$NET0" --perceptual-weight 0.15 --adversarial-weight 0.01 --adversarial-from "$(steps 900)" --discriminator-channels 16 --batch-size 4 --learning-rate 1.5e-3 --ema-decay 0.998 --num-steps "$(steps 2400)" $DRY
-  $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" --num-steps "$(steps 400)" $DRY
-  $PYTHON train_diffusion_clipUViT.py --data "$DATA" --autoencoder "$OUT/autoencoder" --clip "$OUT/clip" --out "$OUT/uvit" --image-size "$SIZE" --prediction-type flow --time-sampling logit-normal $ALIGNED --ema-decay 0.997 --num-steps "$(steps 2400)" $DRY
+  $PYTHON train_autoencoder.py --data "$DATA" --out "$OUT/autoencoder" --image-size "$SIZE" --latent-channels 8 --perceptual "$NET0" --perceptual-weight 0.15 --ema-decay 0.998 $AUTOENCODER $DRY
+  $PYTHON train_clip.py --data "$DATA" --out "$OUT/clip" $CLIP $DRY
+  $PYTHON train_diffusion_clipUViT.py --data "$DATA" --autoencoder "$OUT/autoencoder" --clip "$OUT/clip" --out "$OUT/uvit" --image-size "$SIZE" --prediction-type flow --time-sampling logit-normal $ALIGNED $UVIT $DRY
 }
 # The classifier, the codec, and a prior on the classifier's feature maps, with the decoder trained along; GPT-2.
 reports() {
-  $PYTHON train_classifier.py --data "$DATA" --out "$OUT/classifier" --image-size "$SIZE" --init-from "$NET0" --batch-size 16 --learning-rate 5e-4 --ema-decay 0.99 --mixed-precision no --num-steps "$(steps 450)" $DRY
-  $PYTHON train_bart.py --preset open-i --data "$DATA" --out "$OUT/bart" --num-embeddings 8 --num-steps "$(steps 700)" $DRY
-  $PYTHON train_prior_model.py --data "$DATA" --features classifier --classifier "$OUT/classifier" --language "$OUT/bart" --out "$OUT/prior" --patch-size 1 --stem-depth 0 --depth 2 --feature-levels 2 --tune-decoder --mse-weight 0 --cosine-weight 0 --decoder-items 16 --num-attributes 70 --learning-rate 3e-3 --num-steps "$(steps 500)" $DRY
-  $PYTHON train_report_gpt.py --data "$DATA" --encoder "$OUT/classifier" --out "$OUT/report_gpt" --num-steps "$(steps 700)" $DRY
+  $PYTHON train_classifier.py --data "$DATA" --out "$OUT/classifier" --image-size "$SIZE" --init-from "$NET0" --learning-rate 5e-4 --mixed-precision no $CLASSIFIER $DRY
+  $PYTHON train_bart.py --preset open-i --data "$DATA" --out "$OUT/bart" --num-embeddings 8 $BART $DRY
+  $PYTHON train_prior_model.py --data "$DATA" --features classifier --classifier "$OUT/classifier" --language "$OUT/bart" --out "$OUT/prior" --patch-size 1 --stem-depth 0 --depth 2 --feature-levels 2 --tune-decoder --mse-weight 0 --cosine-weight 0 --decoder-items 16 --num-attributes 70 --learning-rate 3e-3 $PRIOR $DRY
+  $PYTHON train_report_gpt.py --data "$DATA" --encoder "$OUT/classifier" --out "$OUT/report_gpt" $GPT $DRY
 }
 together films reports
 
