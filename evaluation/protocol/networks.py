@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from runtime.runs import model_source
 from runtime.weights import load_pretrained, read_weights
 
 REID_SIZE, REID_FEATURES = 224, 128
@@ -20,9 +21,10 @@ class RadDino:
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
-        """Open a model folder. Raises ValueError where there is none."""
+        """Open a model folder, or a run of train_clip.py. Raises ValueError where there is none."""
         from transformers import AutoImageProcessor, AutoModel
 
+        folder = Path(model_source(folder, "clip", "--raddino"))
         try:
             self.processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
             model: Any = load_pretrained(AutoModel, folder, local_files_only=True, use_safetensors=True)

@@ -1,6 +1,7 @@
 """CheXGenBench's protocol against its libraries (torchmetrics, prdc, torchvision), and known answers."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,13 @@ def test_of_a_clip_the_films_tower_stands_in(raddino, tmp_path):
         expected = CLIPVisionModel.from_pretrained(tmp_path)(**inputs).pooler_output
     np.testing.assert_allclose(network(films), expected, rtol=1e-4, atol=1e-5)
     assert network.stand_in == "clip_vision_model"
+
+
+def test_a_run_stands_in_by_its_folder(chain):
+    run = Path(chain.run("clip"))
+    by_run, by_model = (RadDino(folder, torch.device("cpu")) for folder in (run, run / "model"))
+    films = torch.randint(0, 256, (2, 3, SIDE, SIDE), dtype=torch.uint8)
+    np.testing.assert_array_equal(by_run(films), by_model(films))
 
 
 def test_a_model_that_pools_nothing_is_refused(raddino, tmp_path):
