@@ -3,6 +3,7 @@
 python -m data_module describe FOLDER        # counts, lengths, co-occurrence, leaks; FOLDER/describe.html
 python -m data_module export --layout parquet --data FOLDER --out FOLDER
 python -m data_module counterfactuals --out FOLDER   # phantoms, and the same with one finding changed
+python -m data_module spectrum --real FOLDER --drawn FOLDER --out FILE   # for sample_pairs.py --spectrum
 """
 
 import base64
@@ -19,7 +20,7 @@ import tyro
 
 from data_module.export.config import ExportConfig
 from runtime.config import setting, to_dict
-from runtime.files import write_atomic
+from runtime.files import read_json, write_atomic
 from runtime.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -62,10 +63,35 @@ class CounterfactualsConfig:
     """Processes that render; changes nothing in the result."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SpectrumConfig:
+    """How much stronger drawn films must become at each spatial frequency to be as sharp as real ones."""
+
+    real: Path
+    """Pairs folder of the films that the model learned from."""
+    drawn: Path
+    """Pairs folder that it drew, without --spectrum."""
+    out: Path
+    """JSON file to write."""
+    split: str = "train"
+    """Rows of --real."""
+    max_films: int = 600
+    """Films read on each side."""
+    limit: float = 2.2
+    """Largest gain; noise grows by it too. 2 to 2.5 were best on Open-I at 256."""
+    dry_run: bool = False
+    """Print the settings and stop."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= 10:
+            raise ValueError(f"--limit {self.limit}: must be 1 to 10")
+
+
 Command = (
     Annotated[DescribeConfig, tyro.conf.subcommand("describe")]
     | Annotated[ExportConfig, tyro.conf.subcommand("export")]
     | Annotated[CounterfactualsConfig, tyro.conf.subcommand("counterfactuals")]
+    | Annotated[SpectrumConfig, tyro.conf.subcommand("spectrum")]
 )
 
 
@@ -79,6 +105,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if isinstance(config, CounterfactualsConfig):
         draw_counterfactuals(config)
+        return
+    if isinstance(config, SpectrumConfig):
+        measure_spectrum(config)
         return
     from data_module.export.run import export_folder
 
@@ -99,6 +128,25 @@ def draw_counterfactuals(config: CounterfactualsConfig) -> None:
         config.out, config.num_pairs, config.size, config.seed, config.num_workers, to_dict(config)
     )
     print(f"{config.out}: {len(pairs):,} counterfactuals")
+
+
+def measure_spectrum(config: SpectrumConfig) -> None:
+    """Measure it, and write it with where it comes from."""
+    from data_module.pairs import PairsFolder, refuse_contract_name
+    from data_module.spectrum import BANDS, Spectrum
+
+    refuse_contract_name(config.out, "--out")
+    drawn, real = PairsFolder.open(config.drawn), PairsFolder.open(config.real)
+    provenance = config.drawn / "provenance.json"
+    told = read_json(provenance) if provenance.is_file() else {}
+    if told.get("config", {}).get("models", {}).get("drawing", {}).get("spectrum"):
+        raise ValueError(f"--drawn {config.drawn} was drawn with a spectrum: draw films without --spectrum")
+    spectrum = Spectrum.measure(drawn, real, config.split, config.max_films, config.limit)
+    tables = {"real": real.manifest_hash(), "drawn": drawn.manifest_hash()}
+    spectrum.save(config.out, {"limit": config.limit, "split": config.split, **tables})
+    for low, high, gain in list(zip(BANDS, BANDS[1:], spectrum.gains, strict=False))[::4]:
+        print(f"{low:.2f} to {high:.2f} cycles a pixel: x {gain:.2f}")
+    print(config.out)
 
 
 def describe(config: DescribeConfig) -> None:

@@ -272,6 +272,9 @@ class DrawingConfig:
     at the start, for many films."""
     truncate_prompts: bool = False
     """Use the beginning of a prompt that is longer than the text encoder reads."""
+    spectrum: Path | None = setting(None, identity=False)
+    """File of `python -m data_module spectrum`: films are made as sharp as real ones at each spatial
+    frequency."""
 
     def __post_init__(self) -> None:
         low, high = self.guidance_interval

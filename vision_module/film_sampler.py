@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from data_module.images import load_images
+from data_module.spectrum import Spectrum
 from runtime.devices import prefer_channels_last
 from runtime.precision import settle_precision
 from vision_module.autoencoder import decode_latents, encode_films
@@ -57,6 +58,7 @@ class FilmSampler:
         if config.init_film:
             film = load_images([config.init_film], vision.image_size).to(self.device)
             self._film_start = encode_films(vision.autoencoder, film)[0].float()
+        self._spectrum = Spectrum.load(config.spectrum) if config.spectrum else None
         solver = self._make_solver()
         if (config.init_film or read_start) and config.strength:
             left_timesteps(solver, config.strength)
@@ -114,7 +116,7 @@ class FilmSampler:
         if not config.strength:
             latents = self._start(prompts)
             assert latents is not None, "DrawingConfig asks for a start"
-            return latents, decode_latents(vision.autoencoder, check_latents(latents))
+            return latents, self._decode(latents)
         noise = draw_noise(generators, vision.latent_shape).to(self.device)
         with self.autocast():
             if self._null_context is None:  # once for all batches, in their precision
@@ -133,4 +135,12 @@ class FilmSampler:
                 self._guidance_input(len(noise)),
                 on_step,
             )
-            return latents, decode_latents(vision.autoencoder, check_latents(latents))
+            return latents, self._decode(latents)
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images (B, 1, S, S) in [-1, 1]."""
+        images = decode_latents(self.vision.autoencoder, check_latents(latents))
+        if self._spectrum is None:
+            return images
+        with torch.autocast(self.device.type, enabled=False):  # no FFT is of bfloat16
+            return self._spectrum.apply(images)
