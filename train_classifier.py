@@ -158,8 +158,12 @@ def _describe(config: Config) -> None:
 
     num_features, side = config.size.hidden_sizes[-1], config.image_size
     sizes = {"pixel_values": f"(B, 1, {side}, {side})", "features": f"(B, {num_features})"}
-    models = {"classifier": lambda: build_classifier(config.size)}
-    forwards = {"classifier": lambda model: model(torch.zeros(1, 1, side, side))}
+    models, forwards = {}, {}
+    if config.init_from:
+        sizes = {"pixel_values": sizes["pixel_values"], "classifier": "of the size of --init-from"}
+    else:
+        models = {"classifier": lambda: build_classifier(config.size)}
+        forwards = {"classifier": lambda model: model(torch.zeros(1, 1, side, side))}
     describe_run(config, models, bool(config.train.ema_decay), ("classifier",), sizes, forwards)
 
 

@@ -56,7 +56,8 @@ def describe_run(
     print(f"steps: {describe_steps(config, num_items)}")
     if work:
         print(f"work: {work:,} operations forward and backward of an item")
-    print(f"memory of weights, gradients and optimizer: {show_bytes(memory)}, activations come on top")
+    if memory:
+        print(f"memory of weights, gradients and optimizer: {show_bytes(memory)}, activations come on top")
 
 
 def describe_steps(config: Any, num_items: int | None) -> str:

@@ -11,12 +11,12 @@ from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct
 from data_module.free_prompts import is_free_prompt
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
-from data_module.prompt_facts import read_facts
+from data_module.prompt_facts import NUM_FACTS, read_facts, split_facts
 from runtime.contents import model_hash
 from runtime.devices import move, pick_device
 from runtime.weights import load_pretrained
 from vision_module.autoencoder import encode_films
-from vision_module.prompting import Prompts
+from vision_module.prompting import FACT_SCALE, Prompts
 
 
 def _identity(source: str) -> str:
@@ -104,7 +104,7 @@ def encode_prompts(
         "kind": "prompts",
         "columns": columns,
         **({"free_prompts": _hash(made)} if made.size else {}),
-        **({"facts": _hash(facts)} if facts is not None else {}),
+        **({"facts": _hash(facts), "layout": _layout(prompts.width)} if facts is not None else {}),
         "text_tokens": prompts.text_tokens,
         "num_tokens": prompts.tokenizer.model_max_length,
         "references": with_references,
@@ -127,6 +127,12 @@ def encode_prompts(
         np.asarray(cache["text_index"]) if columns else None,
         cache["references"] if with_references else None,
     )
+
+
+def _layout(width: int) -> str:
+    """How facts become tokens, which may change too: the tokens of facts that are all different."""
+    probe = np.arange(1.0, NUM_FACTS + 1.0, dtype=np.float32)[None]
+    return _hash(FACT_SCALE * split_facts(probe, width))
 
 
 def _hash(made: np.ndarray) -> str:

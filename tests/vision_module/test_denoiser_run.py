@@ -15,6 +15,7 @@ from data_module.item_texts import ItemTexts
 from data_module.pairs import PairsFolder
 from data_module.text_columns import text_columns
 from sample_pairs import main as sample
+from vision_module import encoding
 from vision_module.config import DiffusionConfig, UNetConfig
 from vision_module.denoiser_data import make_sources
 from vision_module.diffusion import PromptedDenoiser, make_objective
@@ -78,8 +79,11 @@ def test_tokens_in_the_step_give_the_loss_of_the_cache(chain, parts):
 
 
 @pytest.mark.parametrize("text_tokens", ["pooled", "facts"])
-def test_cached_texts_are_those_of_their_rows(chain, tmp_path, text_tokens):
-    """Texts that stand twice are encoded once, and empty ones are marked; the second time nothing is."""
+def test_cached_texts_are_those_of_their_rows(chain, tmp_path, text_tokens, monkeypatch):
+    """Texts that stand twice are encoded once, and empty ones are marked; the second time nothing is.
+
+    Unless facts become other tokens than they were.
+    """
     clip, columns = chain.run("clip/model"), ("prompt", "note")
     pairs, prompts = PairsFolder.open(chain.run("data")), load_prompts(clip, clip, "text", text_tokens)
     notes = ["", "Small left effusion.", *["Large right effusion."] * (len(pairs) - 2)]
@@ -95,6 +99,10 @@ def test_cached_texts_are_those_of_their_rows(chain, tmp_path, text_tokens):
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     encode_prompts(pairs, prompts, clip, *texts, tmp_path)
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    monkeypatch.setattr(encoding, "FACT_SCALE", 2.0)
+    encode_prompts(pairs, prompts, clip, *texts, tmp_path)
+    again = written != {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    assert again == (text_tokens == "facts")
 
 
 @pytest.mark.usefixtures("float64")
