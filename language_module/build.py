@@ -12,6 +12,7 @@ from transformers import (
 from language_module.codec import ReportCodec
 from language_module.config import BartSize, CodecConfig
 from language_module.tokenizer import train_tokenizer
+from runtime.tokenizers import check_tokenizer
 from runtime.weights import load_pretrained
 
 
@@ -52,6 +53,7 @@ def load_bart(source: str) -> tuple[BartForConditionalGeneration, PreTrainedToke
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         bart = load_pretrained(BartForConditionalGeneration, source).train()
+        check_tokenizer(tokenizer, bart.config.vocab_size)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

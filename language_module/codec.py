@@ -28,6 +28,7 @@ from language_module.token_loop import write_tokens
 from language_module.tokenizer import normalize_report, special_id
 from runtime.config import from_dict
 from runtime.files import read_json, reading
+from runtime.tokenizers import check_tokenizer
 from runtime.weights import load_part, load_pretrained
 
 
@@ -268,6 +269,8 @@ class ReportCodec(nn.Module):
         bart = load_pretrained(BartForConditionalGeneration, folder)
         with reading(folder, "the report codec"):
             config = from_dict(CodecConfig(), read_json(path), str(path))
-            codec = cls(bart, AutoTokenizer.from_pretrained(folder), config)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            check_tokenizer(tokenizer, bart.config.vocab_size, ("pad_token", "bos_token", "eos_token"))
+            codec = cls(bart, tokenizer, config)
         load_part(codec.pooler, folder / "pooler.safetensors", "the codec's pooler")
         return codec.eval()

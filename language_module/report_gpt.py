@@ -30,6 +30,7 @@ from language_module.image_encoder import ImageEncoder
 from language_module.pooling import StatePooler
 from language_module.tokenizer import normalize_report, special_id
 from runtime.files import read_json, reading
+from runtime.tokenizers import check_tokenizer
 from runtime.weights import load_part, load_pretrained
 
 CONFIG = "report_gpt.json"
@@ -216,6 +217,7 @@ def load_decoder(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         decoder = load_pretrained(AutoModelForCausalLM, source).train()
+        check_tokenizer(tokenizer, decoder.config.vocab_size)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

@@ -25,6 +25,7 @@ from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenize
 
 from runtime.devices import move, prefer_channels_last
 from runtime.files import read_json, reading
+from runtime.tokenizers import check_tokenizer
 from runtime.weights import drop_unused, load_pretrained
 from vision_module.adapters import load_adapters, merge_adapters, save_adapters
 from vision_module.config import Fusion, TextTokens
@@ -242,7 +243,9 @@ def load_prompts(
     if fusion != "text":
         image_encoder, feature_extractor = load_image_encoder(reference_encoder)
     prompts = Prompts(text_encoder, tokenizer, image_encoder, feature_extractor, fusion, text_tokens)
-    with reading(clip, "its tokenizer"):  # a damaged one may load, and fail or name other tokens when asked
-        if int(prompts.tokenize(["Effusion."]).max()) >= text_encoder.config.vocab_size:
-            raise ValueError("it has tokens that the text encoder does not know")
+    ends = text_encoder.config.model_type == "clip_text_model"
+    with reading(clip, "its tokenizer"):
+        check_tokenizer(
+            tokenizer, text_encoder.config.vocab_size, ("pad_token", "eos_token") if ends else ("pad_token",)
+        )
     return prompts

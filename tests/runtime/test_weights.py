@@ -1,5 +1,6 @@
 """Weights of anyone's files: every tensor there and finite, or refused by name."""
 
+import json
 import re
 import shutil
 import struct
@@ -180,3 +181,19 @@ def test_no_room_is_made_for_a_config_of_another_size(models, tmp_path, kind):
             LOADERS[kind](tmp_path / kind)
         config.write_text(whole)
     LOADERS[kind](tmp_path / kind)
+
+
+@pytest.mark.parametrize("kind", ["vision", "codec"])
+def test_a_damaged_tokenizer_is_named(models, tmp_path, kind):
+    """Without its settings, or with a new special token, that the model has no embedding of."""
+    shutil.copytree(models / kind, tmp_path / kind)
+    (path,) = (tmp_path / kind).rglob("tokenizer_config.json")
+    whole = path.read_text()
+    for token in ("eos_token", "pad_token"):
+        path.write_text(json.dumps(json.loads(whole) | {token: "<new>"}))
+        with pytest.raises(ValueError, match=r"it has tokens from [\d,]+ on, which its model does not know"):
+            LOADERS[kind](tmp_path / kind)
+    if kind == "vision":  # a BART's tokenizer knows them by itself
+        path.unlink()
+        with pytest.raises(ValueError, match="it has no pad_token"):
+            LOADERS[kind](tmp_path / kind)
