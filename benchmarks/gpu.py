@@ -29,6 +29,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.real_sizes import SD1_AUTOENCODER, SD1_TEXT_ENCODER
+from runtime.devices import move
 from runtime.files import write_atomic
 from runtime.precision import settle_precision
 from runtime.runs import RunFolder
@@ -129,11 +130,11 @@ def diffusers_step(batch_size: int) -> Callable[[], object]:
         rows = torch.arange(batch_size) + next(place) * batch_size
         batch = films[rows % 256].pin_memory().to(device), token_ids[rows % 256].to(device)
         with torch.no_grad():
-            latents = autoencoder.encode(batch[0].to(torch.bfloat16)).latent_dist.sample() * 0.18215
+            latents = autoencoder.encode(batch[0].to(torch.bfloat16), return_dict=False)[0].sample() * 0.18215
             text = text_encoder(batch[1], return_dict=False)[0]
         noise = torch.randn_like(latents)
         timesteps = torch.randint(0, 1000, (batch_size,), device=device)
-        noised = schedule.add_noise(latents, noise, timesteps)
+        noised = schedule.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
         predicted = unet(noised, timesteps, text, return_dict=False)[0]
         loss = (predicted.float() - noise.float()).square().mean()
         accelerator.backward(loss)
@@ -172,7 +173,7 @@ def count_training(model: nn.Module, batch_size: int) -> int:
 
 def score_sampling(batch_size: int, compiled: bool, peak: float, num: int) -> dict:
     """Evaluations of U-ViT-L under autocast: films/s at 50 steps with guidance, and share of the peak."""
-    model = make_uvit().cuda().eval()
+    model: nn.Module = move(make_uvit(), "cuda").eval()
     inputs = {
         "sample": torch.randn(batch_size, *LATENTS, device="cuda"),
         "timestep": torch.full((batch_size,), 500.0, device="cuda"),

@@ -85,9 +85,9 @@ class Spectrum:
     def load(cls, path: Path) -> "Spectrum":
         """Raises ValueError for a file that is no spectrum."""
         content = read_json(path, "write it with `python -m data_module spectrum`")
-        gains, size = content.get("gains"), content.get("size")
-        whole = isinstance(gains, list) and len(gains) == len(BANDS) - 1
-        if not whole or not all(_is_gain(gain) for gain in gains) or not isinstance(size, int) or size < 8:
+        size, found = content.get("size"), content.get("gains")
+        gains = found if isinstance(found, list) and all(map(_is_gain, found)) else []
+        if len(gains) != len(BANDS) - 1 or not isinstance(size, int) or size < 8:
             raise DamagedFile(f"{path}: no spectrum of {len(BANDS) - 1} gains")
         return cls(np.asarray(gains, dtype=np.float64), size)
 

@@ -36,7 +36,7 @@ class StackedMuon(torch.optim.Muon):
                 self._step(stack, group)
         return loss
 
-    def _step(self, stack: Sequence[torch.Tensor], group: dict[str, Any]) -> None:
+    def _step(self, stack: list[torch.Tensor], group: dict[str, Any]) -> None:
         """For parameters of one shape, which all have a gradient."""
         gradients: list[torch.Tensor] = []
         for parameter in stack:
@@ -47,9 +47,11 @@ class StackedMuon(torch.optim.Muon):
                 state["momentum_buffer"] = torch.zeros_like(parameter.grad)
         buffers = [self.state[parameter]["momentum_buffer"] for parameter in stack]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
-        updates = torch._foreach_lerp(gradients, buffers, group["momentum"]) if group["nesterov"] else buffers
+        updates = buffers
+        if group["nesterov"]:
+            updates = list(torch._foreach_lerp(gradients, buffers, group["momentum"]))
         found = zeropower_via_newtonschulz(
-            torch.stack(tuple(updates)) if len(stack) > 1 else updates[0],
+            torch.stack(updates) if len(stack) > 1 else updates[0],
             group["ns_steps"],
             [tuple(group["ns_coefficients"])],
             group["eps"],
