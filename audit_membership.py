@@ -114,10 +114,10 @@ def measure(config: Config) -> "pd.DataFrame":
 def warn_of_other_data(config: Config) -> None:
     """Say where --data has another table than the one that the run notes to have been trained on."""
     from runtime.contents import hash_content
-    from runtime.files import read_json
+    from runtime.origins import read_record
+    from runtime.runs import CONFIG, find_contents
 
-    path = Path(config.vision) / "config.json"
-    trained = read_json(path).get("contents", {}).get("data") if path.is_file() else None
+    trained = (find_contents(read_record(Path(config.vision) / CONFIG)) or {}).get("data")
     if trained and trained != hash_content(config.data):
         print(
             f"warning: --data {config.data} is not the table that {config.vision} was trained on: its rows "

@@ -279,13 +279,21 @@ def _longest_rise(values: Sequence[float]) -> list[int]:
     return row[::-1]
 
 
+def find_contents(record: Mapping[str, Any]) -> dict[str, str] | None:
+    """Setting -> hash of the file or folder that it names, as a run's config.json notes it; None: damaged."""
+    contents = record.get("contents") or {}
+    if not isinstance(contents, dict) or not all(isinstance(value, str) for value in contents.values()):
+        return None
+    return contents
+
+
 def _check_same(saved: Mapping[str, Any], run: RunFolder, now: Mapping[str, str]) -> None:
     """Raise ValueError for a folder of another kind of run or of other settings; `now`: content's hashes."""
     if saved.get("kind") != run.kind:
         raise ValueError(f"--out {run.root} holds a {saved.get('kind')} run: name another folder")
-    if not isinstance(saved.get("config"), dict):
+    contents, identity = find_contents(saved), run.identity
+    if not isinstance(saved.get("config"), dict) or contents is None:
         raise ValueError(f"{run.root / CONFIG} names no settings (damaged): --overwrite trains anew")
-    contents, identity = saved.get("contents") or {}, run.identity
     before = {**run.defaults, **flatten(saved["config"], run.passing)}
     for name in list_changed(before, identity, run.defaults) + sorted({*contents} & {*now}):
         old, new = contents.get(name), now.get(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from runtime.markdown import markdown_table
 from runtime.origins import PROVENANCE, license_lines, list_origins, read_record, terms_of_use
-from runtime.runs import CONFIG, RunFolder
+from runtime.runs import CONFIG, RunFolder, find_contents
 from training.throughput import FLOPS, MEASURED
 
 # kind -> what it is
@@ -74,14 +74,14 @@ def make_card(folder: Path, run: RunFolder, step: int) -> str:
 def _describe_data(run: RunFolder) -> str:
     """Rows and hash of the data, without where they lay."""
     num_rows = read_record(Path(str(run.config.get("data") or "")) / PROVENANCE).get("num_rows")
-    table = (read_record(run.root / CONFIG).get("contents") or {}).get("data")
+    table = (find_contents(read_record(run.root / CONFIG)) or {}).get("data")
     rows = f"{num_rows:,} rows" if isinstance(num_rows, int) else "Rows not told"
     return f"{rows}; SHA-256 of the table begins with {table}." if table else f"{rows}."
 
 
 def _describe_settings(run: RunFolder) -> str:
     """Those that decide the weights; files and folders by the hash of their content."""
-    contents = read_record(run.root / CONFIG).get("contents") or {}
+    contents = find_contents(read_record(run.root / CONFIG)) or {}
     rows = [
         (name, contents.get(name) or _without_folders(value))
         for name, value in sorted(run.identity.items())

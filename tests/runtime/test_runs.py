@@ -54,6 +54,17 @@ def test_a_setting_newer_than_a_run_had_its_default_there(tmp_path, names):
     assert is_finished(config)
 
 
+@pytest.mark.parametrize("damaged", [[["data", "abc"]], "abc", {"data": ["abc"]}, 5])
+def test_damaged_hashes_of_what_a_run_learned_from_are_named(tmp_path, damaged):
+    (tmp_path / "film.txt").write_text("a")
+    config = OnFile(tmp_path / "film.txt", tmp_path / "run")
+    path = RunFolder.create(tmp_path / "run", "test", config).root / "config.json"
+    release_folder(tmp_path / "run")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"contents": damaged}))
+    with pytest.raises(ValueError, match=r"config\.json names no settings \(damaged\)"):
+        RunFolder.create(tmp_path / "run", "test", config)
+
+
 @pytest.mark.parametrize("damaged", [None, [], {"train.mixed_precision": 5}, {"other": "no"}])
 def test_what_a_setting_came_to_is_chosen_once(tmp_path, damaged):
     run = begin(Config(out=tmp_path / "run"))
