@@ -61,7 +61,7 @@ def resolve_inside(root: Path, name: str) -> Path:
     except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL byte
         raise FilmError("is not a file name, or a loop of links") from None
     if not path.is_relative_to(root.resolve()):
-        raise FilmError("lies outside the folder: name the folder that holds it, where a link leads there")
+        raise FilmError("lies outside the folder (where a link leads there, name the folder that holds it)")
     return path
 
 
