@@ -82,13 +82,20 @@ class RunFolder:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, whose steps rise; one that a kill or a full disk cut, that is damaged,
-        there twice or out of order is left out."""
+        """The lines of metrics.jsonl, numbers all, whose steps rise; one that a kill or a full disk cut, that
+        is damaged, there twice or out of order is left out."""
         every = {json.dumps(line, sort_keys=True): line for line in read_json_lines(self.metrics_path)}
-        lines = [line for line in every.values() if type(line.get("step")) in (int, float)]
+        lines = [
+            line
+            for line in every.values()
+            if "step" in line and all(type(value) in (int, float) for value in line.values())
+        ]
         kept = [lines[place] for place in _longest_rise([line["step"] for line in lines])]
         if lost := len(every) - len(kept):
-            print(f"warning: {self.metrics_path}: {lost} line(s) out of order left out", file=sys.stderr)
+            print(
+                f"warning: {self.metrics_path}: {lost} line(s) out of order or damaged left out",
+                file=sys.stderr,
+            )
         return kept
 
     def cut_log(self, num_lines: int) -> None:

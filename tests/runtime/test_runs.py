@@ -156,7 +156,17 @@ def test_the_log_has_the_lines_whose_steps_rise(tmp_path, capsys, damage, kept):
     assert [line["step"] for line in run.read_log()] == kept
     assert all(line == lines[line["step"] - 1] for line in run.read_log())
     lost = len({json.dumps(line) for line in damaged}) - len(kept)
-    assert ("out of order left out" in capsys.readouterr().err) == (lost > 0)
+    assert ("out of order or damaged left out" in capsys.readouterr().err) == (lost > 0)
+
+
+@pytest.mark.parametrize("value", [{"a": 1.0}, [1.0], "1", None, True])
+def test_a_line_with_something_other_than_a_number_is_left_out(tmp_path, capsys, value):
+    run = begin(Config(out=tmp_path / "run"))
+    good = [{"step": 1, "loss": 0.5}, {"step": 3, "loss": 0.25}]
+    lines = [good[0], {"step": 2, "tflops_per_step": value}, good[1]]
+    run.metrics_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run.read_log() == good
+    assert "1 line(s) out of order or damaged left out" in capsys.readouterr().err
 
 
 def test_a_line_with_a_name_that_is_there_twice_is_damaged(tmp_path, capsys):
