@@ -153,19 +153,16 @@ def sample(config: Config) -> None:
 
 def _settings(config: Config) -> dict:
     """The flags that decide what item i is; files count by their content, and so do models and data."""
-    from data_module.sources.output import hash_file
     from runtime.contents import hash_contents
 
     drawing, plan = config.models.drawing, config.plan
     files = {"prompts": plan.prompts, "reference": plan.reference, "init_film": drawing.init_film}
     hashes = hash_contents(files)
-    settings = {
+    return {
         **flatten(to_dict(config), (*list_passing(config), "keep")),
         "files": [hashes.get(name, "") for name in files],
+        **hash_contents({"spectrum": drawing.spectrum}),  # absent without it, as in older folders
     }
-    if drawing.spectrum:
-        settings["spectrum"] = hash_file(drawing.spectrum, "--spectrum")
-    return settings
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def measure_spectrum(config: SpectrumConfig) -> None:
     spectrum = Spectrum.measure(drawn, real, config.split, config.max_films, config.limit)
     tables = {"real": real.manifest_hash(), "drawn": drawn.manifest_hash()}
     spectrum.save(config.out, {"limit": config.limit, "split": config.split, **tables})
-    for low, high, gain in list(zip(BANDS, BANDS[1:], spectrum.gains, strict=False))[::4]:
+    for low, high, gain in list(zip(BANDS[:-1], BANDS[1:], spectrum.gains, strict=True))[::4]:
         print(f"{low:.2f} to {high:.2f} cycles a pixel: x {gain:.2f}")
     print(config.out)
 

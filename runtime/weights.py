@@ -124,10 +124,9 @@ def load_pretrained(
     options |= {"subfolder": subfolder} if subfolder else {}
     if Path(source).is_dir():
         options |= _check_folder(Path(source), subfolder)
+        _check_size(model_class, Path(source, subfolder))
     theirs = model_class.__module__.startswith("transformers.")
     options.setdefault("dtype" if theirs else "torch_dtype", torch.get_default_dtype())  # each names it
-    if Path(source).is_dir():
-        _check_size(model_class, Path(source, subfolder))
     with reading(where, f"the {model_class.__name__}"):
         model, info = model_class.from_pretrained(source, output_loading_info=True, **options)
     missing = [name for name in info["missing_keys"] if not (optional and re.search(optional, name))]
