@@ -84,7 +84,25 @@ def make_optimizers(
             from training.muon import StackedMuon  # late: it imports timm, which takes time
 
             optimizers.append(StackedMuon(matrices, torch.bfloat16 if half else torch.float32, **shared))
+    for optimizer in optimizers:
+        optimizer.register_load_state_dict_post_hook(_lay_out_states)
     return optimizers
+
+
+def _lay_out_states(optimizer: torch.optim.Optimizer) -> None:
+    """Moments of a checkpoint as their weights lie in memory, which may be channels last.
+
+    A fused step pairs them place by place: with other strides it is refused on a GPU, and on a CPU it moves
+    each weight by another one's moments, without a word.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if (
+                isinstance(value, torch.Tensor)
+                and value.shape == parameter.shape
+                and value.stride() != parameter.stride()
+            ):
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _hidden_matrices(model: nn.Module) -> set[int]:

@@ -57,7 +57,8 @@ def objective(model, batch, generator):
 
 def save(model, folder):
     folder.mkdir(parents=True)
-    save_file(model.state_dict(), folder / "model.safetensors")
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
 
 
 def new_model():
@@ -138,6 +139,25 @@ def test_sigterm_leaves_a_checkpoint_of_the_step_it_was_in(tmp_path):
         fit(new_model(), stop_at(7), Regression(), None, config.train, run, save)
     assert [path.name for path in run.checkpoint_dir.glob("step_*")] == ["step_0000007"]
     assert not run.finished
+
+
+def new_convolutions():
+    """Channels last, as the classifier is, whose 3x3 kernels then lie in memory unlike a checkpoint's."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Unflatten(1, (1, 1, 1)), nn.Conv2d(1, 4, 1), nn.Conv2d(4, 6, 3, padding=1))
+    return nn.Sequential(layers, nn.Flatten(), nn.Linear(6, 1)).to(memory_format=torch.channels_last)
+
+
+def test_convolutions_that_are_channels_last_go_on_with_their_own_moments(tmp_path):
+    config = TrainConfig(num_steps=12, batch_size=8, checkpoint_every=100, mixed_precision="no")
+    runs = [RunFolder.create(tmp_path / name, "test", Config(train=config)) for name in ("whole", "cut")]
+    fit(new_convolutions(), objective, Regression(), None, config, runs[0], save)
+    with pytest.raises(KeyboardInterrupt):
+        fit(new_convolutions(), stop_at(6), Regression(), None, config, runs[1], save)
+    fit(new_convolutions(), objective, Regression(), None, config, runs[1], save)
+    whole, resumed = map(weights, runs)
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
 
 
 def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path, monkeypatch, capsys):
