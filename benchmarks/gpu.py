@@ -5,9 +5,10 @@
 
 U-ViT-L on 4x32x32 latents (films of 256) through the training loop's own step, eager and compiled; its
 evaluations when sampling; and films/s of fine-tuning Stable Diffusion's U-Net, ours from cached latents and
-prompts beside a loop that does in every step what diffusers' train_text_to_image.py does. Random weights and
-data; the first steps are left out. The peak is that of a product of 8192 x 8192 bfloat16 matrices, measured
-here. Operations are counted by torch's FlopCounterMode, of one eager step.
+prompts beside a loop that does in every step what diffusers' train_text_to_image.py does; and the steps of an
+autoencoder of films of 256 with its adversary. Both also with norms in float32, as autocast has them. Random
+weights and data; the first steps are left out. The peak is that of a product of 8192 x 8192 bfloat16
+matrices, measured here. Operations are counted by torch's FlopCounterMode, of one eager step.
 """
 
 import argparse
@@ -17,8 +18,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -29,16 +32,20 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.real_sizes import SD1_AUTOENCODER, SD1_TEXT_ENCODER
-from runtime.devices import move
+from runtime.devices import move, prefer_channels_last, suit_gpu
 from runtime.files import write_atomic
 from runtime.precision import settle_precision
 from runtime.runs import RunFolder
+from training import learner as learner_module
 from training.accelerator import make_accelerator
 from training.config import TrainConfig
 from training.learner import Learner
 from training.loader import iterate_steps
 from training.throughput import count_flops
-from vision_module.config import DiffusionConfig
+from training.validation import Objective
+from vision_module.autoencoder import build_autoencoder
+from vision_module.autoencoder_loss import AutoencoderLoss
+from vision_module.config import AutoencoderConfig, AutoencoderLossConfig, DiffusionConfig
 from vision_module.diffusion import make_objective
 from vision_module.unet import SD1_UNET
 from vision_module.uvit import UViT
@@ -61,6 +68,41 @@ class RandomLatents:
     def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
         mean = self.mean[indices]
         return {"latents_mean": mean, "latents_std": mean.abs() * 0.1, "text": self.text[indices % 64]}
+
+
+class RandomFilms:
+    """Films of 256 in memory."""
+
+    def __init__(self, num: int = 512) -> None:
+        self.images = torch.rand(num, 1, 256, 256, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def get_batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        return {"images": self.images[indices]}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a step is taken."""
+
+    name: str
+    compiled: bool = False
+    float_norms: bool = False  # as autocast has them, and this package had
+
+
+EAGER, COMPILED, FLOAT_NORMS = Way(""), Way(", compiled", True), Way(", norms in float32", False, True)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained: a new model, its objective and data."""
+
+    make: Callable[[], nn.Module]
+    objective: Objective
+    data: RandomLatents | RandomFilms
+    batch_size: int
 
 
 def measure_peak(size: int) -> float:
@@ -97,16 +139,44 @@ def make_unet() -> UNet2DConditionModel:
     return UNet2DConditionModel(sample_size=LATENTS[1], **SD1_UNET)
 
 
-def our_step(model: nn.Module, batch_size: int, compiled: bool, folder: Path) -> Callable[[], object]:
-    """A step of the training loop: the loader, the objective, gradient clipping, AdamW."""
-    config = TrainConfig(
-        batch_size=batch_size, learning_rate=1e-5, mixed_precision="bf16", compile=compiled, num_steps=10_000
-    )
-    run = RunFolder.create(folder, "benchmark", config, overwrite=True)
+def make_autoencoder() -> AutoencoderLoss:
+    """That of experiments/open_i.sh at 256, without ImageNet's features."""
+    model = AutoencoderConfig(latent_channels=8, block_out_channels=(64, 128, 256, 256))
+    return AutoencoderLoss(build_autoencoder(model, 256), AutoencoderLossConfig(adversarial_weight=0.05))
+
+
+def train_denoiser(make: Callable[[], nn.Module], batch_size: int) -> Training:
     diffusion = DiffusionConfig(prediction_type="epsilon", fusion="text", text_tokens="all")
     objective = make_objective(diffusion, torch.zeros(1, TOKENS, WIDTH))
-    learner = Learner(model, objective, config, make_accelerator(config, run, False), ())
-    batches = iterate_steps(RandomLatents(), batch_size, 0, range(10_000), 0)
+    return Training(make, objective, RandomLatents(), batch_size)
+
+
+def train_autoencoder(batch_size: int) -> Training:
+    def objective(model, batch, generator):
+        return model(batch["images"], generator)
+
+    return Training(make_autoencoder, objective, RandomFilms(), batch_size)
+
+
+def our_step(training: Training, way: Way, folder: Path) -> Callable[[], object]:
+    """A step of the training loop: the loader, the objective, gradient clipping, AdamW."""
+    batch_size = training.batch_size
+    config = TrainConfig(
+        batch_size=batch_size,
+        learning_rate=1e-5,
+        mixed_precision="bf16",
+        compile=way.compiled,
+        num_steps=10_000,
+    )
+    run = RunFolder.create(folder, "benchmark", config, overwrite=True)
+    model = training.make()
+    suit = prefer_channels_last if way.float_norms else suit_gpu
+    with mock.patch.object(learner_module, "suit_gpu", suit):
+        groups = getattr(model, "groups", ())
+        learner = Learner(
+            model, training.objective, config, make_accelerator(config, run, bool(groups)), groups
+        )
+    batches = iterate_steps(training.data, batch_size, 0, range(10_000), 0)
     steps = iter(range(10_000))
     return lambda: learner.optimize(batches, next(steps))
 
@@ -145,30 +215,28 @@ def diffusers_step(batch_size: int) -> Callable[[], object]:
     return step
 
 
-def score_training(
-    model: nn.Module, batch_size: int, compiled: bool, flops: int, peak: float, num: int
-) -> dict:
+def score_training(training: Training, way: Way, flops: int, peak: float, num: int) -> dict:
     """Films/s, share of the peak, seconds to the first step and memory of the training step."""
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        step = our_step(model, batch_size, compiled, Path(folder) / "run")
+        step = our_step(training, way, Path(folder) / "run")
         started_s = time.perf_counter()
         step()
         torch.cuda.synchronize()
         first_s = time.perf_counter() - started_s
         taken_s = time_steps(step, 3, num)
     return {
-        "films_per_s": round(batch_size / taken_s, 1),
+        "films_per_s": round(training.batch_size / taken_s, 1),
         "share_of_peak": round(flops / taken_s / peak, 3),
         "seconds_to_first_step": round(first_s, 1),
         "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1),
     }
 
 
-def count_training(model: nn.Module, batch_size: int) -> int:
+def count_training(training: Training) -> int:
     """Operations of one step, counted on one that is not compiled."""
     with tempfile.TemporaryDirectory() as folder:
-        return count_operations(our_step(model, batch_size, False, Path(folder) / "run"))
+        return count_operations(our_step(training, EAGER, Path(folder) / "run"))
 
 
 def score_sampling(batch_size: int, compiled: bool, peak: float, num: int) -> dict:
@@ -200,8 +268,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", choices=("uvit_l", "sd"), default=["uvit_l", "sd"])
-    parser.add_argument("--batch-size", type=int, default=64, help="of U-ViT-L; a quarter of it of the U-Net")
+    parts = ("uvit_l", "sd", "autoencoder")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    parser.add_argument(
+        "--batch-size", type=int, default=64, help="of U-ViT-L; a quarter of it of the others"
+    )
     parser.add_argument("--steps", type=int, default=20, help="timed steps of each way")
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--matrix", type=int, default=8192, help="side of the matrices of the peak")
@@ -224,22 +295,25 @@ def main(argv: list[str] | None = None) -> None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(arguments.out, json.dumps(results, indent=2) + "\n")
 
-    ways = {"": False, ", compiled": True} if arguments.compiled else {"": False}
+    ways = (EAGER, COMPILED) if arguments.compiled else (EAGER,)
+
+    def note_training(name: str, training: Training, ways: tuple[Way, ...]) -> None:
+        flops = count_training(training)
+        for way in ways:
+            note(f"{name}{way.name}", score_training(training, way, flops, peak, num))
+
     if "uvit_l" in arguments.only:
-        flops = count_training(make_uvit(), arguments.batch_size)
-        for name, compiled in ways.items():
-            figures = score_training(make_uvit(), arguments.batch_size, compiled, flops, peak, num)
-            note(f"U-ViT-L training{name}", figures)
-        for name, compiled in ways.items():
-            note(f"U-ViT-L sampling{name}", score_sampling(2 * arguments.batch_size, compiled, peak, num))
+        note_training("U-ViT-L training", train_denoiser(make_uvit, arguments.batch_size), ways)
+        for way in ways:
+            figures = score_sampling(2 * arguments.batch_size, way.compiled, peak, num)
+            note(f"U-ViT-L sampling{way.name}", figures)
+    size = arguments.batch_size // 4
     if "sd" in arguments.only:
-        size = arguments.batch_size // 4
-        flops = count_training(make_unet(), size)
-        for name, compiled in ways.items():
-            figures = score_training(make_unet(), size, compiled, flops, peak, num)
-            note(f"SD fine-tuning{name}", figures)
+        note_training("SD fine-tuning", train_denoiser(make_unet, size), (FLOAT_NORMS, *ways))
         theirs = size / time_steps(diffusers_step(size), 4, num)
         note("SD fine-tuning as diffusers' script", {"films_per_s": round(theirs, 1)})
+    if "autoencoder" in arguments.only:
+        note_training("autoencoder training", train_autoencoder(size), (FLOAT_NORMS, *ways))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from runtime.devices import prefer_channels_last
+from runtime.devices import suit_gpu
 from runtime.generators import make_generator
 from training.accelerator import attention_kernel
 from training.config import TrainConfig
@@ -35,7 +35,7 @@ class Learner:
     ) -> None:
         self.objective, self.config, self.accelerator = objective, config, accelerator
         if accelerator.device.type == "cuda":
-            prefer_channels_last(model)
+            suit_gpu(model)
         half, device = accelerator.mixed_precision == "bf16", accelerator.device.type
         optimizers = make_optimizers(model, config, groups, half, device)
         if config.compile:

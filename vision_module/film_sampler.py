@@ -48,7 +48,7 @@ class FilmSampler:
         self.device = vision.prompts.device
         self.precision = settle_precision(config.mixed_precision, self.device)
         if self.device.type == "cuda":
-            vision.prefer_channels_last()
+            vision.suit_gpu()
         else:  # the denoiser may be in training, whose bits a layout would change
             prefer_channels_last(vision.autoencoder)
         if config.compile:

@@ -23,7 +23,7 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from runtime.devices import move, prefer_channels_last
+from runtime.devices import move, suit_gpu
 from runtime.files import read_json, reading
 from runtime.tokenizers import check_tokenizer
 from runtime.weights import drop_unused, load_pretrained
@@ -86,10 +86,10 @@ class VisionModel:
     scheduler: Schedule
     few_step: FewStep | None = None  # of a student
 
-    def prefer_channels_last(self) -> None:
-        """Lay out convolutions as tensor cores want them; values change by rounding only."""
+    def suit_gpu(self) -> None:
+        """Lay out what draws as tensor cores want it; values change by rounding only."""
         for model in (self.autoencoder, self.denoiser):
-            prefer_channels_last(model)
+            suit_gpu(model)
 
     def compile(self) -> None:
         """Compile what runs once a step, the denoiser, and what makes the film, the decoder, in place.

@@ -61,7 +61,7 @@ def test_channels_last_draws_the_same():
     latents, timesteps, context = inputs(8)
     with torch.no_grad():
         before = unet(latents, timesteps, context).sample, decode_latents(vision.autoencoder, latents)
-        vision.prefer_channels_last()
+        vision.suit_gpu()
         weight = vision.denoiser.conv_in.weight
         assert weight.is_contiguous(memory_format=torch.channels_last)
         after = unet(latents, timesteps, context).sample, decode_latents(vision.autoencoder, latents)
