@@ -164,7 +164,7 @@ def _describe(config: Config) -> None:
     models, loss = {}, config.loss
     if not config.model.init_from:
         models["autoencoder"] = lambda: build_autoencoder(config.model, config.image_size)
-    if loss.adversarial_weight:
+    if loss.adversarial_weight and not loss.discriminator:
         models["discriminator"] = lambda: PatchDiscriminator(
             loss.discriminator_channels, loss.discriminator_layers
         )

@@ -1,17 +1,19 @@
-"""The patch adversary of the autoencoder: a discriminator of film patches, and both sides' losses."""
+"""The autoencoder's adversary: a discriminator of film patches or of features, and both sides' losses."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
 
 from vision_module.config import Criterion
 
 
 class PatchDiscriminator(nn.Sequential):
-    """Images (B, 1, S, S) -> one logit for each of many overlapping patches, (B, 1, H, W).
+    """Images (B, 1, S, S) -> one logit for each of many overlapping patches, [(B, 1, H, W)].
 
     pix2pix's PatchGAN (Isola et al., CVPR 2017, appendix 6.1.2; 70x70 patches with three layers), layer for
     layer as MONAI's PatchDiscriminator.
@@ -31,6 +33,45 @@ class PatchDiscriminator(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
         self.apply(_initialize)
 
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [super().forward(images)]
+
+
+class FeatureDiscriminator(nn.Module):
+    """Images (B, 1, S, S) -> logits (B, 1, H_l, W_l) of each level of a frozen network's features.
+
+    Projected GANs (Sauer et al., NeurIPS 2021, section 3.1) without their random mixing of levels: what a
+    network learned on photographs tells lines and textures from their absence long before a discriminator
+    of pixels has learned to. The heads are bounded by spectral norm, as there.
+
+    Args:
+        network: images (B, 1, S, S) in [-1, 1] -> feature maps (B, C_l, H_l, W_l); it is frozen.
+        widths: C_l of each level.
+        channels: of the heads' hidden layer.
+    """
+
+    def __init__(self, network: nn.Module, widths: Sequence[int], channels: int = 64) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                spectral_norm(nn.Conv2d(width, channels, 3, 1, 1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(channels, 1, 1)),
+            )
+            for width in widths
+        )
+        self.train()
+
+    def train(self, mode: bool = True) -> "FeatureDiscriminator":
+        """The features stay in evaluation mode: batch statistics would tell films from reconstructions."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [head(maps) for head, maps in zip(self.heads, self.network(images), strict=True)]
+
 
 def _initialize(module: nn.Module) -> None:
     """N(0, 0.02), as pix2pix; around 1 for the norms' scales."""
@@ -40,24 +81,34 @@ def _initialize(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def frozen_logits(discriminator: nn.Module, images: torch.Tensor) -> torch.Tensor:
+def frozen_logits(discriminator: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
     """The discriminator's logits with its weights as constants: gradients reach the images alone."""
     weights = {name: weight.detach() for name, weight in discriminator.named_parameters()}
     return functional_call(discriminator, weights, (images,))
 
 
-def generator_loss(logits: torch.Tensor, criterion: Criterion) -> torch.Tensor:
-    """What the autoencoder pays for reconstructions that are told from films.
+def generator_loss(logits: Sequence[torch.Tensor], criterion: Criterion) -> torch.Tensor:
+    """What the autoencoder pays for reconstructions that are told from films, the mean over the levels.
 
     Least squares: Mao et al., ICCV 2017, eq. 9 without its 1/2, as MONAI; hinge: Lim and Ye, 2017.
     """
-    logits = logits.float()
-    return (logits - 1.0).square().mean() if criterion == "least-squares" else -logits.mean()
-
-
-def discriminator_loss(real: torch.Tensor, fake: torch.Tensor, criterion: Criterion) -> torch.Tensor:
-    """What the discriminator pays: the mean of its losses on films and on reconstructions."""
-    real, fake = real.float(), fake.float()
     if criterion == "least-squares":
-        return 0.5 * ((real - 1.0).square().mean() + fake.square().mean())
-    return 0.5 * (functional.relu(1.0 - real).mean() + functional.relu(1.0 + fake).mean())
+        return _mean([(level.float() - 1.0).square().mean() for level in logits])
+    return _mean([-level.float().mean() for level in logits])
+
+
+def discriminator_loss(
+    real: Sequence[torch.Tensor], fake: Sequence[torch.Tensor], criterion: Criterion
+) -> torch.Tensor:
+    """What the discriminator pays: the mean of its losses on films and on reconstructions."""
+    if criterion == "least-squares":
+        told = [(level.float() - 1.0).square().mean() for level in real]
+        fooled = [level.float().square().mean() for level in fake]
+    else:
+        told = [functional.relu(1.0 - level.float()).mean() for level in real]
+        fooled = [functional.relu(1.0 + level.float()).mean() for level in fake]
+    return 0.5 * (_mean(told) + _mean(fooled))
+
+
+def _mean(levels: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(levels).mean()

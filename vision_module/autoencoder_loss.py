@@ -12,10 +12,16 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from training.optimizer import ParameterGroup
-from vision_module.adversary import PatchDiscriminator, discriminator_loss, frozen_logits, generator_loss
+from vision_module.adversary import (
+    FeatureDiscriminator,
+    PatchDiscriminator,
+    discriminator_loss,
+    frozen_logits,
+    generator_loss,
+)
 from vision_module.autoencoder import decode, match_channels
 from vision_module.config import AutoencoderLossConfig
-from vision_module.perceptual import load_perceptual
+from vision_module.perceptual import list_widths, load_features, load_perceptual
 from vision_module.reconstruction import score_reconstruction
 
 
@@ -38,9 +44,7 @@ class AutoencoderLoss(nn.Module):
             self.perceptual = load_perceptual(config.perceptual, config.perceptual_scale)
         self.discriminator = None
         if config.adversarial_weight:
-            self.discriminator = PatchDiscriminator(
-                config.discriminator_channels, config.discriminator_layers
-            )
+            self.discriminator = _make_discriminator(config)
         # A buffer, as BatchNorm's num_batches_tracked: checkpoints carry it, so a resumed run starts in time.
         self.register_buffer("num_forwards", torch.zeros((), dtype=torch.long))
         self._adversary_learns = False
@@ -94,6 +98,14 @@ class AutoencoderLoss(nn.Module):
             scores = score_reconstruction(mean, images)
             losses |= {f"reconstruction_{name}": value for name, value in scores.items()}
         return {"loss": loss, **losses}
+
+
+def _make_discriminator(config: AutoencoderLossConfig) -> nn.Module:
+    channels = config.discriminator_channels
+    if not config.discriminator:
+        return PatchDiscriminator(channels, config.discriminator_layers)
+    features = load_features(config.discriminator, "--discriminator")
+    return FeatureDiscriminator(features, list_widths(features), channels)
 
 
 def pixel_losses(error: torch.Tensor) -> dict[str, torch.Tensor]:

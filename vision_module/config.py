@@ -65,10 +65,13 @@ class AutoencoderLossConfig:
     """Optimizer step from which on the discriminator learns and counts."""
     adversarial_criterion: Criterion = "least-squares"
     """The discriminator's loss."""
+    discriminator: str = ""
+    """Network whose features the discriminator judges by, named as in --perceptual (Projected GANs, arXiv
+    2111.01007); empty judges patches of pixels."""
     discriminator_channels: int = 64
-    """Channels of the discriminator's first layer."""
+    """Channels of the discriminator's first layer, or of its heads on features."""
     discriminator_layers: int = 3
-    """Layers after the first; three see patches of 70x70 pixels."""
+    """Layers after the first; three see patches of 70x70 pixels. For patches of pixels alone."""
     discriminator_rate: float = 1.0
     """Learning rate of the discriminator, as a factor of --learning-rate."""
 
@@ -84,7 +87,7 @@ class AutoencoderLossConfig:
                 f"--perceptual-scale {self.perceptual_scale}: films are enlarged 1 or more times"
             )
         smallest = 3 * 2**self.discriminator_layers
-        if self.adversarial_weight and image_size < smallest:
+        if self.adversarial_weight and not self.discriminator and image_size < smallest:
             raise ValueError(
                 f"--discriminator-layers {self.discriminator_layers} needs films of {smallest} pixels or "
                 f"more, --image-size is {image_size}: use fewer layers"

@@ -162,12 +162,32 @@ def load_perceptual(source: str, scale: int = 1) -> PerceptualLoss:
     Raises:
         ValueError: no such file or model, weights of another network, or features that are not maps.
     """
-    if source.startswith(PREFIX):
-        return PerceptualLoss(TimmFeatures(open_timm(source, "--perceptual"), NUM_TIMM_LEVELS), scale=scale)
     name, _, file = source.partition(":")
+    weights = _lpips_weights(name) if name in LPIPS_NETWORKS and file else None
+    return PerceptualLoss(load_features(source, "--perceptual"), weights, scale)
+
+
+def load_features(source: str, flag: str) -> nn.Module:
+    """A frozen network from images (B, 1, S, S) to feature maps, down to 1/16 of the side for timm's.
+
+    Args:
+        source: as of `load_perceptual`.
+
+    Raises:
+        ValueError: as of `load_perceptual`.
+    """
+    name, _, file = source.partition(":")
+    if source.startswith(PREFIX):
+        return TimmFeatures(open_timm(source, flag), NUM_TIMM_LEVELS)
     if name in LPIPS_NETWORKS and file:
-        return PerceptualLoss(_load_lpips(name, Path(file)), _lpips_weights(name), scale)
-    return PerceptualLoss(open_features(source, "--perceptual")[0], scale=scale)
+        return _load_lpips(name, Path(file), flag)
+    return open_features(source, flag)[0]
+
+
+@torch.no_grad()
+def list_widths(features: nn.Module) -> list[int]:
+    """Channels of each level of a network from images to feature maps."""
+    return [part.shape[1] for part in features.eval()(torch.zeros(1, 1, 64, 64))]
 
 
 def open_features(source: str, flag: str) -> tuple[nn.Module, str]:
@@ -195,20 +215,20 @@ def open_features(source: str, flag: str) -> tuple[nn.Module, str]:
     return features, model_hash(folder) if Path(folder).is_dir() else str(folder)
 
 
-def _load_lpips(name: str, file: Path) -> LpipsFeatures:
+def _load_lpips(name: str, file: Path, flag: str) -> LpipsFeatures:
     """An LPIPS network with the weights of a torchvision file."""
     model, _ = LPIPS_NETWORKS[name]
     try:
         weights = read_weights(file, f"torchvision's {model} weights")
     except ValueError as error:
-        raise ValueError(f"--perceptual {name}:{error}") from None
+        raise ValueError(f"{flag} {name}:{error}") from None
     network = LpipsFeatures(name)
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in weights.items() if key.startswith("features.")}
     for key in sorted({*wanted, *found}):
         if wanted.get(key) != found.get(key):
             raise ValueError(
-                f"--perceptual {name}:{file}: {key} is {found.get(key, 'missing')}, expected "
+                f"{flag} {name}:{file}: {key} is {found.get(key, 'missing')}, expected "
                 f"{wanted.get(key, 'none')}; give torchvision's {model} weights"
             )
     network.load_state_dict({key: weights[key] for key in wanted}, assign=True)

@@ -18,7 +18,13 @@ from runtime.runs import RunFolder
 from training.config import TrainConfig
 from training.loop import fit
 from training.throughput import MEASURED
-from vision_module.adversary import PatchDiscriminator, discriminator_loss, frozen_logits, generator_loss
+from vision_module.adversary import (
+    FeatureDiscriminator,
+    PatchDiscriminator,
+    discriminator_loss,
+    frozen_logits,
+    generator_loss,
+)
 from vision_module.autoencoder import build_autoencoder, encode_films
 from vision_module.autoencoder_loss import AutoencoderLoss
 from vision_module.config import AutoencoderConfig, AutoencoderLossConfig
@@ -65,7 +71,7 @@ def test_losses_by_hand(images):
 def test_adversarial_losses_have_known_values(criterion, told, fooled, generator):
     """A discriminator that tells all films apart pays nothing; one that is always wrong pays."""
     low = 0.0 if criterion == "least-squares" else -1.0
-    film, fake = torch.ones(2, 1, 3, 3), torch.full((2, 1, 3, 3), low)
+    film, fake = [torch.ones(2, 1, 3, 3)], [torch.full((2, 1, 3, 3), low)]
     assert discriminator_loss(film, fake, criterion).item() == told
     assert discriminator_loss(fake, film, criterion).item() == fooled
     assert generator_loss(fake, criterion).item() == generator[0]
@@ -77,7 +83,7 @@ def test_the_discriminator_sees_patches_of_70_pixels():
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(channels=4).eval()
     film = torch.rand(1, 1, 256, 256, requires_grad=True)
-    logits = discriminator(film)
+    (logits,) = discriminator(film)
     assert logits.shape == (1, 1, 30, 30)
     logits[0, 0, 15, 15].backward()
     seen = film.grad[0, 0].nonzero()
@@ -103,7 +109,7 @@ def test_each_side_gets_its_own_gradient_alone(images):
     losses = plain(images, torch.Generator().manual_seed(3))
     posterior = plain.autoencoder.encode(images).latent_dist
     output = plain.autoencoder.decode(posterior.sample(torch.Generator().manual_seed(3))).sample
-    generator_side = (discriminator.requires_grad_(False)(output) - 1.0).square().mean()
+    generator_side = (discriminator.requires_grad_(False)(output)[0] - 1.0).square().mean()
     (losses["loss"] + 0.3 * generator_side).backward()
     for name, weight in plain.autoencoder.named_parameters():
         torch.testing.assert_close(found[f"autoencoder.{name}"], weight.grad)
@@ -112,9 +118,55 @@ def test_each_side_gets_its_own_gradient_alone(images):
 def test_a_frozen_judgment_trains_nothing(images):
     discriminator = PatchDiscriminator(4, 2)
     film = images.requires_grad_()
-    frozen_logits(discriminator, film).sum().backward()
+    frozen_logits(discriminator, film)[0].sum().backward()
     assert film.grad.abs().sum() > 0
     assert all(weight.grad is None for weight in discriminator.parameters())
+
+
+class Blocks(torch.nn.Module):
+    """Two levels of features, with a norm whose statistics move in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(1, 6, 3, 2, 1), torch.nn.BatchNorm2d(6)
+        self.deep = torch.nn.Conv2d(6, 4, 3, 2, 1)
+
+    def forward(self, images):
+        stem = torch.nn.functional.gelu(self.norm(self.conv(10 * images)))
+        return [stem, self.deep(stem)]
+
+
+def test_a_discriminator_of_features_learns_in_its_heads_alone(images):
+    """It learns to tell films from flat ones; the features keep their weights and statistics."""
+    torch.manual_seed(0)
+    discriminator = FeatureDiscriminator(Blocks(), [6, 4], channels=8)
+    before = {name: value.clone() for name, value in discriminator.network.state_dict().items()}
+    assert [logits.shape for logits in discriminator(images)] == [(6, 1, 8, 8), (6, 1, 4, 4)]
+    optimizer = torch.optim.Adam([p for p in discriminator.parameters() if p.requires_grad], 0.02)
+    flat = 0.3 * images
+    for _ in range(60):
+        loss = discriminator_loss(discriminator(images), discriminator(flat), "hinge")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.7  # 1.0 is a guess
+    for name, value in discriminator.network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    film = flat.clone().requires_grad_()
+    optimizer.zero_grad()
+    generator_loss(frozen_logits(discriminator, film), "hinge").backward()
+    assert film.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in discriminator.parameters())
+    # Gradients lead where films look real.
+    nearer = film - 20 * film.grad
+    assert generator_loss(discriminator(nearer), "hinge") < generator_loss(discriminator(flat), "hinge")
+
+
+def test_each_level_of_features_counts_alike():
+    levels = [torch.full((1, 1, 8, 8), 2.0), torch.full((1, 1, 2, 2), 0.0)]
+    assert generator_loss(levels, "hinge").item() == -1.0
+    assert generator_loss(levels, "least-squares").item() == 1.0
+    assert discriminator_loss(levels, levels, "least-squares").item() == 0.5 * (1.0 + 2.0)
 
 
 class Films:
@@ -179,14 +231,14 @@ def test_one_backward_equals_two_optimizers_in_turn(tmp_path):
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).sum() / films.numel()
         error = output - films
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        generator_side = (discriminator(output) - 1).square().mean()
+        generator_side = (discriminator(output)[0] - 1).square().mean()
         loss = error.abs().mean() + 0.5 * edges + 1e-3 * kl + 0.3 * generator_side
         first.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 0.05)
         first.step()
         second.zero_grad()
-        real, fake = discriminator(films), discriminator(output.detach())
+        real, fake = discriminator(films)[0], discriminator(output.detach())[0]
         (0.5 * ((real - 1).square().mean() + fake.square().mean())).backward()
         torch.nn.utils.clip_grad_norm_(discriminator.parameters(), 0.05)
         second.step()
@@ -273,13 +325,15 @@ def test_bad_settings_are_named(flags, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_script_with_every_loss(chain, tmp_path):
+@pytest.mark.parametrize("judges", ["patches", "features"])
+def test_the_script_with_every_loss(chain, tmp_path, judges):
     """On the classifier's features and with an adversary: plain diffusers loads it, scores are written."""
     out = tmp_path / "run"
     flags = ["--num-steps", "4", "--batch-size", "4", "--block-out-channels", "8", "8", "--log-every", "1"]
     flags += ["--perceptual", chain.run("classifier"), "--perceptual-weight", "0.1", "--latent-channels", "3"]
     flags += ["--adversarial-weight", "0.1", "--adversarial-from", "1", "--discriminator-channels", "4"]
     flags += ["--gradient-accumulation-steps", "2", "--num-validation-batches", "1"]
+    flags += ["--discriminator", chain.run("classifier")] if judges == "features" else []
     train_autoencoder.main(["--data", chain.run("data"), "--out", str(out), *flags])
     lines = log(RunFolder.open(out, "autoencoder"))
     assert ["discriminator_loss" in line for line in lines[:4]] == [False, True, True, True]
