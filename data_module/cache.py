@@ -103,10 +103,35 @@ class LatentCache(Mapping[str, np.ndarray]):
         return len(self._arrays)
 
 
+def open_or_write(directory: str | Path, key: str, write: "Callable[[CacheWriter], object]") -> LatentCache:
+    """The finished cache, which `write` fills where there is none yet.
+
+    Two runs may ask for one cache at the same moment, as trainings beside each other do: one writes it, and
+    the other waits and has it too.
+    """
+    if not LatentCache.exists(directory, key):
+        writer = CacheWriter(directory, key)
+        before = _stamp(writer.final)
+        with writer.lock():
+            if _stamp(writer.final) == before:
+                write(writer)
+                writer.finish()
+    return LatentCache.open(directory, key)
+
+
+def _stamp(folder: Path) -> tuple[int, int] | None:
+    """When a cache was finished, None for one that is not."""
+    try:
+        found = (folder / COMPLETE).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 class CacheWriter:
     """Writes a cache chunk by chunk; a killed writer goes on where it stopped when run again.
 
-    Use as `with CacheWriter(directory, key).lock() as writer: writer.fill(...); cache = writer.finish()`.
+    Use it through `open_or_write`.
 
     Args:
         shard: (i, n), this process's place among those that write the cache; None takes the launcher's word
@@ -122,8 +147,8 @@ class CacheWriter:
 
     @contextmanager
     def lock(self) -> Iterator["CacheWriter"]:
-        """Hold this shard for this process. Raises ValueError while another run writes it."""
-        with Claim(self.final, self.shard, "the latent cache", of_file=True):
+        """Hold this shard for this process, once no other run writes it."""
+        with Claim(self.final, self.shard, "the latent cache", of_file=True, waits=True):
             yield self
 
     def fill(self, name: str, num_items: int, encode: Encode, chunk_size: int) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PreTrainedModel, ViTConfig, ViTImageProcessor, ViTModel
 
-from data_module.cache import CacheWriter, LatentCache, cache_key
+from data_module.cache import CacheWriter, cache_key, open_or_write
 from data_module.images import load_images, normalize_images
 from data_module.pairs import PairsFolder
 from runtime.files import read_json
@@ -182,18 +182,17 @@ def encode_features(
     key = cache_key(
         pairs.manifest_hash(), {"encoder": identity}, {"kind": "features", "num_levels": encoder.num_levels}
     )
-    if not LatentCache.exists(cache_root, key):
-        paths = pairs.image_paths
+    paths = pairs.image_paths
 
-        def encode(items: np.ndarray) -> dict[str, np.ndarray]:
-            images = load_images([paths[item] for item in items], encoder.image_size)
-            with torch.no_grad():
-                return {"features": encoder(images.to(encoder.device)).float().cpu().numpy()}
+    def encode(items: np.ndarray) -> dict[str, np.ndarray]:
+        images = load_images([paths[item] for item in items], encoder.image_size)
+        with torch.no_grad():
+            return {"features": encoder(images.to(encoder.device)).float().cpu().numpy()}
 
-        with CacheWriter(cache_root, key).lock() as writer:
-            writer.fill("features", len(pairs), encode, batch_size)
-            writer.finish()
-    return LatentCache.open(cache_root, key)["features"]
+    def write(writer: CacheWriter) -> None:
+        writer.fill("features", len(pairs), encode, batch_size)
+
+    return open_or_write(cache_root, key, write)["features"]
 
 
 def _preprocessing(folder: Path, config: object) -> tuple[int, float, float]:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ NAME = ".lock"  # within a folder; harmless where a killed process left it
 _held: dict[Path, int] = {}  # lock file -> descriptor, of this process
 _POLL_S = 0.05
 _PATIENCE_S = 10.0
+_TELL_AFTER_S = 5.0
 _NO_WRITING = (errno.EROFS, errno.EACCES)
 # Some network file systems know no such locks: runs go unguarded there rather than not at all.
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -40,9 +42,9 @@ def hold(path: Path, what: str, shared: bool = False, patience_s: float = 0.0) -
     Args:
         what: is held, for the message.
         shared: others may hold it too, if they share it.
-        patience_s: seconds for which a lock that another holds is asked for again.
+        patience_s: seconds for which a lock that another holds is asked for again; after some it says so.
     """
-    path, until_s = path.absolute(), time.monotonic() + patience_s
+    path, began_s, told = path.absolute(), time.monotonic(), False
     if path in _held:
         return
     if path.parent.exists() and not path.parent.is_dir():
@@ -59,7 +61,11 @@ def hold(path: Path, what: str, shared: bool = False, patience_s: float = 0.0) -
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            if time.monotonic() < until_s:
+            waited_s = time.monotonic() - began_s
+            if waited_s < patience_s:
+                if waited_s > _TELL_AFTER_S and not told:
+                    print(f"{what} is being written by another run: waiting for its end", file=sys.stderr)
+                    told = True
                 time.sleep(_POLL_S)
                 continue
             raise ValueError(f"{what} is being written by another run: wait for its end, or end it") from None
@@ -100,12 +106,20 @@ class Claim:
         path: the folder; or, with `of_file`, a file in the making.
         shard: (i, n).
         flag: the path's, for the message.
+        waits: for the end of another run that has it; else it is refused.
     """
 
     def __init__(
-        self, path: Path, shard: tuple[int, int] = (0, 1), flag: str = "--out", of_file: bool = False
+        self,
+        path: Path,
+        shard: tuple[int, int] = (0, 1),
+        flag: str = "--out",
+        of_file: bool = False,
+        waits: bool = False,
     ) -> None:
         self.path, self.shard, self.what = path, shard, f"{flag} {path}"
+        # A shard has the lock for itself for a moment when it looks whether it is alone.
+        self.patience_s = math.inf if waits else _PATIENCE_S if shard[1] > 1 else 0.0
         self.lock = path.with_name(f".{path.name}{NAME}") if of_file else path / NAME
         # Its own, and those of the ledgers within it, whose folders are hidden.
         self.rests = (".*.tmp", ".*/.*.tmp")
@@ -120,8 +134,7 @@ class Claim:
         self.made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         if self.lock.absolute() in _held:
             raise ValueError(f"{self.what} is being written already")
-        # A shard has the lock for itself for a moment when it looks whether it is alone.
-        hold(self.lock, self.what, shared=count > 1, patience_s=_PATIENCE_S if count > 1 else 0.0)
+        hold(self.lock, self.what, shared=count > 1, patience_s=self.patience_s)
         if count > 1:
             try:
                 hold(self._own, f"shard {index}/{count} of {self.what}")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from data_module.cache import CacheWriter, LatentCache, cache_key
+from data_module.cache import CacheWriter, cache_key, open_or_write
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
 from vision_module.config import AlignmentConfig
@@ -104,21 +104,20 @@ def encode_targets(
         "side": config.repa_side,
     }
     key = cache_key(pairs.manifest_hash(), {"encoder": identity}, settings)
-    if not LatentCache.exists(cache_root, key):
-        device = pick_device()
+    device = pick_device()
+
+    def encode(items: np.ndarray) -> dict[str, np.ndarray]:
+        films = load_images([pairs.image_paths[item] for item in items], settings["size"])
+        with torch.no_grad():
+            films = films.to(device, memory_format=torch.channels_last)
+            maps = features(films)[config.repa_level].float()
+        size = (config.repa_side, config.repa_side)
+        return {"features": functional.adaptive_avg_pool2d(maps, size).cpu().numpy()}
+
+    def write(writer: CacheWriter) -> None:
         features.eval().to(device).to(memory_format=torch.channels_last)
+        writer.fill("alignment", len(pairs), encode, batch_size)
 
-        def encode(items: np.ndarray) -> dict[str, np.ndarray]:
-            films = load_images([pairs.image_paths[item] for item in items], settings["size"])
-            with torch.no_grad():
-                films = films.to(device, memory_format=torch.channels_last)
-                maps = features(films)[config.repa_level].float()
-            size = (config.repa_side, config.repa_side)
-            return {"features": functional.adaptive_avg_pool2d(maps, size).cpu().numpy()}
-
-        with CacheWriter(cache_root, key).lock() as writer:
-            writer.fill("alignment", len(pairs), encode, batch_size)
-            writer.finish()
-    maps = LatentCache.open(cache_root, key)["features"]
+    maps = open_or_write(cache_root, key, write)["features"]
     sample = maps[:: max(1, len(maps) // 2048)].astype(np.float32)
     return AlignmentTargets(maps, torch.as_tensor(sample.mean(axis=(0, 2, 3))))

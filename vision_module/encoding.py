@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from diffusers import AutoencoderKL
 
-from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts
+from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts, open_or_write
 from data_module.free_prompts import is_free_prompt
 from data_module.images import load_images
 from data_module.pairs import PairsFolder
@@ -45,21 +45,19 @@ def encode_latents(
     size = image_size or autoencoder.config["sample_size"]
     models = {"autoencoder": _identity(str(model_dir))}
     key = cache_key(pairs.manifest_hash(), models, {"kind": "latents", "image_size": size})
-    if LatentCache.exists(cache_root, key):
-        return LatentCache.open(cache_root, key)
-    device = pick_device()
-    move(autoencoder, device)
-    paths = pairs.image_paths
+    device, paths = pick_device(), pairs.image_paths
 
     def encode(items: np.ndarray) -> dict[str, np.ndarray]:
         images = load_images([paths[item] for item in items], size).to(device)
         mean, std = encode_films(autoencoder, images)
         return {"latents_mean": mean.cpu().numpy(), "latents_std": std.cpu().numpy()}
 
-    batch_size = max(1, min(batch_size, batch_size * 128**2 // size**2))
-    with CacheWriter(cache_root, key).lock() as writer:
-        writer.fill("latents", len(pairs), encode, batch_size)
-        return writer.finish()
+    def write(writer: CacheWriter) -> None:
+        move(autoencoder, device)
+        films_at_once = max(1, min(batch_size, batch_size * 128**2 // size**2))
+        writer.fill("latents", len(pairs), encode, films_at_once)
+
+    return open_or_write(cache_root, key, write)
 
 
 @dataclass(frozen=True)
@@ -110,18 +108,18 @@ def encode_prompts(
         "references": with_references,
     }
     key = cache_key(pairs.manifest_hash(), models, settings)
-    if not LatentCache.exists(cache_root, key):
+
+    def write(writer: CacheWriter) -> None:
         prompts.to(pick_device())
-        with CacheWriter(cache_root, key).lock() as writer:
-            if columns:
-                index[fields == ""] = -1
-                _write_texts(writer, prompts, texts, facts, batch_size)
-                writer.put("text_index", index)
-            if with_references:
-                _write_references(writer, prompts, pairs.image_paths, batch_size)
-            writer.finish()
+        if columns:
+            index[fields == ""] = -1
+            _write_texts(writer, prompts, texts, facts, batch_size)
+            writer.put("text_index", index)
+        if with_references:
+            _write_references(writer, prompts, pairs.image_paths, batch_size)
         prompts.to("cpu")
-    cache = LatentCache.open(cache_root, key)
+
+    cache = open_or_write(cache_root, key, write)
     return PromptCache(
         cache["texts"] if columns else None,
         np.asarray(cache["text_index"]) if columns else None,

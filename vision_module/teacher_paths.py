@@ -1,13 +1,14 @@
 """The teacher's paths from noise to film, through the cache, and the lessons that a student takes."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
-from data_module.cache import CacheWriter, LatentCache, cache_key
+from data_module.cache import CacheWriter, LatentCache, cache_key, open_or_write
 from data_module.pairs import PairsFolder
 from data_module.references import ReferenceIndex
 from data_module.text_columns import text_columns
@@ -147,6 +148,14 @@ def trace_paths(
     steps = path.fine_steps(config.teacher_steps, stops)
     device = pick_device()
     precision = settle_precision(mixed_precision, device)
+
+    def write(split: str, num_paths: int, own_seed: int, writer: CacheWriter) -> None:
+        asked = draw_asked(pairs, split, prompts, config, num_paths, own_seed)
+        tracer = _Tracer(vision.to(device), prompts, path, steps, stops, asked, precision, own_seed)
+        writer.fill("paths", num_paths, tracer, batch_size)
+        for name, values in asked.items():
+            writer.put(name, values)
+
     for split, num_paths in (("train", config.num_paths), ("validation", config.num_validation_paths)):
         own_seed = seed + (split == "validation")
         counts = ("num_evaluations", "num_paths", "num_validation_paths")
@@ -154,15 +163,7 @@ def trace_paths(
         settings |= {"kind": "paths", "split": split, "columns": columns, "seed": seed, "steps": steps}
         settings |= {"stops": stops, "count": num_paths, "precision": precision}
         key = cache_key(pairs.manifest_hash(), {"teacher": identity}, settings)
-        if not LatentCache.exists(cache_root, key):
-            asked = draw_asked(pairs, split, prompts, config, num_paths, own_seed)
-            tracer = _Tracer(vision.to(device), prompts, path, steps, stops, asked, precision, own_seed)
-            with CacheWriter(cache_root, key).lock() as writer:
-                writer.fill("paths", num_paths, tracer, batch_size)
-                for name, values in asked.items():
-                    writer.put(name, values)
-                writer.finish()
-        cache = LatentCache.open(cache_root, key)
+        cache = open_or_write(cache_root, key, partial(write, split, num_paths, own_seed))
         found.append(TeacherPaths(cache, prompts, path, config.num_evaluations, vision.prompts.fusion))
     vision.to("cpu")
     return found[0], found[1]

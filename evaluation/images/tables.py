@@ -96,10 +96,12 @@ def _distance_table(section: Mapping[str, Any]) -> Table:
 
 
 def _feature_table(section: Mapping[str, Any]) -> Table:
-    keys = ("fid", "fid_floor", "precision", "recall", "density", "coverage", "vendi", "vendi_real")
-    rows = [
-        [source, *(format_value(figures.get(key)) for key in keys), figures["preprocessing"]]
-        for source, figures in section["features"].items()
-    ]
-    header = ("features of", "FID", "floor", *keys[2:6], "Vendi", "real", "preprocessing")
+    titles = {"fid": "FID", "fid_floor": "floor", "kid": "KID x 1000", "kid_floor": "floor"}
+    titles |= {key: key for key in ("precision", "recall", "density", "coverage")}
+    titles |= {"vendi": "Vendi", "vendi_real": "real"}
+    rows = []
+    for source, figures in section["features"].items():
+        cells = [format_value(figures.get(key), 1000.0 if "kid" in key else 1.0) for key in titles]
+        rows.append([source, *cells, figures["preprocessing"]])
+    header = ("features of", *titles.values(), "preprocessing")
     return Table(header, rows)

@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from data_module import cache as cache_module
-from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts
+from data_module.cache import CacheWriter, LatentCache, cache_key, find_distinct_texts, open_or_write
 from data_module.demo.source import write_demo
 from runtime.contents import model_hash
 from vision_module.autoencoder import build_autoencoder
@@ -113,6 +114,41 @@ def write_shard(directory, index, num_shards, fail_at=None):
         writer.fill("films", 23, encode_or_die, 5)
         writer.put("text_index", np.arange(6, dtype=np.int32).reshape(3, 2))
         writer.finish()
+
+
+def write_slowly(directory, begun):
+    def fill(writer):
+        writer.fill("films", 23, encode, 5)
+        begun.set()
+        time.sleep(1.0)
+
+    open_or_write(directory, "key", fill)
+
+
+def test_a_second_run_waits_for_the_cache_that_another_writes(tmp_path, monkeypatch, capsys):
+    """As two trainings beside each other: it is written once, and both have it."""
+    monkeypatch.setattr("runtime.locks._TELL_AFTER_S", 0.1)
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+    process = context.Process(target=write_slowly, args=(tmp_path, begun))
+    process.start()
+    assert begun.wait(30)
+    cache = open_or_write(tmp_path, "key", lambda writer: pytest.fail("written twice"))
+    assert len(cache["latents_mean"]) == 23
+    assert capsys.readouterr().err.count("being written by another run: waiting for its end") == 1
+    process.join(30)
+    assert process.exitcode == 0
+
+
+def test_a_second_run_writes_what_a_killed_one_left(tmp_path):
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+    process = context.Process(target=write_slowly, args=(tmp_path, begun))
+    process.start()
+    assert begun.wait(30)
+    process.kill()
+    cache = open_or_write(tmp_path, "key", lambda writer: writer.fill("films", 23, encode, 5))
+    assert (cache["latents_mean"] == encode(np.arange(23))["latents_mean"].astype(np.float16)).all()
 
 
 def run_shards(directory, num_shards, dying=None):
