@@ -5,7 +5,7 @@
 #   IMAGES=FOLDER SPLIT_FILE=FILE bash experiments/open_i.sh     # on 2 CPU cores, in less than an hour
 #   STEPS=0.1 ... bash experiments/open_i.sh                     # a tenth of all steps
 #   REPA= ... bash experiments/open_i.sh                         # the U-ViT not aligned with ImageNet features
-#   SIZE=256 LANES=2 ... bash experiments/open_i.sh              # films of 256, larger models: a GPU, ten minutes
+#   SIZE=256 LANES=2 ... bash experiments/open_i.sh              # films of 256, larger models: a GPU, a quarter of an hour
 #   LITE0=FILE LITE2=FILE ... bash experiments/open_i.sh         # with EfficientNet-Lite's ImageNet weights
 #   DRY_RUN=1 bash experiments/open_i.sh                         # a line for each stage
 #

@@ -90,8 +90,11 @@ class Throughput:
         self.tflops = float(f"{counter.get_total_flops() * self.num_processes / 1e12:.4g}")
 
     def figures(self, step: int) -> dict[str, float]:
-        """For the log, after so many steps: rates since the start of this process."""
-        steps_per_s = (step - self.first_step) / max(time.perf_counter() - self.started_s, 1e-9)
+        """For the log, after so many steps: rates since the last call, which the first step's counting and
+        compiling, or a neighbor who has left, do not lower for good."""
+        now_s = time.perf_counter()
+        steps_per_s = (step - self.first_step) / max(now_s - self.started_s, 1e-9)
+        self.first_step, self.started_s = step, now_s
         found = {"items_per_s": round(steps_per_s * self.items_per_step, 1)}
         if self.tflops:
             rate = self.tflops * steps_per_s

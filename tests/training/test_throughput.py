@@ -52,6 +52,15 @@ def test_the_log_tells_them_and_bits_stay(tmp_path, monkeypatch):
         assert torch.equal(value, read_weights(tmp_path / "counted")[name]), name
 
 
+def test_a_slow_beginning_does_not_lower_later_rates(monkeypatch):
+    """Ten steps in 40 s, most of it compiling, then ten in 2 s."""
+    times = iter([0.0, 40.0, 42.0])
+    monkeypatch.setattr("training.throughput.time.perf_counter", lambda: next(times))
+    throughput = Throughput([], 0, 8, 1, torch.device("cpu"))
+    assert throughput.figures(10)["items_per_s"] == pytest.approx(2.0)
+    assert throughput.figures(20)["items_per_s"] == pytest.approx(40.0)
+
+
 def test_a_resumed_run_counts_nothing_anew():
     throughput = Throughput([{"step": 2, "tflops_per_step": 3.0}], 4, 8, 1, torch.device("cpu"))
     with throughput.step(4):
