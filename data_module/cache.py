@@ -109,11 +109,11 @@ def open_or_write(directory: str | Path, key: str, write: "Callable[[CacheWriter
     Two runs may ask for one cache at the same moment, as trainings beside each other do: one writes it, and
     the other waits and has it too.
     """
-    if not LatentCache.exists(directory, key):
-        writer = CacheWriter(directory, key)
+    writer, found = CacheWriter(directory, key), LatentCache.exists(directory, key)
+    if not found or writer.claim.lock.exists():  # by a run that is at work, or was killed at its very end
         before = _stamp(writer.final)
         with writer.lock():
-            if _stamp(writer.final) == before:
+            if not found and _stamp(writer.final) == before:
                 write(writer)
                 writer.finish()
     return LatentCache.open(directory, key)
@@ -142,13 +142,14 @@ class CacheWriter:
         self.final = Path(directory) / key
         self.partial = Path(directory) / f"{key}.partial"
         self.shard = shard or spread_shard("0/1")
+        self.claim = Claim(self.final, self.shard, "the latent cache", of_file=True, waits=True)
         self._num_chunks: dict[BlockLedger, int] = {}  # of each step that this process has been through
         self._arrays: set[str] = set()
 
     @contextmanager
     def lock(self) -> Iterator["CacheWriter"]:
         """Hold this shard for this process, once no other run writes it."""
-        with Claim(self.final, self.shard, "the latent cache", of_file=True, waits=True):
+        with self.claim:
             yield self
 
     def fill(self, name: str, num_items: int, encode: Encode, chunk_size: int) -> None:

@@ -42,7 +42,7 @@ def hold(path: Path, what: str, shared: bool = False, patience_s: float = 0.0) -
     Args:
         what: is held, for the message.
         shared: others may hold it too, if they share it.
-        patience_s: seconds for which a lock that another holds is asked for again; after some it says so.
+        patience_s: seconds for which a lock that another holds is asked for again; without an end it says so.
     """
     path, began_s, told = path.absolute(), time.monotonic(), False
     if path in _held:
@@ -63,7 +63,7 @@ def hold(path: Path, what: str, shared: bool = False, patience_s: float = 0.0) -
             os.close(descriptor)
             waited_s = time.monotonic() - began_s
             if waited_s < patience_s:
-                if waited_s > _TELL_AFTER_S and not told:
+                if patience_s == math.inf and waited_s > _TELL_AFTER_S and not told:
                     print(f"{what} is being written by another run: waiting for its end", file=sys.stderr)
                     told = True
                 time.sleep(_POLL_S)

@@ -227,17 +227,19 @@ def cache_seeds(folder: Path) -> None:
 
 
 def _write_cache(directory: Path, last: int) -> None:
-    from data_module.cache import CacheWriter
+    from data_module.cache import CacheWriter, open_or_write
 
     def encode(items: np.ndarray) -> dict[str, np.ndarray]:
         if items[0] >= last:
             raise KeyboardInterrupt
         return _encode(items)
 
-    with contextlib.redirect_stderr(io.StringIO()), CacheWriter(directory, "key").lock() as writer:
+    def write(writer: CacheWriter) -> None:
         writer.fill("films", 23, encode, 5)
         writer.put("index", np.arange(6))
-        writer.finish()
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        open_or_write(directory, "key", write)
 
 
 def _score(directory: Path) -> Any:

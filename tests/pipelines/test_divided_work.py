@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import forked
 from helpers.scored_folders import write_scored_folders
 
@@ -248,7 +249,9 @@ def test_the_slurm_script_and_the_launcher_itself(chain, pairs, tmp_path):
     for name, line in {"srun": 'shift; exec "$@"', "scontrol": "echo localhost"}.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
         (tmp_path / name).chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    # As many threads as made the films that these are compared with: sums round by their number.
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    env["OMP_NUM_THREADS"] = str(torch.get_num_threads())
     env |= {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "node", "SLURM_NNODES": "1"}
     env |= {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "1"}
     env |= {"PROCESSES": "2", "TORCHRUN": str(Path(sys.executable).parent / "torchrun")}
