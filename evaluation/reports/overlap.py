@@ -1,4 +1,4 @@
-"""Word-overlap scores of reports: BLEU-1..4, ROUGE-L and CIDEr by pycocoevalcap; no Java is needed."""
+"""Word-overlap scores of reports: BLEU-1..4, ROUGE-L and CIDEr as of pycocoevalcap; no Java is needed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 
 from evaluation.metric import Figure, Items, Metric
 from evaluation.reports.inputs import ReportInputs
+from evaluation.reports.rouge import score_rouge_l
 from evaluation.statistics import weighted_estimators
 from evaluation.statistics.bootstrap import Estimator
 
@@ -47,7 +48,6 @@ def score_overlap(references: Sequence[str], hypotheses: Sequence[str]) -> Overl
     """
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
     from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.rouge.rouge import Rouge
 
     if len(references) != len(hypotheses) or not references:
         raise ValueError(
@@ -63,10 +63,10 @@ def score_overlap(references: Sequence[str], hypotheses: Sequence[str]) -> Overl
     counts = [[*c["guess"], *c["correct"], c["testlen"], *c["reflen"]] for c in scorer.ctest]
     bleu, _ = scorer.compute_score(option="closest", verbose=0)
     figures = {f"bleu_{n}": float(value) for n, value in enumerate(bleu, start=1)}
-    rouge_mean, rouge_l = Rouge().compute_score(gts, res)
+    rouge_l = score_rouge_l([text for (text,) in gts.values()], [text for (text,) in res.values()])
     cider_mean, cider = Cider().compute_score(gts, res)
-    figures |= {"rouge_l": float(rouge_mean), "cider": float(cider_mean)}
-    return Overlap(figures, np.asarray(rouge_l), np.asarray(cider), np.array(counts, np.float64))
+    figures |= {"rouge_l": float(rouge_l.mean()), "cider": float(cider_mean)}
+    return Overlap(figures, rouge_l, np.asarray(cider), np.array(counts, np.float64))
 
 
 def score_text(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str, float]:
@@ -113,7 +113,7 @@ METRICS = (
         direction="higher",
         convention="pycocoevalcap, F of the longest common subsequence with beta 1.2, mean over reports; "
         "normalization of BLEU",
-        source="Lin, ACL workshop 2004, eq. 3, by pycocoevalcap",
+        source="Lin, ACL workshop 2004, eq. 3; equal to pycocoevalcap",
         needs=("texts",),
         compute=partial(_compute, key="rouge_l"),
         floor="baseline.rouge_l",

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
-from pycocoevalcap.rouge.rouge import Rouge
 
 from data_module.sections import split_sections
+from evaluation.reports.rouge import score_rouge_l
 
 MIN_COUNT, MAX_WORDS, UNKNOWN = 3, 60, "<unk>"
 _LIST_NUMBER = re.compile(r"(^|\s)[1-5]\. ")
@@ -56,12 +56,9 @@ def score_r2gen(
     for real, made in pairs:
         scorer += (made, [real])
     bleu, _ = scorer.compute_score(option="closest", verbose=0)
-    rouge, _ = Rouge().compute_score(
-        {row: [real] for row, (real, _) in enumerate(pairs)},
-        {row: [made] for row, (_, made) in enumerate(pairs)},
-    )
+    rouge = score_rouge_l(*zip(*pairs, strict=True))
     return {
         **{f"bleu_{n}": float(value) for n, value in enumerate(bleu, start=1)},
-        "rouge_l": float(rouge),
+        "rouge_l": float(rouge.mean()),
         "num_references": len(pairs),
     }

@@ -16,6 +16,7 @@ from evaluation.images.fid import frechet_distance, frechet_influence
 from evaluation.images.kid import kernel_distance, kernel_influence
 from evaluation.images.vendi import vendi_score
 from evaluation.reports.overlap import normalize, score_overlap
+from evaluation.reports.rouge import score_rouge_l
 from evaluation.statistics.findings import calibration_error, score_conventions, score_probabilities
 
 CLOSE = 1e-4
@@ -159,6 +160,26 @@ def test_rouge_l_equals_rouge_score():
         # COCO's ROUGE-L weighs recall by beta = 1.2 where rouge_score takes the harmonic mean.
         p, r = score.precision, score.recall
         assert found.rouge_l[place] == pytest.approx((1 + 1.44) * p * r / (r + 1.44 * p), rel=CLOSE)
+
+
+@pytest.mark.parametrize("num_words", [2, 20, 200])
+def test_rouge_l_is_that_of_pycocoevalcap(num_words):
+    """To the last bit: texts of few and of many words, empty ones, equal ones, longer than a machine word."""
+    rouge = pytest.importorskip("pycocoevalcap.rouge.rouge").Rouge()
+    rng = np.random.default_rng(num_words)
+    words = np.array([f"w{number}" for number in range(num_words)])
+    references, hypotheses = (
+        [" ".join(rng.choice(words, size=rng.integers(0, 150))) for _ in range(60)] for _ in range(2)
+    )
+    references += ["", "", "w0 w1", "w0 w0 w1"]
+    hypotheses += ["", "w0", "", "w0 w1 w0"]
+    expected, each = rouge.compute_score(
+        {row: [text] for row, text in enumerate(references)},
+        {row: [text] for row, text in enumerate(hypotheses)},
+    )
+    found = score_rouge_l(references, hypotheses)
+    assert found.tolist() == each.tolist()
+    assert found.mean() == expected
 
 
 def test_cider_by_its_definition():
