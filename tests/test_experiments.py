@@ -51,8 +51,9 @@ def test_every_line_of_every_experiment(script, scale, tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     lines = lines_of(script, SCALE=scale, ABLATION="1", FILTER="1", DATA="no/such/data", OUT="no/such/out")
     assert len(lines) >= 5
-    for line in lines:
-        assert "--dry-run" in line, line
+    assert all("--dry-run" in line for line in lines)
+    # Lines that differ by numbers alone, as those of further seeds, are one.
+    for line in {re.sub(r"\d+", "0", shlex.join(line)): line for line in lines}.values():
         run_line(line)
         assert '"out": "no/such/' in capsys.readouterr().out, line
     assert not list(tmp_path.iterdir()), "a dry run wrote something"

@@ -108,6 +108,7 @@ def is_running(pid):
         return False
 
 
+@pytest.mark.slow
 def test_killed_ten_times(flags, prepared, tmp_path):
     """At random moments after each restart's first finished block, and before it in one of three."""
     out, chance, num_killed = tmp_path / "pairs", random.Random(0), 0

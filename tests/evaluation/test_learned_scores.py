@@ -69,6 +69,7 @@ def test_bert_score_refuses_what_is_not_there(folder, tmp_path):
         BertScore(folder, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR runs on Java")
 def test_meteor_with_line_breaks_and_empty_reports():
     references = ["The heart is normal.\nThe lungs are clear.", "No effusion."]
