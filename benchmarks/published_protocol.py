@@ -1,12 +1,12 @@
 """Pairs a second of the published protocol and of ours, on the same weights, side by side in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/published_protocol.py --student runs/demo/uvit_4
+    OMP_NUM_THREADS=1 python benchmarks/published_protocol.py --students runs/demo/uvit_4 runs/demo/uvit_2
 
 published   PNDM, 50 steps, guidance 7.5, float32; each token of a report drawn from the whole distribution by
             a full pass over all tokens so far, without a cache, to the codec's last token whatever comes
-ours        sample_pairs.py's demo preset: 15 steps of DPM-Solver++, guidance 3, reports from five drafts
-student     the same with a student of distill_diffusion.py, in 4 evaluations
-greedy      the same two with one greedy report: what the drafts cost
+ours        sample_pairs.py's demo preset: 8 steps of DPM-Solver++, guidance 3, reports from five drafts
+student     the same with a student of distill_diffusion.py, in the evaluations that it was trained for
+greedy      ours and students with one greedy report: what the drafts cost
 
 Batches of the same items are drawn, written and noted in turns. Seconds are those of the processor and of the
 clock; ratios are over what the published protocol took, medians over the rounds. With --classifier the
@@ -40,7 +40,9 @@ from language_module.tokenizer import normalize_report
 from pipelines.pair_sampler import PairSampler
 from runtime.files import write_atomic
 from runtime.generators import make_generator
+from runtime.runs import model_source
 from sample_pairs import PRESETS
+from vision_module.few_step import FewStep
 
 SEED = 0
 SCORES = {
@@ -78,11 +80,15 @@ def open_ways(arguments: argparse.Namespace) -> dict[str, tuple[PairSampler, Wri
         "published": (paper, make_writers(paper)["published"]),
         "ours": (base, make_writers(base)["ours"]),
     }
-    if arguments.student:
-        drawing = dataclasses.replace(demo.drawing, solver="few-step", num_inference_steps=4)
-        student = dataclasses.replace(demo, vision=str(arguments.student), drawing=drawing)
+    for folder in arguments.students:
+        few_step = FewStep.read(Path(model_source(folder, ("clipSD", "clipUViT"), "--students")))
+        if few_step is None:
+            raise ValueError(f"--students {folder}: not a student of distill_diffusion.py")
+        count = few_step.num_evaluations
+        drawing = dataclasses.replace(demo.drawing, solver="few-step", num_inference_steps=count)
+        student = dataclasses.replace(demo, vision=str(folder), drawing=drawing)
         sampler = PairSampler(student, SEED)
-        ways["student"] = (sampler, make_writers(sampler)["ours"])
+        ways[f"student of {count}"] = (sampler, make_writers(sampler)["ours"])
     for name in [name for name in ways if name != "published"]:
         plain = PairSampler(dataclasses.replace(ways[name][0].config, decoding=DecodingConfig()), SEED)
         ways[f"{name}, greedy"] = (plain, make_writers(plain)["ours"])
@@ -165,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("vision", "language", "prior", "data"):
         place = {"vision": "uvit", "language": "bart"}.get(name, name)
         parser.add_argument(f"--{name}", type=Path, default=Path("runs/demo") / place)
-    parser.add_argument("--student", type=Path, help="run of distill_diffusion.py, of 4 evaluations")
+    parser.add_argument("--students", type=Path, nargs="*", default=[], help="runs of distill_diffusion.py")
     parser.add_argument("--classifier", type=Path, help="run of train_classifier.py, to score the pairs with")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=8, help="batches of each way")
@@ -178,7 +184,10 @@ def main(argv: list[str] | None = None) -> None:
     watches = {name: Watch() for name in ways}
     folders = {
         name: SyntheticFolder(
-            arguments.folder / name.replace(", ", "_"), {"way": name, "seed": SEED}, items, size
+            arguments.folder / name.replace(",", "").replace(" ", "_"),
+            {"way": name, "seed": SEED},
+            items,
+            size,
         )
         for name in ways
     }

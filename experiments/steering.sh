@@ -30,7 +30,7 @@ draw impression --prompt-column impression_section
 SYSTEMS=("free=$OUT/results_free" "impression=$OUT/results_impression")
 if [ -n "${FILTER:-}" ]; then # films are chosen by one network and scored by another, of another seed; no prompt is lost
   $PYTHON train_classifier.py --preset $SCALE --targets controls --num-steps 800 --seed 1 --data "$DATA" --out "$OUT/controls_filter" $DRY
-  draw filtered --prompt-column free_prompt --keep controls-agree --controls "$OUT/controls_filter" --max-tries 8 --keep-best
+  draw filtered --prompt-column free_prompt --keep controls-agree --controls "$OUT/controls_filter" --max-tries 32 --keep-best
   SYSTEMS+=("filtered=$OUT/results_filtered")
 fi
 $PYTHON -m evaluation summary "${SYSTEMS[@]}" --out "$OUT/systems.md" $DRY

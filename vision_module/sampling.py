@@ -1,5 +1,6 @@
 """From context to latents: fast solvers of the trained diffusion, with classifier-free guidance."""
 
+import sys
 from collections.abc import Callable, Sequence
 
 import torch
@@ -35,6 +36,10 @@ SOLVERS = {
     # Of students alone (`vision_module.distillation`): the even steps that they were trained to take.
     "few-step": (DDIMScheduler, {"timestep_spacing": "trailing", "set_alpha_to_one": True}),
 }
+
+# Of an exact denoiser's normal distribution 8 steps even in log-SNR keep all of the deviation, 4 keep 84%;
+# even in time 8 keep 94% with flow matching and 68% with a zero terminal SNR, 15 all and 82%.
+ENOUGH_EVEN_IN_TIME = 15
 
 # Of flow matching's straight paths, whose steps are even in time. Heun calls the denoiser twice a step.
 _FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
@@ -83,6 +88,21 @@ def make_solver(
     solver = solver_class.from_config(schedule.config, **options)
     solver.set_timesteps(num_inference_steps)
     return solver
+
+
+def warn_of_few_steps(
+    name: str, schedule: DDPMScheduler | FlowMatchEulerDiscreteScheduler, num_inference_steps: int
+) -> None:
+    """Say so where films come out too smooth: steps even in time, and fewer than ENOUGH_EVEN_IN_TIME."""
+    flow = isinstance(schedule, FlowMatchEulerDiscreteScheduler)
+    even_in_time = flow or schedule.config["rescale_betas_zero_snr"]
+    if name != "few-step" and even_in_time and num_inference_steps < ENOUGH_EVEN_IN_TIME:
+        kind = "flow matching" if flow else "a zero terminal SNR"
+        print(
+            f"warning: --num-inference-steps {num_inference_steps}: steps of a model trained with {kind} "
+            f"are even in time, and so few make films too smooth: pass {ENOUGH_EVEN_IN_TIME} or more",
+            file=sys.stderr,
+        )
 
 
 def draw_noise(generators: Sequence[torch.Generator], shape: tuple[int, ...]) -> torch.Tensor:

@@ -16,7 +16,7 @@ from vision_module.diffusion import (
     make_scheduler,
 )
 from vision_module.pipeline import load_scheduler
-from vision_module.sampling import FLOW_SOLVERS, denoise, left_timesteps, make_solver
+from vision_module.sampling import FLOW_SOLVERS, denoise, left_timesteps, make_solver, warn_of_few_steps
 
 MEAN, STD = 0.7, 0.4
 FLOW = DiffusionConfig(prediction_type="flow", drop_prompt=0.0, drop_reference=0.0)
@@ -47,6 +47,19 @@ def test_every_solver_samples_the_normal_distribution(solver, num_steps):
     assert latents.std().item() == pytest.approx(STD, abs=0.02)
     # On straight paths the order of the items stays: the map is MEAN + STD * noise.
     assert (latents - (MEAN + STD * noise)).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("num_steps", [8, 15])
+def test_steps_that_lose_the_deviation_are_warned_of(num_steps, capsys):
+    noise = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    context, schedule = torch.zeros(64, 1, 4), make_scheduler(FLOW)
+    steps = make_solver("dpm-solver++", schedule, num_steps)
+    latents = denoise(ExactVelocity(), steps, noise, context, context, 1.0)
+    warn_of_few_steps("dpm-solver++", schedule, num_steps)
+    warn_of_few_steps("few-step", schedule, 1)  # students take the steps they were trained for
+    lost = latents.std() < 0.95 * STD * noise.std()
+    assert lost == (num_steps == 8)
+    assert capsys.readouterr().err.count("flow matching are even in time") == lost
 
 
 @pytest.mark.parametrize("strength", [0.3, 0.8])
