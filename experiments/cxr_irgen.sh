@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # CXR-IRGen (WACV 2024): films from text and a reference film, reports from the films, and their scores.
 #
-#   bash experiments/cxr_irgen.sh                          # demo scale: phantoms, 13 minutes on 2 CPU cores with bfloat16
+#   bash experiments/cxr_irgen.sh                          # demo scale: phantoms, 15 minutes on 2 CPU cores with bfloat16
+#   QUICK=1 bash experiments/cxr_irgen.sh                  # a quarter of its steps, 5 minutes, into runs/quick: rough films
 #   ABLATION=1 bash experiments/cxr_irgen.sh               # + text alone against text and reference, 3 seeds
 #   SCALE=paper DATA=mimic-pairs bash experiments/cxr_irgen.sh   # the paper's settings, on a pairs folder
 #   UVIT_WEIGHTS=imagenet256_uvit_large.pth SCALE=paper ...      # the U-ViT from the authors' ImageNet weights
@@ -15,8 +16,11 @@ SCALE=${SCALE:-demo}
 DRY=${DRY_RUN:+--dry-run}
 . experiments/stages.bash
 
+steps() { [ -z "${QUICK:-}" ] || echo "--num-steps $1"; } # in the place of the preset's
+
 case $SCALE in
   demo)
+    if [ -n "${QUICK:-}" ]; then OUT=${OUT:-runs/quick} PAIRS=${PAIRS:-64}; fi
     OUT=${OUT:-runs/demo}
     DATA=${DATA:-$OUT/data}
     PAIRS=${PAIRS:-256}
@@ -24,7 +28,7 @@ case $SCALE in
     AUTOENCODER=$OUT/autoencoder CLIP=$OUT/clip
     # What U-ViT and prior learn from is another network than the classifier that scores them.
     ALIGNED="--repa $OUT/encoder --repa-level -2" PRIOR="--preset films --classifier $OUT/encoder"
-    $PYTHON prepare_data.py demo --out "$DATA" $DRY
+    $PYTHON prepare_data.py demo --out "$DATA" ${QUICK:+--num-studies 1500} $DRY
     ;;
   paper)
     OUT=${OUT:-runs/paper}
@@ -37,19 +41,19 @@ case $SCALE in
 esac
 
 encoders() {
-  $PYTHON train_autoencoder.py --preset $SCALE --data "$DATA" --out "$AUTOENCODER" $DRY
-  [ $SCALE = paper ] || $PYTHON train_classifier.py --data "$DATA" --out "$OUT/encoder" --seed 1 $DRY
+  $PYTHON train_autoencoder.py --preset $SCALE --data "$DATA" --out "$AUTOENCODER" $(steps 260) $DRY
+  [ $SCALE = paper ] || $PYTHON train_classifier.py --data "$DATA" --out "$OUT/encoder" --seed 1 $(steps 150) $DRY
 }
 clip() {
-  [ $SCALE = paper ] || $PYTHON train_clip.py --data "$DATA" --out "$CLIP" $DRY
+  [ $SCALE = paper ] || $PYTHON train_clip.py --data "$DATA" --out "$CLIP" $(steps 150) $DRY
 }
 films() {
-  $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" $ALIGNED ${UVIT_WEIGHTS:+--init-from "$UVIT_WEIGHTS"} --out "$OUT/uvit" $DRY
+  $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" $ALIGNED ${UVIT_WEIGHTS:+--init-from "$UVIT_WEIGHTS"} --out "$OUT/uvit" $(steps 460) $DRY
 }
 reports() {
-  $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $DRY
-  $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $DRY
-  $PYTHON train_prior_model.py $PRIOR --data "$DATA" --language "$OUT/bart" --out "$OUT/prior" $DRY
+  $PYTHON train_classifier.py --preset $SCALE --data "$DATA" --out "$OUT/classifier" $(steps 150) $DRY
+  $PYTHON train_bart.py --preset $SCALE --data "$DATA" --out "$OUT/bart" $(steps 200) $DRY
+  $PYTHON train_prior_model.py $PRIOR --data "$DATA" --language "$OUT/bart" --out "$OUT/prior" $(steps 400) $DRY
   $PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/heldout_reports.csv" --overwrite $REPORTS $DRY
 }
 together encoders clip
@@ -79,12 +83,17 @@ if [ -n "${ABLATION:-}" ]; then
   $PYTHON -m evaluation summary "$OUT"/ablation/results_* --out "$OUT/results/ablation.md" $DRY
 fi
 
+APP="make app                           " MODELS=
+if [ "$OUT" != runs/demo ]; then # where page and sampling look for models by themselves
+  MODELS=" --vision $OUT/uvit --language $OUT/bart --prior $OUT/prior --data $DATA"
+  APP=".venv/bin/python app.py$MODELS --classifier $OUT/classifier --pairs $OUT/pairs"
+fi
 if [ "$SCALE" = demo ]; then cat <<LOOK
 
 Four things to look at:
   $OUT/pairs/contact_sheet.png       the first films, with their prompts and reports
   $OUT/results/report.html           how good they are; the verdict stands on top
-  make app                              a page to draw, read and compare films yourself
-  .venv/bin/python sample_pairs.py --prompt "Large right pleural effusion."
+  $APP   a page to draw, read and compare films yourself
+  .venv/bin/python sample_pairs.py --prompt "Large right pleural effusion."$MODELS --out $OUT/effusion
 LOOK
 fi

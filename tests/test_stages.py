@@ -1,8 +1,10 @@
 """An experiment counts its stages, tells what is left, and is dry-run as one table."""
 
+import importlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,12 +136,31 @@ def test_a_failing_stage_ends_the_experiment():
     assert "things to look at" not in done.stdout
 
 
-def test_the_demo_ends_with_what_to_look_at():
-    done = run("cxr_irgen.sh", PYTHON="true", OUT="no/such/out", LANES="1")
+@pytest.mark.parametrize("settings", [{}, {"OUT": "no/such/out"}, {"QUICK": "1"}])
+def test_the_demo_ends_with_what_to_look_at(settings, capsys):
+    done = run("cxr_irgen.sh", PYTHON="true", LANES="1", **settings)
     text = done.stdout[done.stdout.index("Four things to look at:") :]
+    out = settings.get("OUT", "runs/quick" if settings else "runs/demo")
     assert text.count("\n  ") == 4
-    for name in ("no/such/out/pairs/contact_sheet.png", "no/such/out/results/report.html", "make app"):
+    for name in (f"{out}/pairs/contact_sheet.png", f"{out}/results/report.html", f"--out {out}/effusion"):
         assert name in text
+    assert ("make app" in text) == (not settings)
+    commands = re.findall(r"\.venv/bin/python (\S+\.py .*?)(?:  |$)", text, re.MULTILINE)
+    assert len(commands) == 1 + bool(settings)
+    for command in commands:
+        script, *flags = shlex.split(command)
+        importlib.import_module(script.removesuffix(".py")).main([*flags, "--dry-run"])
+        assert f"{out}/uvit" in capsys.readouterr().out
+
+
+def test_the_quick_chain_is_the_same_in_fewer_steps():
+    whole, quick = (
+        run("cxr_irgen.sh", PYTHON="echo LINE", **more).stdout.partition("\nFour things")[0]
+        for more in ({}, {"QUICK": "1"})
+    )
+    shortened = re.sub(r" --num-(?:steps|studies) \d+", "", quick).replace("runs/quick", "runs/demo")
+    assert shortened.replace("--num-pairs 64", "--num-pairs 256") == whole
+    assert quick.count("--num-steps") == quick.count("train_") == 7
 
 
 @pytest.mark.parametrize("scale", ["demo", "paper"])
