@@ -18,39 +18,43 @@ from data_module.labeler.attributes import read_attributes
 from data_module.labeler.consistency import find_contradictions
 from data_module.pairs import PairsFolder
 
-PAIRS = [pair for pair in (get_counterfactual(3, index) for index in range(120)) if pair]
 FOLLOWS = {"Pneumonia": {"Lung Opacity", "No Finding"}}  # what a report says along with a finding
 
 
+@pytest.fixture(scope="module")
+def pairs():
+    return [pair for pair in (get_counterfactual(3, index) for index in range(120)) if pair]
+
+
 @pytest.mark.parametrize("kind", ["add", "remove", "move", "enlarge"])
-def test_every_kind_of_edit_is_drawn_of_several_findings(kind):
-    assert len({pair.edit.finding for pair in PAIRS if pair.edit.kind == kind}) >= 4
+def test_every_kind_of_edit_is_drawn_of_several_findings(kind, pairs):
+    assert len({pair.edit.finding for pair in pairs if pair.edit.kind == kind}) >= 4
 
 
-def test_before_is_the_study_of_the_demo_itself():
-    for index, pair in enumerate(PAIRS[:10]):
+def test_before_is_the_study_of_the_demo_itself(pairs):
+    for index, pair in enumerate(pairs[:10]):
         study = get_study(3, pair.before.study.index)
         assert pair.before.study == study
         assert index > 9 or (pair.before.pixels == render_film(study, 64)).all()
         assert pair.before.report == write_report(study)
 
 
-def test_films_differ_within_the_mask_alone_and_where_the_sign_is():
-    for pair in PAIRS:
+def test_films_differ_within_the_mask_alone_and_where_the_sign_is(pairs):
+    for pair in pairs:
         difference = np.abs(pair.before.pixels.astype(int) - pair.after.pixels)
         assert not difference[~pair.mask].any()
         assert (difference[pair.mask] > 0).all()
         assert difference.max() >= 12, pair.edit.words  # the sign can be seen
         assert 0.0 < pair.mask.mean() < 0.6, pair.edit.words
-    small = [p for p in PAIRS if p.edit.finding in ("Lung Lesion", "Fracture") and p.edit.kind != "move"]
+    small = [p for p in pairs if p.edit.finding in ("Lung Lesion", "Fracture") and p.edit.kind != "move"]
     assert small
     for pair in small:  # one side of the film, in pixels that lie together
         columns = np.flatnonzero((pair.mask & binary_dilation(pair.mask)).any(axis=0))
         assert columns[-1] < 40 or columns[0] >= 24, pair.edit.words
 
 
-def test_labels_differ_in_the_finding_and_what_follows_from_it():
-    for pair in PAIRS:
+def test_labels_differ_in_the_finding_and_what_follows_from_it(pairs):
+    for pair in pairs:
         before, after = pair.before.study.labels, pair.after.study.labels
         changed = {name for name in FINDINGS if before.get(name) != after.get(name)}
         finding = pair.edit.finding
@@ -63,10 +67,10 @@ def test_labels_differ_in_the_finding_and_what_follows_from_it():
         assert changed <= {finding, "No Finding"} | FOLLOWS.get(finding, set())
 
 
-def test_reports_say_what_the_labels_say_and_do_not_contradict_themselves():
-    reports = [pair.after.report.text for pair in PAIRS]
+def test_reports_say_what_the_labels_say_and_do_not_contradict_themselves(pairs):
+    reports = [pair.after.report.text for pair in pairs]
     read = label_reports(reports)
-    for row, pair in enumerate(PAIRS):
+    for row, pair in enumerate(pairs):
         for place, name in enumerate(FINDINGS):
             expected = pair.after.study.labels.get(name, np.nan)
             assert np.array_equal(read[row, place], expected, equal_nan=True), (pair.edit.words, name)
@@ -74,9 +78,9 @@ def test_reports_say_what_the_labels_say_and_do_not_contradict_themselves():
 
 
 @pytest.mark.parametrize(("kind", "attribute"), [("move", "side"), ("enlarge", "severity")])
-def test_reports_tell_the_other_side_or_grade(kind, attribute):
+def test_reports_tell_the_other_side_or_grade(kind, attribute, pairs):
     chosen = [
-        p for p in PAIRS if p.edit.kind == kind and p.edit.finding in ("Pneumothorax", "Pleural Effusion")
+        p for p in pairs if p.edit.kind == kind and p.edit.finding in ("Pneumothorax", "Pleural Effusion")
     ]
     assert chosen
     for pair in chosen:
