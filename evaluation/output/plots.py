@@ -51,8 +51,10 @@ def plot_curves(items: Items, scored: Sequence[str]) -> Figure:
     """Of each of the 14 findings precision over recall and, below, frequency over probability, synthetic
     beside real; those that are not among the scored ones say so."""
     num_rows = -(-len(FINDINGS) // CURVE_COLUMNS)
-    figure = new_figure(9.0, 4.2 * num_rows)
+    height = 4.2 * num_rows
+    figure = new_figure(9.0, height, layout=None)  # a layout of thirty axes takes as long as they do
     grid = figure.subplots(2 * num_rows, CURVE_COLUMNS, squeeze=False)
+    figure.subplots_adjust(0.04, 0.3 / height, 0.99, 1.0 - 0.3 / height, wspace=0.14, hspace=0.34)
     for axes in grid.flat:
         axes.set_visible(False)
     for place, name in enumerate(FINDINGS):

@@ -9,6 +9,7 @@ import pytest
 from helpers import forked, jobs
 from malformed import own_inputs
 
+pytestmark = pytest.mark.slow
 NUM_KILLS = 5  # of each job, beside the last events
 
 
@@ -35,7 +36,6 @@ def make_root(root, inputs):
     return root
 
 
-@pytest.mark.slow
 def test_killed_at_random_events_and_at_the_last(job, inputs, tmp_path):
     name, whole, num_events = job
     last = range(max(1, num_events - 3), num_events + 1)

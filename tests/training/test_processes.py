@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import forked, tiny_training
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--preset", "stopping", "--num-validation", "9"]  # three batches of validation for two processes
 
@@ -119,7 +120,6 @@ def stop_one(out):
     tiny_training.main(["--out", out, "--num-steps", "40", "--checkpoint-every", "100"])
 
 
-@pytest.mark.slow
 def test_the_launcher_itself(fresh, tmp_path):
     """torchrun: without an accelerator `accelerate launch --num_processes 2` starts one process."""
     script = ROOT / "tests" / "helpers" / "tiny_training.py"
