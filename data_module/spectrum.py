@@ -9,6 +9,7 @@ those of real films. What is not there is not made up.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -93,17 +94,27 @@ class Spectrum:
 
     def apply(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 1, S, S) in [-1, 1] with these gains, cut to [-1, 1] again; their mean gray stays."""
-        side, margin = images.shape[-1], images.shape[-1] // 8
+        side, margin = images.shape[-1], self._margin
         if side != self.size:
             raise ValueError(f"a spectrum of films of {self.size} pixels a side does not fit films of {side}")
         padded = torch.nn.functional.pad(images.float(), (margin,) * 4, mode="reflect")
-        height, width = padded.shape[-2:]
-        middles = (BANDS[1:] + BANDS[:-1]) / 2
-        response = np.interp(_radii(height, width)[:, : width // 2 + 1], middles, self.gains)
-        response[0, 0] = 1.0
-        response = torch.as_tensor(response, dtype=padded.dtype, device=padded.device)
-        filtered = torch.fft.irfft2(torch.fft.rfft2(padded) * response, s=(height, width))
+        response = self._response.to(padded.device)
+        filtered = torch.fft.irfft2(torch.fft.rfft2(padded) * response, s=padded.shape[-2:])
         return filtered[..., margin:-margin, margin:-margin].clamp(-1.0, 1.0)
+
+    @property
+    def _margin(self) -> int:
+        """Pixels by which films are mirrored beyond their edges."""
+        return self.size // 8
+
+    @cached_property
+    def _response(self) -> torch.Tensor:
+        """The gain of each place of a film's half 2-d FFT, with its margins."""
+        side = self.size + 2 * self._margin
+        middles = (BANDS[1:] + BANDS[:-1]) / 2
+        response = np.interp(_radii(side, side)[:, : side // 2 + 1], middles, self.gains)
+        response[0, 0] = 1.0
+        return torch.as_tensor(response, dtype=torch.float32)
 
 
 def _is_gain(value: object) -> bool:

@@ -33,7 +33,11 @@ class PatchDiscriminator(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
         self.apply(_initialize)
 
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def look(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What it judges: the images (B, 1, S, S) themselves."""
+        return [images]
+
+    def forward(self, images: torch.Tensor, seen: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
         return [super().forward(images)]
 
 
@@ -69,8 +73,13 @@ class FeatureDiscriminator(nn.Module):
         self.network.eval()
         return self
 
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        return [head(maps) for head, maps in zip(self.heads, self.network(images), strict=True)]
+    def look(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What it judges: feature maps (B, C_l, H_l, W_l)."""
+        return list(self.network(images))
+
+    def forward(self, images: torch.Tensor, seen: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
+        """`seen` is what `look` gave of these images, where that is known already."""
+        return [head(maps) for head, maps in zip(self.heads, seen or self.look(images), strict=True)]
 
 
 def _initialize(module: nn.Module) -> None:
@@ -81,10 +90,12 @@ def _initialize(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def frozen_logits(discriminator: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+def frozen_logits(
+    discriminator: nn.Module, images: torch.Tensor, seen: Sequence[torch.Tensor] = ()
+) -> list[torch.Tensor]:
     """The discriminator's logits with its weights as constants: gradients reach the images alone."""
     weights = {name: weight.detach() for name, weight in discriminator.named_parameters()}
-    return functional_call(discriminator, weights, (images,))
+    return functional_call(discriminator, weights, (images, seen))
 
 
 def generator_loss(logits: Sequence[torch.Tensor], criterion: Criterion) -> torch.Tensor:

@@ -80,15 +80,18 @@ class AutoencoderLoss(nn.Module):
         if not self._adversary_learns:  # once it does, nobody waits for the device to say so
             self._adversary_learns = int(self.num_forwards) >= self.adversarial_from
         discriminator = self.discriminator if self._adversary_learns else None
+        seen: list[torch.Tensor] = []
         if discriminator is not None:
+            seen = discriminator.look(gray)  # once for both sides: the network's features cost the most
             losses["generator_loss"] = generator_loss(
-                frozen_logits(discriminator, gray), config.adversarial_criterion
+                frozen_logits(discriminator, gray, seen), config.adversarial_criterion
             )
             weights["generator_loss"] = config.adversarial_weight
         terms = (weight * losses[name] for name, weight in weights.items() if weight)
         loss = sum(terms, gray.new_zeros(()))
         if discriminator is not None:
-            real, fake = discriminator(images), discriminator(gray.detach())
+            real = discriminator(images)
+            fake = discriminator(gray.detach(), [part.detach() for part in seen])
             losses["discriminator_loss"] = discriminator_loss(real, fake, config.adversarial_criterion)
             loss = loss + losses["discriminator_loss"] if self.training else loss
         if self.training:
@@ -100,7 +103,7 @@ class AutoencoderLoss(nn.Module):
         return {"loss": loss, **losses}
 
 
-def _make_discriminator(config: AutoencoderLossConfig) -> nn.Module:
+def _make_discriminator(config: AutoencoderLossConfig) -> PatchDiscriminator | FeatureDiscriminator:
     channels = config.discriminator_channels
     if not config.discriminator:
         return PatchDiscriminator(channels, config.discriminator_layers)

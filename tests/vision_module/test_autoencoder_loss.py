@@ -162,6 +162,26 @@ def test_a_discriminator_of_features_learns_in_its_heads_alone(images):
     assert generator_loss(discriminator(nearer), "hinge") < generator_loss(discriminator(flat), "hinge")
 
 
+@pytest.mark.usefixtures("float64")
+def test_features_that_are_known_are_not_taken_again(images):
+    discriminator = FeatureDiscriminator(Blocks(), [6, 4], channels=8).eval()
+    films = [images.double().clone().requires_grad_() for _ in range(2)]
+    seen = discriminator.look(films[0])
+    looks = []
+    discriminator.network.register_forward_hook(lambda *_: looks.append(1))
+    known = frozen_logits(discriminator, films[0], seen)
+    told = discriminator(films[0].detach(), [part.detach() for part in seen])
+    assert not looks
+    for one, other in zip(known, frozen_logits(discriminator, films[1]), strict=True):
+        torch.testing.assert_close(one, other)
+    for one, other in zip(told, discriminator(films[1].detach()), strict=True):
+        torch.testing.assert_close(one, other)
+    for film, logits in zip(films, (known, frozen_logits(discriminator, films[1])), strict=True):
+        generator_loss(logits, "hinge").backward()
+        assert film.grad is not None
+    torch.testing.assert_close(films[0].grad, films[1].grad)
+
+
 def test_each_level_of_features_counts_alike():
     levels = [torch.full((1, 1, 8, 8), 2.0), torch.full((1, 1, 2, 2), 0.0)]
     assert generator_loss(levels, "hinge").item() == -1.0
