@@ -14,6 +14,8 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 SCALE=${SCALE:-demo}
 DRY=${DRY_RUN:+--dry-run}
+[ "$SCALE" = demo ] || QUICK=
+PERCENT=${QUICK:+40} # of the usual time
 . experiments/stages.bash
 
 steps() { [ -z "${QUICK:-}" ] || echo "--num-steps $1"; } # in the place of the preset's

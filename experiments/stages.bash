@@ -36,7 +36,7 @@ else
   if [ -r "$CPUINFO" ] && ! grep -qw amx_bf16 "$CPUINFO" && ! command -v nvidia-smi >/dev/null; then
     grep -qwE 'avx512_bf16|bf16' "$CPUINFO" && TAKES=150 || TAKES=500
   fi
-  [ -z "${QUICK:-}" ] || TAKES=$((TAKES * 2 / 5))
+  TAKES=$((TAKES * ${PERCENT:-100} / 100))
 
   SCRIPTS=() WALL=() # of each stage; of stages beside each other each counts half
   while read -r KIND NAME _; do

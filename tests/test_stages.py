@@ -161,6 +161,8 @@ def test_the_quick_chain_is_the_same_in_fewer_steps():
     shortened = re.sub(r" --num-(?:steps|studies) \d+", "", quick).replace("runs/quick", "runs/demo")
     assert shortened.replace("--num-pairs 64", "--num-pairs 256") == whole
     assert quick.count("--num-steps") == quick.count("train_") == 7
+    at_full_size = run("cxr_irgen.sh", PYTHON="echo LINE", QUICK="1", SCALE="paper", DATA="a", OUT="b").stdout
+    assert "--num-steps" not in at_full_size
 
 
 @pytest.mark.parametrize("scale", ["demo", "paper"])
