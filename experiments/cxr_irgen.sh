@@ -2,7 +2,7 @@
 # CXR-IRGen (WACV 2024): films from text and a reference film, reports from the films, and their scores.
 #
 #   bash experiments/cxr_irgen.sh                          # demo scale: phantoms, 15 minutes on 2 CPU cores with bfloat16
-#   QUICK=1 bash experiments/cxr_irgen.sh                  # a quarter of its steps, 5 minutes, into runs/quick: rough films
+#   QUICK=1 bash experiments/cxr_irgen.sh                  # a quarter of its steps, 5 to 6 minutes, into runs/quick: rough films
 #   ABLATION=1 bash experiments/cxr_irgen.sh               # + text alone against text and reference, 3 seeds
 #   SCALE=paper DATA=mimic-pairs bash experiments/cxr_irgen.sh   # the paper's settings, on a pairs folder
 #   UVIT_WEIGHTS=imagenet256_uvit_large.pth SCALE=paper ...      # the U-ViT from the authors' ImageNet weights
