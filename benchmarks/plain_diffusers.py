@@ -93,12 +93,11 @@ def compare(folder: str, config: DrawingConfig, prompts: list[str], rounds: int)
             ended_s = time.process_time() if pick_device().type == "cpu" else time.perf_counter()
             if number:  # the first loads kernels
                 taken.setdefault(name, []).append(ended_s - started_s)
-    theirs = taken.pop("diffusers")
     ratios = {
-        name: statistics.median(slow / fast for slow, fast in zip(theirs, ours, strict=True))
+        name: statistics.median(slow / fast for slow, fast in zip(taken["diffusers"], ours, strict=True))
         for name, ours in taken.items()
+        if name != "diffusers"
     }
-    taken["diffusers"] = theirs
     return {
         **{f"{name}_films_per_s": round(len(prompts) / statistics.median(s), 2) for name, s in taken.items()},
         **{f"{name}_over_diffusers": round(ratio, 3) for name, ratio in ratios.items()},

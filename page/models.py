@@ -50,7 +50,7 @@ class Wish:
 
     prompt: str
     guidance_scale: float = 3.0
-    num_inference_steps: int = 8
+    num_inference_steps: int = 15
     seed: int = 0
     num_films: int = 1
     reference: Path | str | None = "same"

@@ -11,12 +11,14 @@ from data_module.sampling_plan import PlannedPair
 from pipelines.config import SamplerConfig, WriterConfig
 from runtime.devices import move, pick_device
 from runtime.generators import make_generator
+from runtime.processes import is_main
 from runtime.runs import model_source
 from runtime.weights import load_pretrained
 from vision_module.config import DrawingConfig
 from vision_module.film_sampler import FilmSampler
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
+from vision_module.sampling import warn_of_few_steps
 
 
 class PairSampler:
@@ -31,6 +33,8 @@ class PairSampler:
         self.models = {"vision": model_source(config.vision, ("clipSD", "clipUViT"), "--vision")}
         vision = VisionModel.from_pretrained(self.models["vision"]).to(self.device)
         self.films = FilmSampler(vision, config.drawing, self._load_start(vision))
+        if is_main():
+            warn_of_few_steps(config.drawing.solver, vision.scheduler, config.drawing.num_inference_steps)
         if not config.films_only:
             self._load_language()
 

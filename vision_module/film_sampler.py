@@ -10,12 +10,11 @@ from data_module.images import load_images
 from data_module.spectrum import Spectrum
 from runtime.devices import prefer_channels_last
 from runtime.precision import settle_precision
-from runtime.processes import is_main
 from vision_module.autoencoder import decode_latents, encode_films
 from vision_module.config import DrawingConfig
 from vision_module.few_step import SOLVER, embed_guidance
 from vision_module.pipeline import VisionModel
-from vision_module.sampling import denoise, draw_noise, left_timesteps, make_solver, warn_of_few_steps
+from vision_module.sampling import denoise, draw_noise, left_timesteps, make_solver
 
 
 def check_latents(latents: torch.Tensor) -> torch.Tensor:
@@ -61,8 +60,6 @@ class FilmSampler:
             self._film_start = encode_films(vision.autoencoder, film)[0].float()
         self._spectrum = Spectrum.load(config.spectrum) if config.spectrum else None
         solver = self._make_solver()
-        if is_main():
-            warn_of_few_steps(config.solver, vision.scheduler, config.num_inference_steps)
         if (config.init_film or read_start) and config.strength:
             left_timesteps(solver, config.strength)
 

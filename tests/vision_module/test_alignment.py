@@ -111,7 +111,7 @@ def test_targets_are_cached_and_centered(chain, encoder, tmp_path):
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
 
 
-def test_a_run_with_flow_and_repa_samples_as_any_other(chain, encoder, tmp_path):
+def test_a_run_with_flow_and_repa_samples_as_any_other(chain, encoder, tmp_path, capsys):
     flags = {
         "data": chain.run("data"),
         "autoencoder": chain.run("autoencoder"),
@@ -128,10 +128,14 @@ def test_a_run_with_flow_and_repa_samples_as_any_other(chain, encoder, tmp_path)
         "repa-side": 4,
         "repa-scale": 1,
         "log-every": 1,
+        "score-every": 1,
+        "score-steps": 2,
+        "score-films": 2,
     }
     train_diffusion_clipUViT.main(
         [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     )
+    assert "are even in time" not in capsys.readouterr().err  # scoring says nothing of sampling's flag
     log = (tmp_path / "uvit" / "metrics.jsonl").read_text()
     assert '"alignment"' in log
     assert '"validation_denoising"' in log
@@ -142,3 +146,6 @@ def test_a_run_with_flow_and_repa_samples_as_any_other(chain, encoder, tmp_path)
         films = chain.sample_flags(tmp_path / solver, vision=tmp_path / "uvit", num_pairs=2, batch_size=2)
         sample([*films, "--films-only", "--solver", solver])
         assert len(PairsFolder.open(tmp_path / solver)) == 2
+        assert (
+            capsys.readouterr().err.count("--num-inference-steps 2: steps of a model trained with flow") == 1
+        )

@@ -63,7 +63,8 @@ def test_few_steps_keep_the_deviation(solver, prediction_type, num_steps):
     latents = denoise(ExactDenoiser(config), steps, noise, context, context, 1.0)
     assert latents.mean().item() == pytest.approx(MEAN, abs=0.05)
     if num_steps > 2:
-        assert latents.std().item() == pytest.approx(STD * noise.std().item(), abs=0.02)
+        tolerance = 0.015 if num_steps >= 10 else 0.02
+        assert latents.std().item() == pytest.approx(STD * noise.std().item(), abs=tolerance)
 
 
 @pytest.mark.parametrize("zero_terminal_snr", [False, True])
