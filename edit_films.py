@@ -79,6 +79,8 @@ def edit(config: Config) -> None:
 
     editor = FilmEditor(config.models, config.editing, config.seed)
     plan = plan_edits(config.edit, editor.image_size)
+    if config.edit.film:
+        editor.warn_of_unknown(plan[0].film, f"--film {config.edit.film}")
     prompts = editor.vision.prompts
     for flag, texts in (("--from", [item.before for item in plan]), ("--to", [item.after for item in plan])):
         prompts.check_length(texts, [flag] * len(texts))

@@ -79,6 +79,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def sample(config: Config) -> None:
     from data_module.labeler import label_reports
+    from data_module.labeler.consistency import check_self_denials, warn_of_self_denials
     from data_module.sampling_plan import SamplingPlan
     from data_module.sections import warn_of_blanks
     from data_module.synthetic import SyntheticFolder
@@ -92,6 +93,10 @@ def sample(config: Config) -> None:
     from runtime.provenance import provenance_record
 
     plan = SamplingPlan(config.plan, config.seed, label_reports)
+    if config.plan.prompt:
+        check_self_denials(config.plan.prompt, "--prompt")
+    elif config.plan.prompts and is_main():
+        warn_of_self_denials(plan.prompts, plan.names)
     sampler = PairSampler(config.models, config.seed)
     prompts = sampler.films.vision.prompts
     if not config.models.drawing.truncate_prompts:

@@ -21,7 +21,7 @@ from data_module.film_types import (
     check_file,
     check_num_pixels,
 )
-from data_module.gray import equalize, orient, scale_depth
+from data_module.gray import equalize, orient, require_film, scale_depth
 from data_module.resizing import RESIZERS
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -57,6 +57,16 @@ def read_pixels(path: str | Path, decoding: Decoding = PLAIN) -> np.ndarray:
         FilmError: a missing, truncated, oversized or non-image file, or color that is refused.
     """
     return _decode(path, decoding, None)[0]
+
+
+def read_one_film(path: Path, flag: str) -> np.ndarray:
+    """The film (H, W) uint8 that a flag names. Raises FilmError, which names it, also for a blank one."""
+    try:
+        pixels = read_pixels(path)
+        require_film(pixels, path)
+    except FilmError as error:
+        raise FilmError(f"{flag} {error}") from None
+    return pixels
 
 
 def _decode(path: str | Path, decoding: Decoding, least: int | None) -> tuple[np.ndarray, Shape]:

@@ -112,6 +112,14 @@ def is_blank(pixels: np.ndarray) -> bool:
     return bool(high - low <= FLAT)
 
 
+def require_film(pixels: np.ndarray, where: object) -> None:
+    """Raises FilmError, which begins with `where`, for pixels (H, W) uint8 that are blank, see `is_blank`."""
+    if is_blank(pixels):
+        gray = int(np.median(pixels))
+        share = "every pixel is" if (pixels == gray).all() else "nearly every pixel is about"
+        raise FilmError(f"{where}: blank, {share} {gray}")
+
+
 def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """(H, W) as stored -> upright, by the EXIF (and TIFF) tag Orientation, 1 to 8."""
     if orientation in (5, 6, 7, 8):  # the first row is a side of the film

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_module.config import PlanConfig
+from data_module.decoding import read_one_film
 from data_module.findings import FINDINGS, Labeler, prompt_sentence
 from data_module.pairs import METADATA, REQUIRED, PairsFolder
 from data_module.quoting import quote_columns
@@ -72,8 +73,8 @@ class SamplingPlan:
         """
         self.seed, self.reference = seed, config.reference
         self.prompts, self.names = read_prompts(config.prompt, config.prompts)
-        if self.reference and not self.reference.is_file():
-            raise ValueError(f"--reference {self.reference}: no such file")
+        if self.reference:
+            read_one_film(self.reference, "--reference")
         self.about: list[dict[str, Any]] = []
         pairs = None
         if config.data and (not self.prompts or config.data.is_dir()):

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from data_module.decoding import read_one_film, read_pixels
 from data_module.findings import FINDINGS
-from data_module.images import fit_crop, read_pixels
 from data_module.labeler import label_reports
-from data_module.labeler.consistency import find_self_denials
+from data_module.labeler.consistency import check_self_denials
 from data_module.pairs import PairsFolder
+from data_module.resizing import fit_crop
 from data_module.sections import split_sections
 from pipelines.config import EditConfig
 from pipelines.film_editor import PlannedEdit, label_row
@@ -27,12 +28,8 @@ def plan_edits(config: EditConfig, image_size: int) -> list[PlannedEdit]:
     if config.film is None:
         return _plan_pairs(config, image_size)
     for flag, text in (("--from", config.before), ("--to", config.after)):
-        if denied := find_self_denials(text):
-            raise ValueError(f"{flag}: the text both asserts and denies {', '.join(denied)}: leave one out")
-    try:
-        film = read_pixels(config.film)
-    except ValueError as error:
-        raise ValueError(f"--film {config.film}: {error}") from None
+        check_self_denials(text, flag)
+    film = read_one_film(config.film, "--film")
     mask = _read_mask(config, film.shape)
     row = label_row(label_reports([config.after])[0])
     return [
@@ -49,7 +46,7 @@ def _read_mask(config: EditConfig, shape: tuple[int, ...]) -> np.ndarray | None:
         try:
             mask = read_pixels(config.mask) > 127
         except ValueError as error:
-            raise ValueError(f"--mask {config.mask}: {error}") from None
+            raise ValueError(f"--mask {error}") from None
         if mask.shape != shape:
             sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, the film {width} x {height}"
             raise ValueError(f"--mask {config.mask}: it has {sizes}: give one of the film's own size")

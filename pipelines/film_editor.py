@@ -1,5 +1,6 @@
 """Edits of films: a film and two texts -> the film under the second one, and its report."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 from tqdm import tqdm
 
 from data_module.contact_sheet import draw_edit_sheet
@@ -23,6 +25,8 @@ from vision_module.config import DrawingConfig
 from vision_module.editing import Guide, invert, make_levels, redraw, shrink_mask
 from vision_module.editing_config import EditingConfig
 from vision_module.film_sampler import check_latents
+
+LEAST_KNOWN = 0.5  # of a film's variance
 
 CARD = """# Edited chest films
 
@@ -80,6 +84,21 @@ class FilmEditor:
     def image_size(self) -> int:
         """Side in pixels of the films."""
         return self.vision.image_size
+
+    @torch.no_grad()
+    def warn_of_unknown(self, film: np.ndarray, name: str) -> None:
+        """Say so on standard error where the autoencoder does not give a film (S, S) uint8 back."""
+        images = to_images(film[None]).to(self.device)
+        with self.sampler.films.autocast():
+            latents = encode_films(self.vision.autoencoder, images)[0].float()
+            again = decode_latents(self.vision.autoencoder, latents).mean(dim=1, keepdim=True).float()
+        known = 1.0 - float(functional.mse_loss(again, images) / images.var())
+        if known < LEAST_KNOWN:
+            print(
+                f"warning: {name}: the autoencoder gives back {max(known, 0.0):.0%} of its variance, of "
+                "films that it knows nearly all: is it a chest film?",
+                file=sys.stderr,
+            )
 
     @torch.no_grad()
     def edit(self, items: Sequence[int], plan: Sequence[PlannedEdit]) -> EditedFilms:

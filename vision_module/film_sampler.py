@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from data_module.images import load_images
+from data_module.decoding import read_one_film
+from data_module.images import fit_crop, load_images, to_images
 from data_module.spectrum import Spectrum
 from runtime.devices import prefer_channels_last
 from runtime.precision import settle_precision
@@ -56,8 +57,10 @@ class FilmSampler:
         self._null_context: torch.Tensor | None = None
         self._film_start: torch.Tensor | None = None
         if config.init_film:
-            film = load_images([config.init_film], vision.image_size).to(self.device)
-            self._film_start = encode_films(vision.autoencoder, film)[0].float()
+            film = fit_crop(read_one_film(config.init_film, "--init-film"), vision.image_size)
+            self._film_start = encode_films(vision.autoencoder, to_images(film[None]).to(self.device))[
+                0
+            ].float()
         self._spectrum = Spectrum.load(config.spectrum) if config.spectrum else None
         solver = self._make_solver()
         if (config.init_film or read_start) and config.strength:

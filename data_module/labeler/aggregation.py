@@ -70,7 +70,7 @@ def _find_labels(text: str) -> dict[int, float]:
     for sentence in split_report(text):
         statement = read_sentence(sentence)
         recognized |= statement.recognized
-        for finding, code in statement.mentions:
+        for finding, code, *_ in statement.mentions:
             if finding not in labels or _STRENGTH[code] > _STRENGTH[labels[finding]]:
                 labels[finding] = code
     abnormal = any(code != NEGATIVE for finding, code in labels.items() if finding != _DEVICES)

@@ -9,6 +9,7 @@ and the rules of the CheXpert labeler (Irvin et al., AAAI 2019), without a parse
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE, UNCERTAIN
 from data_module.labeler.anatomy import STATES, read_anatomy
@@ -22,11 +23,21 @@ from data_module.labeler.vocabulary import OTHER
 CACHE_SIZE = 1 << 16  # sentences repeat a lot in reports
 
 
+class Mention(NamedTuple):
+    """A finding (its index, or OTHER) and its certainty, its own words ("" where anatomy tells it), and what
+    stands around them between two commas."""
+
+    finding: int
+    code: float
+    words: str
+    part: str
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a sentence says: (finding index or OTHER, certainty) pairs; whether it speaks of a film at all."""
+    """What a sentence says; whether it speaks of a film at all."""
 
-    mentions: tuple[tuple[int, float], ...]
+    mentions: tuple[Mention, ...]
     recognized: bool
 
 
@@ -86,13 +97,20 @@ def _read_statement(sentence: str) -> Statement:
     if "OR" in kinds:
         _hedge_alternatives(sentence, events)
     set_aside_traps(sentence, events)
-    anatomy = read_anatomy(sentence, events)
-    mentions, of_the_film = anatomy, bool(anatomy)
+    mentions = [Mention(*mention, "", sentence) for mention in read_anatomy(sentence, events)]
+    of_the_film = bool(mentions)
     for event in events:
         if event.kind == "FINDING" and event.code is not None and event.findings:
-            mentions += [(finding, event.code) for finding in event.findings]
+            words, part = sentence[event.start : event.end], _part_of(sentence, event)
+            mentions += [Mention(finding, event.code, words, part) for finding in event.findings]
             of_the_film |= not event.past
     return Statement(tuple(mentions), of_the_film or _describes_film(events))
+
+
+def _part_of(sentence: str, event: Event) -> str:
+    start = max(sentence.rfind(sign, 0, event.start) for sign in ",;") + 1
+    ends = [end for sign in ",;" if (end := sentence.find(sign, event.end)) >= 0]
+    return sentence[start : min(ends, default=len(sentence))]
 
 
 def _describes_film(events: list[Event]) -> bool:

@@ -1,13 +1,14 @@
 """Does a report contradict itself? Its impression against its findings section."""
 
 import re
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
 from data_module.findings import FINDINGS, NEGATIVE, POSITIVE
 from data_module.labeler.aggregation import label_reports
-from data_module.labeler.assertion import read_sentence
+from data_module.labeler.assertion import Mention, read_sentence
 from data_module.labeler.attributes import read_attributes
 from data_module.labeler.text import split_report
 from data_module.sections import Sections, split_sections
@@ -24,7 +25,10 @@ _CONCLUDED = {
     **dict.fromkeys(("Pneumonia", "Consolidation", "Atelectasis", "Edema", "Lung Lesion"), "Lung Opacity"),
     "Cardiomegaly": "Enlarged Cardiomediastinum",
 }
+_OPACITY = FINDINGS.index("Lung Opacity")
 _SIDE = re.compile(r"\b(?:left|right)\b")
+# What is denied of a kind or a place alone.
+_REST = re.compile(r"\b(?:other|otherwise|additional|further|new|large|focal|elsewhere)\b")
 
 
 def find_contradictions(reports: Sequence[str]) -> np.ndarray:
@@ -71,18 +75,44 @@ def _differs(sections: Sections, attribute: str) -> bool:
 
 
 def find_self_denials(text: str) -> list[str]:
-    """Findings that one text, such as a prompt, both asserts and denies, unless on different sides."""
-    said: dict[int, set[tuple[float, str]]] = {}
-    for sentence in split_report(text):
-        side = "".join(sorted(set(_SIDE.findall(sentence.lower()))))
-        for finding, code in read_sentence(sentence).mentions:
-            said.setdefault(finding, set()).add((code, side))
-    return [
-        name
-        for place, name in enumerate(FINDINGS)
-        if any(
-            code == POSITIVE and denied == NEGATIVE and (not side or not other or side == other)
-            for code, side in said.get(place, ())
-            for denied, other in said[place]
+    """Findings that one text, such as a prompt, asserts and denies in the same words, not on different sides.
+
+    "Scarring, no infiltrate" and "vascular congestion without edema" are no contradictions, though each
+    names one finding of CheXpert's twice; nor are lungs clear beside an opacity: that is said of the rest.
+    """
+    mentions = [mention for sentence in split_report(text) for mention in read_sentence(sentence).mentions]
+    asserted = [mention for mention in mentions if mention.code == POSITIVE]
+    denied = [mention for mention in mentions if mention.code == NEGATIVE]
+    found = {said.finding for said in asserted if any(_deny(said, other) for other in denied)}
+    return [name for place, name in enumerate(FINDINGS) if place in found]
+
+
+def check_self_denials(text: str, name: str) -> None:
+    """Raises ValueError, which begins with `name`, for a text that denies what it asserts."""
+    if denied := find_self_denials(text):
+        raise ValueError(f"{name}: the text both asserts and denies {', '.join(denied)}: leave one out")
+
+
+def warn_of_self_denials(texts: Sequence[str], names: Sequence[str]) -> None:
+    """Say on standard error which texts deny what they assert; `names` say where each came from."""
+    if denying := [name for text, name in zip(texts, names, strict=True) if find_self_denials(text)]:
+        shown = "; ".join(denying[:3]) + (f" and {len(denying) - 3:,} more" if len(denying) > 3 else "")
+        print(
+            f"warning: {len(denying):,} of {len(texts):,} prompts both assert and deny a finding, and no "
+            f"film can show both: {shown}",
+            file=sys.stderr,
         )
-    ]
+
+
+def _deny(asserted: Mention, denied: Mention) -> bool:
+    if asserted.finding != denied.finding:
+        return False
+    there, here = (set(_SIDE.findall(mention.part)) for mention in (asserted, denied))
+    if there and here and there != here:
+        return False
+    if not (asserted.words and denied.words):  # told by the state of an organ
+        return asserted.finding != _OPACITY
+    if _REST.search(denied.part):
+        return False
+    noun, denied_noun = (mention.words.split()[-1].removesuffix("s") for mention in (asserted, denied))
+    return noun == denied_noun

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from data_module.decoding import read_resized
 from data_module.film_files import SUFFIXES, write_film
 from data_module.film_types import COLORS, WINDOWS, Decoding, FilmError
-from data_module.gray import is_blank
+from data_module.gray import require_film
 from data_module.resizing import RESIZERS
 
 _MAX_PART = 200  # characters of a folder's or file's name; file systems take 255, and a rest of it is added
@@ -85,12 +83,9 @@ def _hash_name(name: str) -> str:
 
 
 def convert_film(source: str | Path, target: Path, film: FilmFormat) -> None:
-    """Write one film. Raises FilmError where it cannot be read or is blank, see `is_blank`."""
+    """Write one film. Raises FilmError where it cannot be read or is blank, see `gray.is_blank`."""
     pixels = read_resized(source, film.size, film.resize, Decoding(film.window, film.color, film.equalize))
-    if is_blank(pixels):
-        gray = int(np.median(pixels))
-        share = "every pixel is" if (pixels == gray).all() else "nearly every pixel is about"
-        raise FilmError(f"{source}: blank, {share} {gray}")
+    require_film(pixels, source)
     write_film(target, pixels, film.image_format)
 
 

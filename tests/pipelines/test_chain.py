@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import sample_pairs
 from data_module.images import read_pixels
@@ -212,16 +213,32 @@ def test_evaluation_of_the_chain(chain, whole, tmp_path):
         ({"prompt": "a", "prompts": "b.txt"}, r"--prompt or --prompts, not both"),
         ({"shard": "2/2"}, r"--shard '2/2'"),
         ({"solver": "rk45"}, r"--solver 'rk45': choose one of dpm-solver\+\+"),
-        ({"reference": "nowhere.png"}, r"nowhere.png: no such file"),
+        ({"reference": "nowhere.png"}, r"--reference nowhere.png: no such file"),
+        ({"reference": "{blank}"}, r"--reference .*blank.png: blank, every pixel is 9"),
+        ({"init_film": "{blank}", "strength": 0.5}, r"--init-film .*blank.png: blank, every pixel is 9"),
+        ({"prompt": "No effusion. Large effusion."}, r"--prompt: .*asserts and denies Pleural Effusion"),
         ({"batch_size": -1}, r"--batch-size, --num-pairs and --start must be 0 or more"),
     ],
 )
 def test_bad_input_is_named(chain, tmp_path, capsys, flags, message):
-    flags = {name: str(value).format(bart=chain.run("bart")) for name, value in flags.items()}
+    blank = tmp_path / "blank.png"
+    Image.new("L", (64, 64), 9).save(blank)
+    flags = {name: str(value).format(bart=chain.run("bart"), blank=blank) for name, value in flags.items()}
     with pytest.raises((ValueError, SystemExit)) as error:  # tyro itself prints what a config refuses
         sample_pairs.main(chain.sample_flags(tmp_path / "out", **flags))
     printed = re.sub(r"[\s│]+", " ", capsys.readouterr().err)
     assert re.search(message, f"{error.value} {printed}")
+
+
+def test_prompts_that_deny_what_they_assert_are_warned_of(chain, tmp_path, capsys):
+    """A file may hold thousands, and a labeler errs: its prompts are drawn, but not in silence."""
+    (tmp_path / "p.txt").write_text("Mild edema.\nLarge effusion, no effusion.\nNo acute disease.\n")
+    flags = chain.sample_flags(tmp_path / "out", prompts=tmp_path / "p.txt", num_pairs=3)
+    sample_pairs.main([*flags, "--films-only"])
+    message = capsys.readouterr().err
+    assert "1 of 3 prompts both assert and deny a finding" in message
+    assert "prompt 2" in message
+    assert "effusion" not in message.lower().replace(str(tmp_path).lower(), "")
 
 
 @pytest.mark.slow

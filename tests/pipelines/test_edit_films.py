@@ -11,6 +11,7 @@ from data_module.findings import FINDINGS
 from data_module.images import read_pixels
 from data_module.labeler.consistency import find_self_denials
 from data_module.pairs import PairsFolder
+from pipelines import film_editor
 from pipelines.config import EditConfig, SamplerConfig
 from pipelines.edit_plan import plan_edits
 from pipelines.film_editor import FilmEditor, PlannedEdit
@@ -141,6 +142,7 @@ def test_what_cannot_be_edited_is_refused_by_the_name_of_its_flag(run, chain, ex
             "--mask .*32 x 64 pixels, the film 64 x 64",
             ("--film", path, *to, "--mask", tmp_path / "small.png"),
         ),
+        ("--film .*black.png: blank, every pixel is 0", ("--film", tmp_path / "black.png", *to)),
         ("--mask .*black", ("--film", path, *to, "--mask", tmp_path / "black.png")),
         ("--mask .*text.png", ("--film", path, *to, "--mask", tmp_path / "text.png")),
         ("--box 0 0 65 10", ("--film", path, *to, "--box", "0", "0", "65", "10")),
@@ -174,6 +176,18 @@ def test_flags_that_do_not_go_together_are_refused_at_once(message, flags, capsy
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+def test_what_the_autoencoder_does_not_know_is_warned_of(run, exact, tmp_path, capsys, monkeypatch):
+    """Noise is no film; of the chain's few steps of training nothing is known, so the limit is moved."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    flags = ("--to", "Mild edema.", "--films-only")
+    run(tmp_path / "noise", "--film", tmp_path / "noise.png", *flags)
+    assert "noise.png: the autoencoder gives back" in capsys.readouterr().err
+    monkeypatch.setattr(film_editor, "LEAST_KNOWN", -100.0)
+    run(tmp_path / "film", "--film", exact.root / exact.table["edited_from"][0], *flags)
+    assert "the autoencoder" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "denied"),
     [
@@ -181,6 +195,13 @@ def test_flags_that_do_not_go_together_are_refused_at_once(message, flags, capsy
         ("A chest X ray image with edema, without edema", ["Edema"]),
         ("Cardiomegaly. Edema. No edema. Heart size is normal.", ["Cardiomegaly", "Edema"]),
         ("Large right effusion. No left effusion.", []),
+        ("Large left effusion, no effusion on the right", []),
+        ("Small left effusion. No large effusion.", []),
+        ("Right apical scarring, lungs otherwise clear.", []),
+        ("Vascular congestion without overt edema.", []),
+        ("Calcified granuloma of the right lung. No other nodule.", []),
+        ("Cardiac silhouette is enlarged. Heart size is normal.", ["Cardiomegaly"]),
+        ("Small left effusion, no left effusions", ["Pleural Effusion"]),
         ("No pneumothorax. Moderate edema.", []),
         ("No acute cardiopulmonary disease.", []),
         ("", []),
