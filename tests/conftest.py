@@ -2,9 +2,12 @@
 
 import os
 
+from runtime.threads import openmp_settings
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(openmp_settings(os.environ))  # threads wait as in every script; set before torch loads
 
 import threading
 from dataclasses import dataclass

@@ -45,7 +45,7 @@ def snapshot():
     return sorted(str(path) for path in ROOT.iterdir())
 
 
-@pytest.mark.parametrize("scale", ["demo", "paper"])
+@pytest.mark.parametrize("scale", ["demo", pytest.param("paper", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("script", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_line_of_every_experiment(script, scale, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """Pictures of results: AUROC of each finding, precision-recall and calibration curves, distances."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,31 +49,27 @@ def plot_auroc(section: Mapping[str, Any]) -> Figure:
 
 
 def plot_curves(items: Items, scored: Sequence[str]) -> Figure:
-    """Of each of the 14 findings precision over recall and, below, frequency over probability, synthetic
-    beside real; those that are not among the scored ones say so."""
-    num_rows = -(-len(FINDINGS) // CURVE_COLUMNS)
-    height = 4.2 * num_rows
+    """Of each scored finding precision over recall and, below, frequency over probability, synthetic beside
+    real; the last line names those of the 14 that are not among them."""
+    num_rows = -(-len(scored) // CURVE_COLUMNS)
+    height = 4.2 * num_rows + 0.5
     figure = new_figure(9.0, height, layout=None)  # a layout of thirty axes takes as long as they do
-    grid = figure.subplots(2 * num_rows, CURVE_COLUMNS, squeeze=False)
-    figure.subplots_adjust(0.04, 0.3 / height, 0.99, 1.0 - 0.3 / height, wspace=0.14, hspace=0.34)
-    for axes in grid.flat:
-        axes.set_visible(False)
-    for place, name in enumerate(FINDINGS):
+    grid = figure.add_gridspec(2 * num_rows, CURVE_COLUMNS)
+    figure.subplots_adjust(0.04, 0.8 / height, 0.99, 1.0 - 0.3 / height, wspace=0.14, hspace=0.34)
+    for place, name in enumerate(scored):
         line, column = divmod(place, CURVE_COLUMNS)
-        above, below = grid[2 * line, column], grid[2 * line + 1, column]
+        above, below = (figure.add_subplot(grid[2 * line + row, column]) for row in range(2))
         for axes, across, upwards in ((above, "recall", "precision"), (below, "probability", "frequency")):
-            axes.set_visible(True)
             axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 1), yticks=(0, 1))
             axes.set_xlabel(across, fontsize=8, labelpad=-6)
             axes.set_ylabel(upwards, fontsize=8, labelpad=-4)
             axes.tick_params(labelsize=7)
         above.set_title(name, fontsize=9)
         below.set_title("calibration", fontsize=8)
-        if name in scored:
-            _draw_curves(above, below, items, FINDINGS.index(name))
-        else:
-            above.text(0.5, 0.5, "too few films", ha="center", va="center", fontsize=8, color=REAL_COLOR)
-            below.set_visible(False)
+        _draw_curves(above, below, items, FINDINGS.index(name))
+    if left := [name for name in FINDINGS if name not in scored]:
+        words = textwrap.fill("Too few films: " + ", ".join(left), 130)
+        figure.text(0.04, 0.1 / height, words, va="bottom", fontsize=8, color=REAL_COLOR)
     return figure
 
 

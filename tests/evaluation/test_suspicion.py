@@ -113,9 +113,14 @@ def test_curves_are_drawn_of_every_scored_finding():
         "policy": np.array(["ignore", "negative"]),
         "stratum": np.repeat([0, 1], 40),
     }
-    figure = plot_curves(items, FINDINGS)
-    shown = {axes.get_title().splitlines()[0] for axes in figure.axes if axes.get_visible()}
-    assert set(FINDINGS) <= shown
+    for scored in (FINDINGS, FINDINGS[2:5]):
+        figure = plot_curves(items, scored)
+        shown = {axes.get_title() for axes in figure.axes}
+        assert shown == {*scored, "calibration"}
+        told = " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+        assert [name for name in FINDINGS if name in told] == [
+            name for name in FINDINGS if name not in scored
+        ]
 
 
 def test_comparison_takes_targets_in_and_names_what_it_leaves_out(folders, tmp_path):
