@@ -25,6 +25,7 @@ def mix_folders(
     only: Sequence[str] = (),
     seed: int = 0,
     repeat: int = 1,
+    passed_only: bool = False,
 ) -> PairsFolder:
     """Write a pairs folder whose train rows are real and synthetic films, and whose other rows are real.
 
@@ -35,9 +36,11 @@ def mix_folders(
         num_real, num_synthetic: random rows of each (ALL: every one), `num_real` of split train.
         only: synthetic films that are positive for one of these findings (to add what is rare).
         repeat: rows of each synthetic film.
+        passed_only: leave out synthetic pairs that failed the tests of `--keep` and that `--keep-best` kept.
 
     Raises:
-        ValueError: an unknown finding, more rows asked for than there are, or an `out` of another mix.
+        ValueError: an unknown finding, no pair that passed, more rows asked for than there are, or an `out`
+            of another mix.
     """
     unknown = sorted(set(only) - set(FINDINGS))
     if unknown:
@@ -49,6 +52,7 @@ def mix_folders(
         **{"real": hash_folder(opened), "synthetic": hash_folder(made), "only": list(only), "seed": seed},
         **{"num_real": num_real, "num_synthetic": num_synthetic},
         **({"repeat": repeat} if repeat != 1 else {}),
+        **({"passed_only": True} if passed_only else {}),
     }
     if (out / "metadata.csv").exists():
         path = out / "provenance.json"
@@ -60,6 +64,8 @@ def mix_folders(
     asked = np.ones(len(made), bool)
     if only:
         asked = (made.labels[:, [FINDINGS.index(name) for name in only]] == POSITIVE).any(axis=1)
+    if passed_only:
+        asked &= _passed(made.table, synthetic)
     train = opened.table["split"] == "train"
     parts = [
         opened.table[~train],
@@ -82,6 +88,18 @@ def mix_folders(
     counts = f"{len(parts[1])} real, {repeat * len(parts[2])} synthetic"
     card = f"# Mixed training films\n\n{counts}. Not for clinical use.\n"
     return write_pairs(out, pd.concat(rows, ignore_index=True), record, card)
+
+
+def _passed(table: pd.DataFrame, folder: Path) -> np.ndarray:
+    if "failed_tests" not in table:
+        path = folder / "provenance.json"
+        if not (path.is_file() and "kept" in read_json(path)):
+            raise ValueError(f"--passed-only: {folder} was drawn without sample_pairs.py --keep")
+        return np.ones(len(table), bool)  # nor with --keep-best: all passed
+    passed = table["failed_tests"].fillna("").astype(str).str.strip().eq("").to_numpy()
+    if not passed.any():
+        raise ValueError(f"--passed-only: no pair of {folder} passed its tests")
+    return passed
 
 
 def _draw(table: pd.DataFrame, num: int, rng: np.random.Generator, flag: str) -> pd.DataFrame:

@@ -198,6 +198,9 @@ class Mix:
     """Take synthetic films that are positive for one of these findings, such as --only Fracture."""
     repeat: int = 1
     """Each synthetic film so many times, which oversamples them against the real ones."""
+    passed_only: bool = False
+    """Leave out pairs that failed the tests of sample_pairs.py --keep and that its --keep-best kept all the
+    same: their films may not show what they are labeled with."""
     seed: int = 0
     """Which films are drawn."""
     dry_run: bool = False

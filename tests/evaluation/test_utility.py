@@ -85,6 +85,26 @@ def test_synthetic_films_several_times_over(folders):
     assert (_mix(folders, "often", "--num-real", "4", "--num-synthetic", "5", "--repeat", "3")).root
 
 
+def test_pairs_that_failed_their_tests_are_left_out(folders):
+    """--keep-best keeps the best draw of a prompt that never passed: a film that may belie its label."""
+    with pytest.raises(ValueError, match=r"--passed-only: .*made was drawn without sample_pairs\.py --keep"):
+        _mix(folders, "mixed", "--passed-only")
+    table = PairsFolder.open(folders / "made").table
+    table["failed_tests"] = ["film-agrees" if number % 10 == 0 else "" for number in range(len(table))]
+    table.to_csv(folders / "made/metadata.csv", index=False)
+    whole = _mix(folders, "whole", "--num-real", "0", "--only", "Fracture")
+    passed = _mix(folders, "passed", "--num-real", "0", "--only", "Fracture", "--passed-only")
+    assert (len(whole.split("train")), len(passed.split("train"))) == (6, 3)
+    assert set(passed.split("train").table["file_name"].str.extract(r"(\d+)\.png")[0]) == {"5", "15", "25"}
+    table["failed_tests"] = "film-agrees"
+    table.to_csv(folders / "made/metadata.csv", index=False)
+    with pytest.raises(ValueError, match=r"--passed-only: no pair of .*made passed its tests"):
+        _mix(folders, "none", "--passed-only")
+    table.drop(columns="failed_tests").to_csv(folders / "made/metadata.csv", index=False)
+    (folders / "made/provenance.json").write_text('{"kept": {"num_kept": 30}}')
+    assert len(_mix(folders, "all", "--num-real", "0", "--passed-only").split("train")) == 30
+
+
 def test_which_synthetic_films_are_drawn_does_not_depend_on_the_real_ones(folders):
     names = [
         set(
