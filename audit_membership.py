@@ -82,10 +82,11 @@ def measure(config: Config) -> "pd.DataFrame":
     from data_module.sampling_plan import SamplingPlan
     from runtime.devices import pick_device
     from runtime.runs import model_source
+    from vision_module.denoiser_config import DENOISER_RUNS
     from vision_module.membership import make_measure, measure_films
     from vision_module.pipeline import VisionModel
 
-    folder = model_source(config.vision, ("clipSD", "clipUViT"), "--vision")
+    folder = model_source(config.vision, DENOISER_RUNS, "--vision")
     warn_of_other_data(config)
     vision = VisionModel.from_pretrained(folder).to(pick_device())
     measure_batch, levels = make_measure(vision, config.num_levels, config.num_draws, config.seed)

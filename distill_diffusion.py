@@ -80,10 +80,11 @@ def main(argv: list[str] | None = None) -> None:
 def describe(config: Config) -> None:
     """Print what the run would be; the student's size is known where its teacher is there."""
     from runtime.runs import model_source
+    from vision_module.denoiser_config import DENOISER_RUNS
 
     models, sizes = {}, {"paths": f"{config.path.num_paths} in {config.path.teacher_steps} steps"}
     try:
-        folder = Path(model_source(config.teacher, ("clipSD", "clipUViT"), "--teacher"))
+        folder = Path(model_source(config.teacher, DENOISER_RUNS, "--teacher"))
     except ValueError as error:
         sizes["student"] = f"of unknown size ({error})"
     else:

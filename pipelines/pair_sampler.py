@@ -15,6 +15,7 @@ from runtime.processes import is_main
 from runtime.runs import model_source
 from runtime.weights import load_pretrained
 from vision_module.config import DrawingConfig
+from vision_module.denoiser_config import DENOISER_RUNS
 from vision_module.film_sampler import FilmSampler
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
@@ -30,7 +31,7 @@ class PairSampler:
 
     def __init__(self, config: SamplerConfig, seed: int) -> None:
         self.config, self.seed, self.device = config, seed, pick_device()
-        self.models = {"vision": model_source(config.vision, ("clipSD", "clipUViT"), "--vision")}
+        self.models = {"vision": model_source(config.vision, DENOISER_RUNS, "--vision")}
         vision = VisionModel.from_pretrained(self.models["vision"]).to(self.device)
         self.films = FilmSampler(vision, config.drawing, self._load_start(vision))
         if is_main():

@@ -8,8 +8,10 @@ from runtime.config import setting
 from training.config import TrainConfig
 from vision_module.config import NUM_TOKENS, AlignmentConfig, DiffusionConfig
 
-# Runs whose model folder holds a text encoder and its tokenizer.
-ENCODER_RUNS = ("clip", "clipSD", "clipUViT")
+# Kinds of run whose model folder draws films: a Stable Diffusion's or a U-ViT.
+DENOISER_RUNS = ("clipSD", "clipUViT")
+# Those whose model folder holds a text encoder and its tokenizer.
+ENCODER_RUNS = ("clip", *DENOISER_RUNS)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from runtime.weights import drop_unused
 from training.config import TrainConfig
 from training.loop import fit
 from vision_module.adapters import merge_adapters
+from vision_module.denoiser_config import DENOISER_RUNS
 from vision_module.distill_config import PathConfig
 from vision_module.few_step import GUIDANCE_DIM, FewStep, embed_guidance
 from vision_module.noise_path import NoisePath
@@ -28,7 +29,6 @@ from vision_module.pipeline import ADAPTER, VisionModel
 from vision_module.teacher_paths import trace_paths
 from vision_module.uvit import UViT
 
-KINDS = ("clipSD", "clipUViT")
 Denoiser = UViT | UNet2DConditionModel
 
 
@@ -87,7 +87,7 @@ def open_teacher(name: str) -> tuple[VisionModel, Path]:
     Raises:
         ValueError: it is not there, no denoiser, or a student itself.
     """
-    folder = Path(model_source(name, KINDS, "--teacher"))
+    folder = Path(model_source(name, DENOISER_RUNS, "--teacher"))
     teacher = VisionModel.from_pretrained(folder)
     if teacher.few_step:
         raise ValueError(
@@ -103,7 +103,7 @@ def open_start(name: str, teacher: VisionModel, path: PathConfig) -> Denoiser:
     Raises:
         ValueError: it is none, of another shape, or takes fewer steps.
     """
-    student = VisionModel.from_pretrained(model_source(name, KINDS, "--init-from"))
+    student = VisionModel.from_pretrained(model_source(name, DENOISER_RUNS, "--init-from"))
     few = student.few_step
     if few is None:
         raise ValueError(f"--init-from {name} is no distilled model; a student starts as its teacher anyway")
@@ -139,7 +139,7 @@ def distill(
     pairs = PairsFolder.open(data)
     teacher, folder = open_teacher(teacher_name)
     student = open_start(init_from, teacher, path) if init_from else make_student(teacher.denoiser)
-    run_folder = run(KINDS[isinstance(student, UViT)])
+    run_folder = run(DENOISER_RUNS[isinstance(student, UViT)])
     teacher.prompts.requires_grad_(False)
     sources = trace_paths(teacher, folder, pairs, columns, path, train.mixed_precision, train.seed, cache)
     noise_path = NoisePath(teacher.scheduler)
