@@ -15,12 +15,12 @@ else
   usual_seconds() {
     case $1 in
       prepare_data.py) echo 45 ;;
-      train_autoencoder.py) echo 165 ;;
-      train_clip.py) echo 195 ;;
+      train_autoencoder.py) echo 190 ;;
+      train_clip.py) echo 225 ;;
       train_classifier.py) echo 35 ;;
-      train_diffusion_*) echo 410 ;;
-      train_bart.py) echo 140 ;;
-      train_prior_model.py) echo 180 ;;
+      train_diffusion_*) echo 540 ;;
+      train_bart.py) echo 160 ;;
+      train_prior_model.py) echo 200 ;;
       train_report_gpt.py) echo 120 ;;
       train_text_to_latent.py) echo 30 ;;
       sample_pairs.py | generate_reports.py) echo 40 ;;
@@ -34,7 +34,7 @@ else
   CPUINFO=${CPUINFO:-/proc/cpuinfo}
   TAKES=100
   if [ -r "$CPUINFO" ] && ! grep -qw amx_bf16 "$CPUINFO" && ! command -v nvidia-smi >/dev/null; then
-    grep -qwE 'avx512_bf16|bf16' "$CPUINFO" && TAKES=150 || TAKES=500
+    grep -qwE 'avx512_bf16|bf16' "$CPUINFO" && TAKES=135 || TAKES=500
   fi
   TAKES=$((TAKES * ${PERCENT:-100} / 100))
 
