@@ -14,6 +14,7 @@ import torch
 from data_module.config import name_folder
 from data_module.images import load_images, read_pixels, to_images, to_pixels
 from data_module.labeler import label_reports
+from data_module.labeler.consistency import check_self_denials
 from data_module.pairs import PairsFolder
 from data_module.sampling_plan import PlannedPair, ReferenceFilms, check_prompts
 from data_module.synthetic import Drawn, SyntheticFolder
@@ -148,6 +149,7 @@ class Models:
             ValueError: a prompt that cannot be taken, a film that cannot be read, settings without meaning.
         """
         check_prompts([wish.prompt], ["the prompt"])
+        check_self_denials(wish.prompt, "the prompt")
         settings = self.config.models.drawing
         with self.lock:
             prompts = self.sampler.films.vision.prompts

@@ -80,6 +80,11 @@ def test_a_wish_out_of_range_is_refused(wrong):
         Wish(**{"prompt": PROMPT, **wrong})
 
 
+def test_a_prompt_that_denies_what_it_asserts_is_refused(models):
+    with pytest.raises(ValueError, match="the prompt: .*asserts and denies Edema"):
+        models.draw(Wish("Mild edema. No edema."))
+
+
 def test_previews_come_at_every_step_and_end_in_the_film(models):
     shown = []
     drawing = models.draw(Wish(PROMPT, num_inference_steps=4, num_films=2), shown.append)
