@@ -81,7 +81,7 @@ def test_a_wish_out_of_range_is_refused(wrong):
 
 
 def test_a_prompt_that_denies_what_it_asserts_is_refused(models):
-    with pytest.raises(ValueError, match="the prompt: .*asserts and denies Edema"):
+    with pytest.raises(ValueError, match=r"the prompt: .*asserts and denies Edema"):
         models.draw(Wish("Mild edema. No edema."))
 
 
