@@ -23,10 +23,19 @@ CONTROLS = (
 )
 UNSAID = -1.0
 
-_MALE, _FEMALE = r"\b(?:man|male|boy|gentleman)\b", r"\b(?:woman|female|girl|lady)\b"
-_VIEWS = (r"\bAP\b|\b[Pp]ortable\b|\b[Ss]upine\b", r"\bPA\b")
+_SEXES = (
+    r"\b(?:man|male|boy|gentleman)\b|\b\d{1,3}(?: (?-i:M)|M)\b",
+    r"\b(?:woman|female|girl|lady)\b|\b\d{1,3}(?: (?-i:F)|F)\b",
+)
+# Not the aortopulmonary window, the chest's depth or the pulmonary artery.
+_VIEWS = (
+    r"\bAP\b(?! (?:window|diameter|dimension))|\bportable\b|\bsupine\b|\bantero-?posterior\b",
+    r"(?<!main )(?<!left )(?<!right )\bPA\b(?! (?:catheter|line|pressure|branch|segment))"
+    r"|\bpostero-?anterior\b",
+)
 _YEARS = re.compile(
-    r"\b(\d{1,3})[ -]?(?:years?|yrs?|y/?o)\b|\b(?:man|woman|male|female) of (\d{1,3})\b|\baged? (\d{1,3})\b",
+    r"\b(\d{1,3})(?:[ -]?(?:years?|yrs?|y/?o|y\.o\.)| (?-i:[MF])|[MF])(?!\w)"
+    r"|\b(?:man|woman|male|female) of (\d{1,3})\b|\baged? (\d{1,3})\b",
     re.IGNORECASE,
 )
 
@@ -39,9 +48,8 @@ def read_controls(texts: Sequence[str]) -> np.ndarray:
     rows = np.full((len(texts), len(CONTROLS)), UNSAID, np.float32)
     rows[:, :NUM_ATTRIBUTES] = attribute_labels(texts)
     for row, text in zip(rows, texts, strict=True):
-        for place, (yes, no) in ((-3, (_MALE, _FEMALE)), (-2, _VIEWS)):
-            flags = re.IGNORECASE if place == -3 else re.NOFLAG
-            said = [bool(re.search(words, text, flags)) for words in (yes, no)]
+        for place, words in ((-3, _SEXES), (-2, _VIEWS)):
+            said = [bool(re.search(either, text, re.IGNORECASE)) for either in words]
             if sum(said) == 1:
                 row[place] = said[0]
         ages = {int(next(filter(None, match.groups()))) for match in _YEARS.finditer(text)}

@@ -74,6 +74,17 @@ def _said(text):
         ("Film of a patient, 40 years, who was 39 years old", {}),
         ("female aged 33, portable film", {"male": 0, "AP view": 1, "age / 100": 0.33}),
         ("a wide mediastinum", {}),
+        ("edema, ap view", {"AP view": 1}),
+        ("pa chest x-ray with edema", {"AP view": 0}),
+        ("SUPINE CHEST", {"AP view": 1}),
+        ("Edema, anteroposterior view", {"AP view": 1}),
+        ("Postero-anterior film", {"AP view": 0}),
+        ("58F with edema", {"male": 0, "age / 100": 0.58}),
+        ("72 M, edema", {"male": 1, "age / 100": 0.72}),
+        ("58 y.o. woman", {"male": 0, "age / 100": 0.58}),
+        ("Fullness of the AP window, increased AP diameter", {}),
+        ("PA catheter; the main PA is enlarged", {}),
+        ("A nodule of 5 mm, 5 m away", {}),
     ],
 )
 def test_sex_view_and_age_of_a_text(text, expected):
