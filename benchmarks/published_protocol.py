@@ -42,7 +42,7 @@ from runtime.files import write_atomic
 from runtime.generators import make_generator
 from runtime.runs import model_source
 from sample_pairs import PRESETS
-from vision_module.distillation import KINDS
+from vision_module.denoiser_config import DENOISER_RUNS
 from vision_module.few_step import FewStep
 
 SEED = 0
@@ -82,7 +82,7 @@ def open_ways(arguments: argparse.Namespace) -> dict[str, tuple[PairSampler, Wri
         "ours": (base, make_writers(base)["ours"]),
     }
     for folder in arguments.students:
-        few_step = FewStep.read(Path(model_source(folder, KINDS, "--students")))
+        few_step = FewStep.read(Path(model_source(folder, DENOISER_RUNS, "--students")))
         if few_step is None:
             raise ValueError(f"--students {folder}: not a student of distill_diffusion.py")
         count = few_step.num_evaluations
