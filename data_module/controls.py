@@ -23,9 +23,11 @@ CONTROLS = (
 )
 UNSAID = -1.0
 
+# "58F", "58 F": years and sex as they are noted. A tube of 14 F is measured in French.
+_NOTED = r"\b(\d{{1,2}})(?: (?-i:{0})|{0})\b(?! (?:\w+ )?(?:catheter|tube|drain|line|sheath))"
 _SEXES = (
-    r"\b(?:man|male|boy|gentleman)\b|\b\d{1,3}(?: (?-i:M)|M)\b",
-    r"\b(?:woman|female|girl|lady)\b|\b\d{1,3}(?: (?-i:F)|F)\b",
+    rf"\b(?:man|male|boy|gentleman)\b|{_NOTED.format('M')}",
+    rf"\b(?:woman|female|girl|lady)\b|{_NOTED.format('F')}",
 )
 # Not the aortopulmonary window, the chest's depth or the pulmonary artery.
 _VIEWS = (
@@ -34,7 +36,8 @@ _VIEWS = (
     r"|\bpostero-?anterior\b",
 )
 _YEARS = re.compile(
-    r"\b(\d{1,3})(?:[ -]?(?:years?|yrs?|y/?o|y\.o\.)| (?-i:[MF])|[MF])(?!\w)"
+    r"\b(\d{1,3})[ -]?(?:years?|yrs?|y/?o|y\.o\.)(?!\w)"
+    rf"|{_NOTED.format('[MF]')}"
     r"|\b(?:man|woman|male|female) of (\d{1,3})\b|\baged? (\d{1,3})\b",
     re.IGNORECASE,
 )

@@ -58,9 +58,8 @@ class FilmSampler:
         self._film_start: torch.Tensor | None = None
         if config.init_film:
             film = fit_crop(read_one_film(config.init_film, "--init-film"), vision.image_size)
-            self._film_start = encode_films(vision.autoencoder, to_images(film[None]).to(self.device))[
-                0
-            ].float()
+            images = to_images(film[None]).to(self.device)
+            self._film_start = encode_films(vision.autoencoder, images)[0].float()
         self._spectrum = Spectrum.load(config.spectrum) if config.spectrum else None
         solver = self._make_solver()
         if (config.init_film or read_start) and config.strength:

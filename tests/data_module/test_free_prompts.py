@@ -81,6 +81,8 @@ def _said(text):
         ("Postero-anterior film", {"AP view": 0}),
         ("58F with edema", {"male": 0, "age / 100": 0.58}),
         ("72 M, edema", {"male": 1, "age / 100": 0.72}),
+        ("14F chest tube, 12 F pigtail catheter", {}),
+        ("Fever of 102F", {}),
         ("58 y.o. woman", {"male": 0, "age / 100": 0.58}),
         ("Fullness of the AP window, increased AP diameter", {}),
         ("PA catheter; the main PA is enlarged", {}),
