@@ -88,8 +88,9 @@ def compare(config: Config) -> None:
     f1 = {name: bootstrap_f1(counts[name], draws) for name in tables}
     for name in tables:
         scores[name]["micro_f1_14_interval"] = np.quantile(f1[name], (0.025, 0.975)).tolist()
-        if config.against and name != config.against:
-            ratio = f1[name] / f1[config.against] - 1.0
+        if config.against and name != config.against and scores[config.against]["micro_f1_14"] > 0:
+            some = f1[config.against] > 0  # nothing can be told of a draw in which it finds nothing
+            ratio = f1[name][some] / f1[config.against][some] - 1.0
             gain = scores[name]["micro_f1_14"] / scores[config.against]["micro_f1_14"] - 1.0
             scores[name]["gain"] = [gain, *np.quantile(ratio, (0.025, 0.975))]
     text = render(scores, config.against, config.r2gen) + NOTE.format(

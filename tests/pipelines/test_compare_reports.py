@@ -82,6 +82,15 @@ def test_table(data, tmp_path, capsys):
     assert gain > 0
     assert "| exact | 1.000 [1.000, 1.000] | +" in capsys.readouterr().out
 
+    # Held against one that finds nothing: no ratio, and a file that any reader takes.
+    nothing = pd.DataFrame({"file_name": rows["file_name"], "report": "IMPRESSION: Mild scoliosis."})
+    nothing.to_csv(tmp_path / "nothing.csv", index=False)
+    more = ["--reports", f"exact={tmp_path}/exact.csv", f"nothing={tmp_path}/nothing.csv"]
+    compare_reports.main(["--real", str(data), *more, "--against", "nothing", "--out", f"{tmp_path}/none.md"])
+    scores = json.loads((tmp_path / "none.json").read_text(), parse_constant=pytest.fail)
+    assert scores["nothing"]["micro_f1_14"] == 0.0
+    assert "gain" not in scores["exact"]
+
     short = pd.read_csv(tmp_path / "exact.csv").head(2)
     short.to_csv(tmp_path / "short.csv", index=False)
     with pytest.raises(ValueError, match=f"2 of the {len(rows)} rows"):
