@@ -91,6 +91,7 @@ def sample(config: Config) -> None:
     from pipelines.pair_sampler import PairSampler
     from runtime.contents import model_hash
     from runtime.provenance import provenance_record
+    from runtime.wording import shorten
 
     plan = SamplingPlan(config.plan, config.seed, label_reports)
     if config.plan.prompt:
@@ -102,8 +103,7 @@ def sample(config: Config) -> None:
     if not config.models.drawing.truncate_prompts:
         prompts.check_length(plan.prompts, plan.names)
     if is_main() and (words := prompts.unknown_words(plan.prompts)):
-        shown = ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
-        print(f"warning: words that the text encoder never learned: {shown}", file=sys.stderr)
+        print(f"warning: words that the text encoder never learned: {shorten(words, 8)}", file=sys.stderr)
     if is_main():
         warn_of_blanks(plan.prompts, "prompts")
     if config.keep.results and is_main():

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from runtime.files import DamagedFile, read_json, reading
+from runtime.wording import shorten
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -254,9 +255,3 @@ def load_exactly(model: nn.Module, weights: Weights, path: Path, expected: str) 
         )
     model.load_state_dict(weights)
     return f"{expected}: all {len(own)} tensors loaded"
-
-
-def shorten(names: list[str], count: int = 4) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more

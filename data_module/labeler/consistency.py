@@ -12,6 +12,7 @@ from data_module.labeler.assertion import Mention, read_sentence
 from data_module.labeler.attributes import read_attributes
 from data_module.labeler.text import split_report
 from data_module.sections import Sections, split_sections
+from runtime.wording import shorten
 
 # How an impression can contradict the findings section.
 CONTRADICTIONS = {
@@ -96,10 +97,9 @@ def check_self_denials(text: str, name: str) -> None:
 def warn_of_self_denials(texts: Sequence[str], names: Sequence[str]) -> None:
     """Say on standard error which texts deny what they assert; `names` say where each came from."""
     if denying := [name for text, name in zip(texts, names, strict=True) if find_self_denials(text)]:
-        shown = "; ".join(denying[:3]) + (f" and {len(denying) - 3:,} more" if len(denying) > 3 else "")
         print(
             f"warning: {len(denying):,} of {len(texts):,} prompts both assert and deny a finding, and no "
-            f"film can show both: {shown}",
+            f"film can show both: {shorten(denying, 3, '; ')}",
             file=sys.stderr,
         )
 

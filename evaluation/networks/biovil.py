@@ -22,7 +22,8 @@ from torchvision.models import resnet50
 from transformers import BertModel
 
 from evaluation.networks.chexbert import open_bert_tokenizer, read_bert_config
-from runtime.weights import load_exactly, read_weights, shorten
+from runtime.weights import load_exactly, read_weights
+from runtime.wording import shorten
 
 RESIZED = 512  # the shorter side, of which the middle is taken
 CROPS = {True: 448, False: 480}  # of BioViL-T, of BioViL

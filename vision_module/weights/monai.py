@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from runtime.weights import Weights, load_exactly, shorten, take
+from runtime.weights import Weights, load_exactly, take
+from runtime.wording import shorten
 from vision_module.autoencoder import list_levels
 
 # MONAI puts nothing between the last norm and the last convolution, diffusers a SiLU. For small x,

@@ -18,7 +18,8 @@ from diffusers.loaders.single_file_utils import (
 from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from runtime.files import reading
-from runtime.weights import Weights, drop_unused, load_exactly, load_pretrained, shorten, take
+from runtime.weights import Weights, drop_unused, load_exactly, load_pretrained, take
+from runtime.wording import shorten
 from vision_module.pipeline import VisionModel
 from vision_module.prompting import Prompts
 from vision_module.uvit import UVIT_SIZES, UViT

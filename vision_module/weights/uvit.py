@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from runtime.runs import model_source
-from runtime.weights import Weights, load_pretrained, read_weights, shorten
+from runtime.weights import Weights, load_pretrained, read_weights
+from runtime.wording import shorten
 from vision_module.uvit import UViT
 
 _LABELS = "label_emb.weight"
