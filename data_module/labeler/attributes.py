@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from data_module.sentences import split_sentences
 
 # What names a finding in a demo sentence; the first that fits counts, so that "opacities ... are consistent
 # with pneumonia" is pneumonia and no opacity.
-_NAMES = {
+_WORDS = {
     "Fracture": r"fractur",
     "Pneumothorax": r"pneumothorax",
     "Pleural Other": r"pleural (?:thickening|plaques?)|thickened pleura|apical cap",
@@ -27,6 +28,7 @@ _NAMES = {
     ),
     "Lung Opacity": r"opaci",
 }
+_NAMES = {name: re.compile(words, re.IGNORECASE) for name, words in _WORDS.items()}
 _NEGATED = re.compile(r"\b(?:no|not|negative|without evidence|normal|unremarkable)\b", re.IGNORECASE)
 _HEDGED = re.compile(
     r"\b(?:possible|possibly|probable|probably|questionable|suspected|cannot be excluded|may|could)\b",
@@ -62,25 +64,32 @@ def read_attributes(report: str) -> Attributes:
     """
     found: Attributes = {}
     for sentence in split_sentences(re.sub(r"\b(?:FINDINGS|IMPRESSION):", " ", report)):
-        for part in _split_list(sentence):
-            if _NEGATED.search(part) or _HEDGED.search(part):
-                break  # "no A, B or C"
-            finding = _find_name(part)
-            if finding is None:
-                continue
+        for finding, side, severity in _read_sentence(sentence):
             said = found.setdefault(finding, {})
-            side, severity = _SIDE.search(part), _SEVERITY.search(part)
-            if _BOTH.search(part):
-                said.setdefault("side", "bilateral")
-            elif side:
-                said.setdefault("side", side[1].lower())
+            if side:
+                said.setdefault("side", side)
             if severity:
-                said.setdefault("severity", _GRADES[severity[1].lower()])
+                said.setdefault("severity", severity)
     return found
 
 
+@lru_cache(maxsize=1 << 16)  # reports repeat sentences, and training reads each report several times
+def _read_sentence(sentence: str) -> tuple[tuple[str, str, str], ...]:
+    """Each finding that it calls present, in order, with side and severity, "" where they are not said."""
+    found = []
+    for part in _split_list(sentence):
+        if _NEGATED.search(part) or _HEDGED.search(part):
+            break  # "no A, B or C"
+        if finding := _find_name(part):
+            side, severity = _SIDE.search(part), _SEVERITY.search(part)
+            where = side[1].lower() if side else ""
+            grade = _GRADES[severity[1].lower()] if severity else ""
+            found.append((finding, "bilateral" if _BOTH.search(part) else where, grade))
+    return tuple(found)
+
+
 def _find_name(text: str) -> str | None:
-    return next((name for name, words in _NAMES.items() if re.search(words, text, re.IGNORECASE)), None)
+    return next((name for name, words in _NAMES.items() if words.search(text)), None)
 
 
 def _split_list(sentence: str) -> Iterator[str]:
