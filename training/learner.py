@@ -36,8 +36,7 @@ class Learner:
         self.objective, self.config, self.accelerator = objective, config, accelerator
         if accelerator.device.type == "cuda":
             suit_gpu(model)
-        half, device = accelerator.mixed_precision == "bf16", accelerator.device.type
-        optimizers = make_optimizers(model, config, groups, half, device)
+        optimizers = make_optimizers(model, config, groups, half=accelerator.mixed_precision == "bf16")
         if config.compile:
             model.compile()  # in place: names of weights, and so checkpoints, stay
         self.prepared, *self.optimizers = accelerator.prepare(model, *optimizers)

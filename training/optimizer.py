@@ -27,7 +27,6 @@ def make_optimizers(
     config: TrainConfig,
     groups: Sequence[ParameterGroup] = (),
     half: bool = True,
-    device: str = "cpu",
 ) -> list[torch.optim.Optimizer]:
     """AdamW over the trainable parameters; with `muon`, Muon over the matrices of repeated blocks.
 
@@ -38,7 +37,6 @@ def make_optimizers(
     Args:
         groups: a parameter belongs to the first whose prefix fits, else it has TrainConfig's settings.
         half: whether Muon orthogonalizes in bfloat16, as published, or in float32.
-        device: type of the device that the model is going to.
 
     Raises:
         ValueError: nothing to train, in all or in a group, or Muon in float16.
@@ -78,12 +76,9 @@ def make_optimizers(
         optimizers.append(torch.optim.AdamW(plain, lr=config.learning_rate, betas=config.betas, fused=True))
     if matrices := settings("matrices"):
         shared: dict[str, Any] = {"lr": config.learning_rate, "adjust_lr_fn": "match_rms_adamw"}
-        if half and device == "cpu":
-            optimizers.append(torch.optim.Muon(matrices, **shared))
-        else:
-            from training.muon import StackedMuon  # late: it imports timm, which takes time
+        from training.muon import StackedMuon  # late: it imports timm, which takes time
 
-            optimizers.append(StackedMuon(matrices, torch.bfloat16 if half else torch.float32, **shared))
+        optimizers.append(StackedMuon(matrices, torch.bfloat16 if half else torch.float32, **shared))
     for optimizer in optimizers:
         optimizer.register_load_state_dict_post_hook(_lay_out_states)
     return optimizers

@@ -63,7 +63,7 @@ def test_stacks_move_as_each_by_itself(monkeypatch):
         ours, theirs = ([nn.Parameter(p.clone()) for p in first] for _ in range(2))
         one, other = StackedMuon(ours, torch.float32, **SETTINGS), torch.optim.Muon(theirs, **SETTINGS)
         monkeypatch.setattr(
-            muon, "_stack_up", lambda found: [[found[i] for i in places] for places in by_shape]
+            muon, "_stack_up", lambda found, _: [[found[i] for i in places] for places in by_shape]
         )
         for _ in range(3):
             for place, pair in enumerate(zip(ours, theirs, strict=True)):
@@ -77,16 +77,17 @@ def test_stacks_move_as_each_by_itself(monkeypatch):
         assert torch.equal(ours[4], first[4])
 
 
-def test_a_gpu_stacks_by_shape():
-    parameters = [
-        nn.Parameter(torch.empty(shape, device="meta")) for shape in ((4, 2), (2, 4), (4, 2), (4, 2))
-    ]
-    for parameter in parameters[:3]:
+def test_equal_shapes_are_one_stack_but_not_in_float32_on_a_cpu():
+    shapes = ((4, 2), (2, 4), (4, 2), (4, 2))
+    here, away = ([nn.Parameter(torch.empty(shape, device=on)) for shape in shapes] for on in ("cpu", "meta"))
+    for parameter in here[:3] + away[:3]:
         parameter.grad = torch.empty_like(parameter)
-    assert [len(stack) for stack in muon._stack_up(parameters)] == [2, 1]
-    for parameter in (alone := [nn.Parameter(torch.empty(4, 2)) for _ in range(3)]):
-        parameter.grad = torch.empty(4, 2)
-    assert [len(stack) for stack in muon._stack_up(alone)] == [1, 1, 1]
+
+    def sizes(parameters, dtype):
+        return [len(stack) for stack in muon._stack_up(parameters, dtype)]
+
+    assert sizes(away, torch.float32) == sizes(away, torch.bfloat16) == sizes(here, torch.bfloat16) == [2, 1]
+    assert sizes(here, torch.float32) == [1, 1, 1]
 
 
 def test_either_goes_on_from_the_others_state():
@@ -106,6 +107,21 @@ def test_either_goes_on_from_the_others_state():
 def test_the_precision_of_the_run_decides():
     model = nn.Sequential(*(nn.Sequential(nn.Linear(4, 4)) for _ in range(2)))
     config = TrainConfig(optimizer="muon")
-    assert type(make_optimizers(model, config)[-1]) is torch.optim.Muon
-    assert type(make_optimizers(model, config, half=False)[-1]) is StackedMuon
-    assert type(make_optimizers(model, config, device="cuda")[-1]) is StackedMuon
+    for half, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        optimizer = make_optimizers(model, config, half=half)[-1]
+        assert isinstance(optimizer, StackedMuon)
+        assert optimizer.dtype == dtype
+
+
+def test_in_bfloat16_a_stack_moves_about_as_torchs_muon_does():
+    generator = torch.Generator().manual_seed(0)
+    first = [torch.randn(shape, generator=generator) for shape in ((8, 24), (8, 24), (24, 8))]
+    ours, theirs = ([nn.Parameter(p.clone()) for p in first] for _ in range(2))
+    one, other = StackedMuon(ours, torch.bfloat16, **SETTINGS), torch.optim.Muon(theirs, **SETTINGS)
+    for a, b in zip(ours, theirs, strict=True):
+        a.grad = b.grad = torch.randn(a.shape, generator=generator)
+    one.step()
+    other.step()
+    for a, b, start in zip(ours, theirs, first, strict=True):
+        moved = (b - start).norm()
+        assert (a - b).norm() < 0.03 * moved  # two or three roundings of 1/256 a step of Newton-Schulz
