@@ -49,7 +49,7 @@ def test_every_solver_samples_the_normal_distribution(solver, num_steps):
     assert (latents - (MEAN + STD * noise)).abs().max() < 0.1
 
 
-@pytest.mark.parametrize("num_steps", [8, 15])
+@pytest.mark.parametrize("num_steps", [6, 8, 15])
 def test_steps_that_lose_the_deviation_are_warned_of(num_steps, capsys):
     noise = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     context, schedule = torch.zeros(64, 1, 4), make_scheduler(FLOW)
@@ -57,8 +57,8 @@ def test_steps_that_lose_the_deviation_are_warned_of(num_steps, capsys):
     latents = denoise(ExactVelocity(), steps, noise, context, context, 1.0)
     warn_of_few_steps("dpm-solver++", schedule, num_steps)
     warn_of_few_steps("few-step", schedule, 1)  # students take the steps they were trained for
-    lost = latents.std() < 0.95 * STD * noise.std()
-    assert lost == (num_steps == 8)
+    lost = latents.std() < 0.9 * STD * noise.std()
+    assert lost == (num_steps == 6)
     assert capsys.readouterr().err.count("flow matching are even in time") == lost
 
 
