@@ -29,7 +29,7 @@ class Config:
 
 
 DEMO_TRAIN = TrainConfig(
-    num_steps=1300,
+    num_steps=1000,
     batch_size=8,
     learning_rate=2e-3,
     ema_decay=0.995,
@@ -89,7 +89,7 @@ PRESETS = {
             adversarial_from=400,
             discriminator_channels=16,
         ),
-        train=DEMO_TRAIN,
+        train=replace(DEMO_TRAIN, num_steps=1300),
     ),
     # Text-to-X-ray: 256x256, 32/64/128 channels down to 32x32, mean squared error + 1e-4 KL, Adam 1e-4, batch
     # 64. Its films are in [0, 1], so their error is a quarter of ours; its KL is a mean over the latents.
@@ -103,7 +103,7 @@ PRESETS = {
     ),
     "text-to-xray-demo": Config(
         loss=AutoencoderLossConfig(l1_weight=0.0, mse_weight=1.0, edge_weight=0.0),
-        train=DEMO_TRAIN,
+        train=replace(DEMO_TRAIN, num_steps=1300),
     ),
 }
 

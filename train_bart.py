@@ -64,7 +64,7 @@ class Config:
 DEMO = Config(
     size=BartSize(vocab_size=1024),
     train=TrainConfig(
-        num_steps=600, batch_size=16, optimizer="muon", learning_rate=2e-3, warmup_steps=60, ema_decay=0.99
+        num_steps=450, batch_size=16, optimizer="muon", learning_rate=2e-3, warmup_steps=60, ema_decay=0.99
     ),
 )
 PRESETS = {

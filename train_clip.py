@@ -43,7 +43,7 @@ class Config:
 PRESETS = {
     "demo": Config(
         train=TrainConfig(
-            num_steps=600,
+            num_steps=350,
             batch_size=64,
             optimizer="muon",
             learning_rate=2e-3,

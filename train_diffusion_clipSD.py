@@ -32,7 +32,9 @@ class Config(DenoiserConfig):
 
 
 # The demo's U-Net takes about three times as long a step as its U-ViT, hence fewer steps.
-DEMO_UNET_TRAIN = dataclasses.replace(DEMO_TRAIN, num_steps=2400, optimizer="adamw")
+DEMO_UNET_TRAIN = dataclasses.replace(
+    DEMO_TRAIN, num_steps=2400, optimizer="adamw", learning_rate=2e-3, validate_every=1200
+)
 DEMO_LDM = DiffusionConfig(fusion="text", text_tokens="all")
 
 PRESETS = {

@@ -46,7 +46,7 @@ PRESETS = {
             mse_weight=0.0, cosine_weight=0.0, decoder_loss_weight=2.0, decoder_items=16, findings_weight=4.0
         ),
         train=TrainConfig(
-            num_steps=1300,
+            num_steps=1000,
             batch_size=16,
             learning_rate=3e-3,
             weight_decay=0.05,

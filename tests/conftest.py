@@ -85,7 +85,8 @@ def chain(tmp_path_factory) -> Chain:
     train(train_clip, "clip", "--width", "32", "--num-layers", "1", "--patch-size", "16")
     train(train_classifier, "classifier", "--hidden-sizes", "8", "16")
     tiny = ["--embed-dim", "32", "--depth", "3", "--num-heads", "2"]
-    train(train_diffusion_clipUViT, "uvit", *encoders, *tiny)
+    betas = ["--prediction-type", "v_prediction", "--time-sampling", "uniform"]  # what every solver knows
+    train(train_diffusion_clipUViT, "uvit", *encoders, *tiny, *betas, "--learning-rate", "2e-3")
     unet = ["--block-out-channels", "8", "16", "--num-heads", "2"]
     train(train_diffusion_clipSD, "sd", *encoders, *unet)
     bart = ["--d-model", "32", "--ffn-dim", "64", "--num-heads", "2", "--num-embeddings", "2"]

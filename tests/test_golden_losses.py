@@ -34,7 +34,7 @@ SCRIPTS = {
     "train_clip": f"--image-size {SIDE} --vocab-size 400 --width 16 --num-layers 1 --patch-size 8",
     "train_classifier": f"--image-size {SIDE} --hidden-sizes 8 16 --depths 1 1 --embedding-size 8",
     "train_diffusion_clipUViT": f"{MODELS} --image-size {SIDE} --embed-dim 16 --depth 3 --num-heads 2"
-    " --optimizer muon --min-snr-gamma 5",
+    " --optimizer muon --prediction-type v_prediction --time-sampling uniform --min-snr-gamma 5",
     "train_diffusion_clipSD": f"{MODELS} --image-size {SIDE} --block-out-channels 8 16 --num-heads 2"
     " --fusion concat --text-tokens all --zero-terminal-snr",
     "distill_diffusion": "--teacher {root}/train_diffusion_clipUViT --cache {root}/cache --num-paths 24"

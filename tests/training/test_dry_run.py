@@ -26,7 +26,7 @@ def test_steps_of_epochs():
     config = train_bart.PRESETS["paper"]
     assert describe_steps(config, 1000) == "2,500 of 8 items: 20 epochs of 1,000"
     assert describe_steps(config, None).startswith("20 epochs of 8 items a step; as many as --data")
-    assert describe_steps(train_bart.PRESETS["demo"], None) == "600 of 16 items"
+    assert describe_steps(train_bart.PRESETS["demo"], None) == "450 of 16 items"
 
 
 def test_rows_of_the_train_split_and_of_a_fold(chain, tmp_path):
