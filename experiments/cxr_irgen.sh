@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # CXR-IRGen (WACV 2024): films from text and a reference film, reports from the films, and their scores.
 #
-#   bash experiments/cxr_irgen.sh                          # demo scale: phantoms, 15 minutes on 2 CPU cores with bfloat16
-#   QUICK=1 bash experiments/cxr_irgen.sh                  # a quarter of its steps, 5 to 6 minutes, into runs/quick: rough films
+#   bash experiments/cxr_irgen.sh                          # demo scale: phantoms, 10 minutes on 2 CPU cores with matrix units
+#   QUICK=1 bash experiments/cxr_irgen.sh                  # fewer films and steps, 4 to 5 minutes, into runs/quick: rough films
 #   ABLATION=1 bash experiments/cxr_irgen.sh               # + text alone against text and reference, 3 seeds
 #   SCALE=paper DATA=mimic-pairs bash experiments/cxr_irgen.sh   # the paper's settings, on a pairs folder
 #   UVIT_WEIGHTS=imagenet256_uvit_large.pth SCALE=paper ...      # the U-ViT from the authors' ImageNet weights
@@ -42,12 +42,12 @@ case $SCALE in
   *) echo "SCALE=$SCALE: choose demo or paper" >&2; exit 2 ;;
 esac
 
-encoders() {
+autoencoder() {
   $PYTHON train_autoencoder.py --preset $SCALE --data "$DATA" --out "$AUTOENCODER" $(steps 260) $DRY
-  [ $SCALE = paper ] || $PYTHON train_classifier.py --data "$DATA" --out "$OUT/encoder" --seed 1 $(steps 150) $DRY
 }
-clip() {
+encoders() {
   [ $SCALE = paper ] || $PYTHON train_clip.py --data "$DATA" --out "$CLIP" $(steps 150) $DRY
+  [ $SCALE = paper ] || $PYTHON train_classifier.py --data "$DATA" --out "$OUT/encoder" --seed 1 $(steps 150) $DRY
 }
 films() {
   $PYTHON train_diffusion_clipUViT.py --preset $SCALE --data "$DATA" --autoencoder "$AUTOENCODER" --clip "$CLIP" $ALIGNED ${UVIT_WEIGHTS:+--init-from "$UVIT_WEIGHTS"} --out "$OUT/uvit" $(steps 460) $DRY
@@ -58,7 +58,7 @@ reports() {
   $PYTHON train_prior_model.py $PRIOR --data "$DATA" --language "$OUT/bart" --out "$OUT/prior" $(steps 400) $DRY
   $PYTHON generate_reports.py --preset $SCALE --data "$DATA" --split test --model "$OUT/prior" --autoencoder "$AUTOENCODER" --language "$OUT/bart" --out "$OUT/heldout_reports.csv" --overwrite $REPORTS $DRY
 }
-together encoders clip
+together autoencoder encoders
 together films reports
 
 $PYTHON sample_pairs.py --preset $SCALE --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --out "$OUT/pairs" --num-pairs "$PAIRS" $DRY

@@ -15,12 +15,13 @@ else
   usual_seconds() {
     case $1 in
       prepare_data.py) echo 45 ;;
-      train_autoencoder.py) echo 190 ;;
-      train_clip.py) echo 225 ;;
-      train_classifier.py) echo 35 ;;
+      train_autoencoder.py) echo 140 ;;
+      train_clip.py) echo 120 ;;
+      train_classifier.py) echo 30 ;;
+      train_diffusion_clipUViT.py) echo 310 ;;
       train_diffusion_*) echo 540 ;;
-      train_bart.py) echo 160 ;;
-      train_prior_model.py) echo 200 ;;
+      train_bart.py) echo 105 ;;
+      train_prior_model.py) echo 150 ;;
       train_report_gpt.py) echo 120 ;;
       train_text_to_latent.py) echo 30 ;;
       sample_pairs.py | generate_reports.py) echo 40 ;;
@@ -53,6 +54,19 @@ else
   }
 
   RUNNER=$PYTHON PYTHON=run_stage
+  # What stages import is imported once, and they are forks of that process (warm_start.py), which ends with this
+  # script. The stages before it is ready start by themselves, as all do with WARM_START=0 or on a GPU, where
+  # forks were not tried.
+  WARM=
+  if [ "${WARM_START:-$(command -v nvidia-smi >/dev/null && echo 0 || echo 1)}" = 1 ]; then
+    WARM=$($RUNNER -c "import sys, tempfile; print(tempfile.mkdtemp(prefix='paircxr-') if sys.platform == 'linux' else '')" || true)
+  fi
+  if [ -d "$WARM" ]; then
+    exec {WARM_END}> >(exec $RUNNER experiments/warm_start.py serve "$WARM/socket")
+  fi
+  run_python() {
+    if [ -S "$WARM/socket" ]; then $RUNNER experiments/warm_start.py run "$WARM/socket" "$@"; else $RUNNER "$@"; fi
+  }
   STAGE=0 RAN=0 USUAL=0 # seconds that stages took, and usually take
   LANE_END=${#SCRIPTS[@]} GO_ON=${#SCRIPTS[@]}
   run_stage() {
@@ -63,7 +77,7 @@ else
     [ "${SCALE:-demo}" = demo ] && left="about $(show_time $left) left" || left="$(show_time $SECONDS) so far"
     echo "== stage $STAGE of ${#SCRIPTS[@]}: $1, $left"
     before=$SECONDS
-    $RUNNER "$@"
+    run_python "$@"
     note_time $((SECONDS - before)) "$usual"
   }
   note_time() { # SECONDS USUAL: what was finished before is left out

@@ -99,7 +99,7 @@ def test_only_stages_beside_each_other_share_the_cores(tmp_path, stand_in):
 
 
 @pytest.mark.parametrize(
-    ("flags", "minutes"), [("avx512_bf16 amx_bf16", 15), ("avx2 avx512_bf16", 20), ("avx2", 75)]
+    ("flags", "minutes"), [("avx512_bf16 amx_bf16", 10), ("avx2 avx512_bf16", 14), ("avx2", 50)]
 )
 def test_the_time_that_is_told_knows_of_bfloat16(tmp_path, flags, minutes):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
