@@ -50,8 +50,8 @@ def served(tmp_path_factory):
         assert time.monotonic() < until
         time.sleep(0.1)
     yield path, server
-    server.stdin.close()
-    assert server.wait(30) == 0
+    server.communicate(timeout=30)  # its standard input ends
+    assert server.returncode == 0
     assert not folder.exists()
 
 
@@ -118,6 +118,7 @@ def test_a_signal_to_the_group_reaches_the_stage_which_is_waited_for(served, tmp
         process_group=0,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    assert process.stdout is not None
     assert process.stdout.readline() == "waits\n"
     os.killpg(process.pid, number)
     assert process.wait(30) == 7
