@@ -41,11 +41,11 @@ class Config:
 
 
 PRESETS = {
-    # Two and a half minutes of one core; its films are as good as the teacher's (docs/speed.md).
+    # Four minutes of one core; its films are nearly as good as the teacher's (docs/speed.md).
     "demo": Config(
         path=PathConfig(num_paths=1024, num_validation_paths=64),
         train=TrainConfig(
-            num_steps=200,
+            num_steps=400,
             batch_size=32,
             optimizer="muon",
             learning_rate=1e-3,
