@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -28,6 +29,31 @@ ROOT = Path(__file__).resolve().parents[1]
 WARM_START = str(ROOT / "experiments" / "warm_start.py")
 
 
+@contextmanager
+def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """The socket that stages are asked for at, in a new `folder`, and the process they are forked from.
+
+    Raises:
+        RuntimeError: that process ends before it is ready.
+        TimeoutError: it is not ready within two minutes.
+    """
+    folder.mkdir()
+    path = folder / "socket"
+    command = [sys.executable, WARM_START, "serve", str(path)]
+    server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, env=dict(environment))
+    until_s = time.monotonic() + 120
+    try:
+        while not path.exists():
+            if server.poll() is not None:
+                raise RuntimeError(f"{command} ended with {server.returncode}")
+            if time.monotonic() > until_s:
+                raise TimeoutError(f"{command} is not ready")
+            time.sleep(0.1)
+        yield path, server
+    finally:
+        server.communicate(timeout=30)  # its standard input ends, and so does it
+
+
 def seconds_of(command: Sequence[str]) -> float:
     """Of the clock, for a command that must not fail."""
     started_s = time.perf_counter()
@@ -37,31 +63,20 @@ def seconds_of(command: Sequence[str]) -> float:
 
 def compare(stage: str, num_steps: int, rounds: int, scratch: Path) -> dict[str, object]:
     """Seconds of start-up and of training, by either way, and their ratios."""
-    socket = scratch / "own" / "socket"
-    socket.parent.mkdir()
-    server = subprocess.Popen(
-        [sys.executable, WARM_START, "serve", str(socket)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        env=run_as_scripts_do(os.environ),
-    )
-    while not socket.exists():
-        if server.poll() is not None:
-            raise RuntimeError(f"{server.args} ended with {server.returncode}")
-        time.sleep(0.1)
-    ways = {"alone": [sys.executable], "forked": [sys.executable, WARM_START, "run", str(socket)]}
+    ways = {"alone": [sys.executable], "forked": [sys.executable, WARM_START, "run"]}
     taken: dict[str, dict[str, list[float]]] = {
         part: {way: [] for way in ways} for part in ("start", "training")
     }
     command = [*shlex.split(stage), "--out", str(scratch / "run"), "--overwrite"]
-    for _ in range(rounds):
-        for way, python in ways.items():
-            start_s, whole_s = (
-                seconds_of([*python, *command, "--num-steps", str(steps)]) for steps in (1, 1 + num_steps)
-            )
-            taken["start"][way].append(start_s)
-            taken["training"][way].append(whole_s - start_s)
-    server.communicate()  # its standard input ends
+    with serving(scratch / "own", run_as_scripts_do(os.environ)) as (socket, _):
+        ways["forked"].append(str(socket))
+        for _ in range(rounds):
+            for way, python in ways.items():
+                start_s, whole_s = (
+                    seconds_of([*python, *command, "--num-steps", str(steps)]) for steps in (1, 1 + num_steps)
+                )
+                taken["start"][way].append(start_s)
+                taken["training"][way].append(whole_s - start_s)
     result: dict[str, object] = {
         "processor": processor_name(),
         "stage": stage,

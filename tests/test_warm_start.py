@@ -4,21 +4,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-WARM_START = ROOT / "experiments" / "warm_start.py"
+from benchmarks.warm_start import ROOT, WARM_START, serving
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks after imports are for Linux")
 
 SHOWS = """
 import json, os, sys
 modules = "torch" in sys.modules
 import torch
-folder, group = os.getcwd(), os.getpgrp() == os.getpgid(os.getppid())
-print(json.dumps([modules, sys.argv, os.environ.get("ASKED"), torch.get_num_threads(), folder, __name__]))
+asked, threads = os.environ.get("ASKED"), torch.get_num_threads()
+print(json.dumps([modules, sys.argv, asked, threads, os.getcwd(), __name__]))
 print("to standard error", sys.stdin.read(), file=sys.stderr)
 sys.exit(int(sys.argv[1]))
 """
@@ -40,24 +38,15 @@ sys.exit(7)
 def served(tmp_path_factory):
     """A socket and the process that serves it; started with more threads than any stage asks for."""
     folder = tmp_path_factory.mktemp("warm") / "own"
-    folder.mkdir()
-    path = folder / "socket"
-    command = [sys.executable, str(WARM_START), "serve", str(path)]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "2"})
-    until = time.monotonic() + 120
-    while not path.exists():
-        assert server.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    yield path, server
-    server.communicate(timeout=30)  # its standard input ends
+    with serving(folder, {**os.environ, "OMP_NUM_THREADS": "2"}) as (path, server):
+        yield path, server
     assert server.returncode == 0
     assert not folder.exists()
 
 
 def ask(path, *arguments, **options):
     return subprocess.run(
-        [sys.executable, str(WARM_START), "run", str(path), *arguments],
+        [sys.executable, WARM_START, "run", str(path), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -111,7 +100,7 @@ def test_an_exception_is_shown_and_the_next_stage_runs(served, tmp_path):
 def test_a_signal_to_the_group_reaches_the_stage_which_is_waited_for(served, tmp_path, number):
     (tmp_path / "waits.py").write_text(WAITS)
     process = subprocess.Popen(
-        [sys.executable, str(WARM_START), "run", str(served[0]), "waits.py"],
+        [sys.executable, WARM_START, "run", str(served[0]), "waits.py"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
