@@ -5,8 +5,8 @@
     python generate_reports.py --model runs/demo/prior --data runs/demo/data --split test --out reports.csv
 
 --model is a run of train_prior_model.py (its codec is found by itself) or of train_report_gpt.py, or one of
-the baselines most-frequent and retrieval. With --reconstruct the reports of --data themselves go through the
-codec --language, so that the codec can be scored alone.
+the baselines most-frequent, most-typical and retrieval. With --reconstruct the reports of --data themselves
+go through the codec --language, so that the codec can be scored alone.
 """
 
 import json

@@ -80,15 +80,20 @@ fi
 
 # Pairs for the prompts of the validation studies, and all scores.
 $PYTHON sample_pairs.py --vision "$OUT/uvit" --language "$OUT/bart" --prior "$OUT/prior" --data "$DATA" --split validation --method greedy --num-candidates 1 --no-assemble --num-pairs "$FILMS" --num-inference-steps 20 --guidance-scale 2 $SPECTRUM --out "$OUT/pairs" $DRY
+TABLES=()
 write() { # NAME MODEL FLAGS...
   local name=$1 model=$2
   shift 2
   $PYTHON generate_reports.py --data "$DATA" --split validation --model "$model" --out "$OUT/reports/$name/reports.csv" --overwrite "$@" $DRY
+  TABLES+=("$name=$OUT/reports/$name/reports.csv")
 }
 write most-frequent most-frequent
+write most-typical most-typical # one report for every film: what BLEU-4 and ROUGE-L reach without a look
 write retrieval retrieval --classifier "$OUT/classifier"
+write neighbors retrieval --classifier "$OUT/classifier" --num-neighbors 70
 write gpt-2 "$OUT/report_gpt"
 write ours "$OUT/prior"
 write ours-drafts "$OUT/prior" --method sample --temperature 0.7 --num-candidates 12
-$PYTHON compare_reports.py --real "$DATA" --split validation --r2gen --against gpt-2 --reports "most-frequent=$OUT/reports/most-frequent/reports.csv" "retrieval=$OUT/reports/retrieval/reports.csv" "gpt-2=$OUT/reports/gpt-2/reports.csv" "ours=$OUT/reports/ours/reports.csv" "ours-drafts=$OUT/reports/ours-drafts/reports.csv" --out "$OUT/reports/table.md" $DRY
+write ours-consensus "$OUT/prior" --method sample --temperature 0.7 --top-p 1 --num-candidates 32 --choose-by consensus
+$PYTHON compare_reports.py --real "$DATA" --split validation --r2gen --against gpt-2 --reports "${TABLES[@]}" --out "$OUT/reports/table.md" $DRY
 $PYTHON -m evaluation all --real "$DATA" --synthetic "$OUT/pairs" --reports "$OUT/reports/ours-drafts/reports.csv" --split validation --classifier "$OUT/classifier" --features "$NET2" --out "$OUT/results" $DRY

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Reports from films, in one table: the paper's codec and prior, ours on latents and on films (a classifier's
 # features, encoder and decoder trained along; one report greedily, or the best of several drafts), the two-stage
-# GPT-2 baseline ("Automated Radiology Report Generation"), and two floors that published systems often fail to
-# beat: the most frequent report, and the report of the training film that is nearest in the classifier's features.
+# GPT-2 baseline ("Automated Radiology Report Generation"), and floors that published systems often fail to beat:
+# one report for every film (the most frequent, the most typical), and what the nearest training films have, in the
+# classifier's features.
 #
 #   bash experiments/report_gpt2.sh                         # demo scale: phantoms, after experiments/cxr_irgen.sh
 #   SCALE=paper DATA=mimic-pairs bash experiments/report_gpt2.sh   # published sizes and weights
@@ -63,12 +64,15 @@ write() { # NAME MODEL FLAGS...
   TABLES+=("$name=$OUT/reports/$name/reports.csv")
 }
 write most-frequent most-frequent
+write most-typical most-typical
 write retrieval retrieval --classifier "$OUT/classifier"
+write neighbors retrieval --classifier "$OUT/classifier" --num-neighbors 70
 write gpt-2-stage-1 "$OUT/report_gpt_1"
 write gpt-2 "$OUT/report_gpt_2"
 write paper "$OUT/prior_paper"
 write ours-latents "$LATENTS"
 write ours-films "$FILMS"
 write ours-drafts "$FILMS" --method sample --temperature 0.7 --num-candidates 12
+write ours-consensus "$FILMS" --method sample --temperature 0.7 --top-p 1 --num-candidates 32 --choose-by consensus
 
 $PYTHON compare_reports.py --real "$DATA" --split test --reports "${TABLES[@]}" --against gpt-2 --out "$OUT/reports/table.md" $DRY

@@ -205,7 +205,7 @@ class Models:
         if not models.films_only:
             decoding = models.decoding
             flags += [("method", decoding.method), ("temperature", decoding.temperature)]
-            flags.append(("num-candidates", decoding.num_candidates))
+            flags += [("num-candidates", decoding.num_candidates), ("choose-by", decoding.choose_by)]
         alone = ["--assemble" if models.decoding.assemble else "--no-assemble"] * (not models.films_only)
         alone += ["--films-only"] * models.films_only + ["--no-reference"] * (wish.reference is None)
         parts = [part for name, value in flags for part in (f"--{name}", shlex.quote(str(value)))]

@@ -20,8 +20,9 @@ class WriterConfig:
     """The models that write reports."""
 
     model: str = "runs/demo/prior"
-    """Run of train_prior_model.py or train_report_gpt.py; or most-frequent, or retrieval (the report of the
-    nearest training film of --data in the features of --classifier)."""
+    """Run of train_prior_model.py or train_report_gpt.py; or of the training rows of --data: most-frequent,
+    most-typical (the report that shares most words and phrases with all of them), or retrieval (that of the
+    nearest film in the features of --classifier)."""
     language: str = ""
     """Run of the report codec; empty: the one that the prior was trained for."""
     autoencoder: str = ""
@@ -30,6 +31,15 @@ class WriterConfig:
     """Run of the classifier, for retrieval or a prior on its features; empty: the prior's own."""
     clip: str = ""
     """Run of the CLIP, for a prior on its features; empty: the prior's own."""
+    num_neighbors: int = 1
+    """Nearest films of retrieval. Above 1: the training report that shares most words and phrases with
+    theirs (consensus; Devlin et al., 2015)."""
+
+    def __post_init__(self) -> None:
+        if self.num_neighbors < 1:
+            raise ValueError(f"--num-neighbors {self.num_neighbors}: must be at least 1")
+        if self.num_neighbors > 1 and self.model != "retrieval":
+            raise ValueError(f"--num-neighbors {self.num_neighbors} is for --model retrieval")
 
 
 @dataclass(frozen=True)

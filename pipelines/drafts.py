@@ -1,43 +1,51 @@
-"""Several drafts of a report, and which to keep: what says what the prior sees, without contradiction."""
+"""Several drafts of a report, and which to keep: what says what the prior sees, without contradiction, or
+what the others agree with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
+from data_module.consensus import ConsensusBleu
 from data_module.findings import FINDINGS, POSITIVE
 from data_module.labeler import label_reports
 from data_module.labeler.attributes import NUM_ATTRIBUTES, attribute_labels
 from data_module.labeler.consistency import find_contradictions
-from language_module.codec import ReportCodec
 from language_module.config import DecodingConfig
 from pipelines.assembly import assemble_report
 
 CONTRADICTION_COST = 4.0  # log-odds that each kind of contradiction within a draft takes off its score
 
+# What B reports are written from (B, ...), settings, and a generator an item where they are drawn.
+Decode = Callable[[torch.Tensor, DecodingConfig, Sequence[torch.Generator | None] | None], list[str]]
+
 
 def decode_drafts(
-    codec: ReportCodec,
-    embeddings: torch.Tensor,
+    decode: Decode,
+    inputs: torch.Tensor,
     logits: torch.Tensor | None,
     decoding: DecodingConfig,
     generators: Sequence[torch.Generator] | None,
 ) -> list[str]:
-    """Reports of B films from their embeddings (B, K, D): one draft each, the best of several, or one that is
-    put together from them.
+    """Reports of B films: one draft each, the best of several, or one that is put together from them.
 
     Args:
-        logits: what the prior sees, see `choose_drafts`; None for a prior that predicts no findings.
+        decode: writes reports from `inputs` (B, ...): a codec's from embeddings, a GPT's from feature maps.
+        logits: what the prior sees, see `choose_drafts`; None for a model that predicts no findings.
 
     Raises:
         ValueError: several drafts, and nothing to choose by.
     """
     if decoding.num_candidates == 1 and not decoding.assemble:
-        return codec.decode(embeddings, decoding, generators)
+        return decode(inputs, decoding, generators)
+    if decoding.choose_by == "consensus":
+        return choose_by_consensus(_decode_together(decode, inputs, decoding, generators))
     if logits is None:
-        flag = "--assemble" if decoding.assemble else "--num-candidates"
-        raise ValueError(f"{flag} needs a prior that predicts findings (--num-findings 14)")
-    drafts = _decode_together(codec, embeddings, decoding, generators)
+        flag, other = (
+            ("--assemble", "") if decoding.assemble else ("--num-candidates", ", or --choose-by consensus")
+        )
+        raise ValueError(f"{flag} needs a prior that predicts findings (--num-findings 14){other}")
+    drafts = _decode_together(decode, inputs, decoding, generators)
     logits = logits.float().cpu()
     if not decoding.assemble:
         return choose_drafts(drafts, logits)
@@ -45,18 +53,18 @@ def decode_drafts(
 
 
 def _decode_together(
-    codec: ReportCodec,
-    embeddings: torch.Tensor,
+    decode: Decode,
+    inputs: torch.Tensor,
     decoding: DecodingConfig,
     generators: Sequence[torch.Generator] | None,
 ) -> list[list[str]]:
     """The drafts of B films as one batch, whose tokens cost little more than one draft's: C lists of B. Of
     several the last is the greedy one."""
-    count, size = decoding.num_candidates, len(embeddings)
+    count, size = decoding.num_candidates, len(inputs)
     drawn: list[torch.Generator | None] = [draw for _ in range(count) for draw in generators or ()]
     if count > 1:
         drawn, count = [*drawn, *[None] * size], count + 1
-    reports = codec.decode(embeddings.repeat(count, 1, 1), decoding, drawn)
+    reports = decode(inputs.repeat(count, *[1] * (inputs.ndim - 1)), decoding, drawn)
     return [reports[start : start + size] for start in range(0, len(reports), size)]
 
 
@@ -81,3 +89,22 @@ def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list
         scores.append((signs * seen * logits).sum(dim=1) - CONTRADICTION_COST * contradictions)
     best = torch.stack(scores).argmax(dim=0).tolist()
     return [str(drafts[choice][item]) for item, choice in enumerate(best)]
+
+
+def choose_by_consensus(drafts: Sequence[Sequence[str]]) -> list[str]:
+    """Of C drafts of each of B films the one that the drawn ones agree with most: by mean F1 of what they
+    call present, plus BLEU-4 (minimum Bayes risk).
+
+    The last draft, which is greedy, is no sample of what the model would write: a candidate, without a vote.
+    """
+    voters = drafts[:-1] or drafts
+    present = np.stack([label_reports(list(reports)) == POSITIVE for reports in drafts]).astype(np.float64)
+    both = np.einsum("cbf,vbf->cbv", present, present[: len(voters)])
+    either = present.sum(axis=2)[:, :, None] + present[: len(voters)].sum(axis=2).T
+    f1 = np.where(either > 0, 2.0 * both / np.maximum(either, 1.0), 1.0).mean(axis=2)  # (C, B)
+    shares = np.full((len(voters), 1), 1.0 / len(voters))
+    chosen = []
+    for item, reports in enumerate(zip(*drafts, strict=True)):
+        bleu = ConsensusBleu(reports, reports[: len(voters)]).score(shares)[:, 0]
+        chosen.append(reports[int((f1[:, item] + bleu).argmax())])
+    return chosen

@@ -68,9 +68,12 @@ def open_report_writer(config: WriterConfig, data: Path) -> ReportWriter:
 
     if config.model == baselines.MOST_FREQUENT:
         return baselines.most_frequent(baselines.training_rows(data, config.model))
+    if config.model == baselines.MOST_TYPICAL:
+        return baselines.most_typical(baselines.training_rows(data, config.model))
     if config.model == baselines.RETRIEVAL:
         classifier = Path(config.classifier or "runs/demo/classifier")
-        return baselines.retrieval(baselines.training_rows(data, config.model), classifier)
+        train = baselines.training_rows(data, config.model)
+        return baselines.retrieval(train, classifier, config.num_neighbors)
     run = RunFolder.open(Path(config.model), ("prior", "report_gpt"))
     return _codec_and_prior(config) if run.kind == "prior" else _report_gpt(run)
 
@@ -115,7 +118,7 @@ class FilmReader:
             embeddings, logits = self.prior(self.prior.standardize(features), return_findings=True)
         if not torch.isfinite(embeddings).all():
             raise ValueError(f"the prior {self.folders[1]} gave embeddings that are not finite")
-        return decode_drafts(self.codec, embeddings.float(), logits, decoding, generators)
+        return decode_drafts(self.codec.decode, embeddings.float(), logits, decoding, generators)
 
 
 def open_film_reader(config: WriterConfig, have_latents: bool = False, flag: str = "--model") -> FilmReader:
@@ -182,6 +185,7 @@ def _report_gpt(run: RunFolder) -> ReportWriter:
 
     def write(images: torch.Tensor, decoding: DecodingConfig, generators: Generators) -> ReportBatch:
         features = model.encoder(images.to(model.device))
-        return ReportBatch(model.write(features, decoding, generators), check_distances(check, features))
+        reports = decode_drafts(model.write, features, None, decoding, generators)
+        return ReportBatch(reports, check_distances(check, features))
 
-    return ReportWriter(model.film_size, write, (run.model_dir,))
+    return ReportWriter(model.film_size, write, (run.model_dir,), takes_drafts=True)

@@ -50,7 +50,8 @@ where there is cause, `warnings` and `remarks` (sentences). A section that was a
 not be scored holds `note` (why) and its headline keys as `null`. A dot leads into a key:
 `clinical.positive.micro_f1_14`.
 Ends of names: `_real` the same figure on the real films or pairs (ceiling); `_floor` real against other real
-films at the same n; `_shuffled` items mixed up (floor); `baseline.X` the most frequent report for every film.
+films at the same n; `_shuffled` items mixed up (floor); `baseline.X` the most frequent report for every film,
+for words `typical.X` the one that shares most of them with all.
 """
 SCHEMA_GROUPS = """## Groups
 

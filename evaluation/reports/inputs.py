@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from data_module.consensus import find_typical
 from data_module.sections import section_text
 from evaluation.metric import MetricInputs, needed
 from evaluation.reports.rexrank_text import reference_text
@@ -18,13 +19,14 @@ class ReportInputs(MetricInputs):
     """Generated reports beside the real reports of the same films; an item is one of these pairs.
 
     Findings are read off the reports as they are. Figures of words read `references`, `hypotheses` and
-    `constant`, without the headings of a pairs folder's reports: they are its own, no words of a radiologist.
+    `typical`, without the headings of a pairs folder's reports: they are its own, no words of a radiologist.
     """
 
     real_reports: Sequence[str] = ()
     generated_reports: Sequence[str] = ()
     label: ReportLabeler | None = None
     baseline: str = ""  # this report for every film
+    train_reports: Sequence[str] = ()  # the references stand for them where there are none
     names: Sequence[str] = ()  # of the reports: film or study
     settings: Any = field(default=None, repr=False)  # what a learned metric's flag says
 
@@ -44,9 +46,10 @@ class ReportInputs(MetricInputs):
         return self.once("rexrank", lambda: [reference_text(text) for text in self.real_reports])
 
     @property
-    def constant(self) -> str:
-        """The baseline's text."""
-        return section_text(self.baseline)
+    def typical(self) -> str:
+        """The training text that shares most words and phrases with all of them."""
+        texts = [section_text(text) for text in self.train_reports] or self.references
+        return self.once("typical", lambda: find_typical(texts))
 
     @property
     def truth(self) -> np.ndarray:

@@ -76,11 +76,13 @@ def score_text(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str
 
 def _compute(reports: ReportInputs, key: str) -> Figure:
     found = reports.once("overlap", lambda: score_overlap(reports.references, reports.hypotheses))
-    constant = [reports.constant] * len(reports.references)
-    baseline = reports.once("baseline overlap", lambda: score_text(reports.references, constant))
+    typical = reports.once(
+        "typical overlap",
+        lambda: score_text(reports.references, [reports.typical] * len(reports.references)),
+    )
     each = {"rouge_l": found.rouge_l, "cider": found.cider}.get(key)
     items = {"bleu_counts": found.bleu_counts} if each is None else {}
-    return Figure(found.figures[key], floor=baseline[key], each=each, items=items)
+    return Figure(found.figures[key], floor=typical[key], each=each, items=items)
 
 
 def _estimate_bleu(items: Items, order: int) -> Mapping[str, Estimator]:
@@ -96,12 +98,13 @@ METRICS = (
             direction="higher",
             convention=f"pycocoevalcap, corpus level, one reference; {NORMALIZATION}; of the text of "
             "findings and impression, without the headings FINDINGS: and IMPRESSION:, as all figures of "
-            "words",
+            "words; floor: the training report with the highest BLEU-4 against all training reports (against "
+            "the references, where there are none) given for every film",
             source="Papineni et al., ACL 2002, by pycocoevalcap",
             needs=("texts",),
             compute=partial(_compute, key=f"bleu_{order}"),
             estimate=partial(_estimate_bleu, order=order),
-            floor=f"baseline.bleu_{order}",
+            floor=f"typical.bleu_{order}",
             headline=12 if order == 4 else 0,
         )
         for order in (1, 2, 3, 4)
@@ -116,7 +119,7 @@ METRICS = (
         source="Lin, ACL workshop 2004, eq. 3; equal to pycocoevalcap",
         needs=("texts",),
         compute=partial(_compute, key="rouge_l"),
-        floor="baseline.rouge_l",
+        floor="typical.rouge_l",
         headline=13,
     ),
     Metric(
@@ -130,7 +133,7 @@ METRICS = (
         source="Vedantam et al., CVPR 2015, by pycocoevalcap",
         needs=("texts",),
         compute=partial(_compute, key="cider"),
-        floor="baseline.cider",
+        floor="typical.cider",
         headline=14,
     ),
 )

@@ -38,7 +38,7 @@ def evaluate_reports(
     """The section `reports` of results.json, for N real reports and the N generated ones.
 
     Args:
-        train_reports: where the most-frequent-report baseline takes its report from.
+        train_reports: where the floors take their one report for every film from.
         metrics: those to compute; by default all that no flag asks for.
         settings: what learned metrics read their flags off.
         names: film or study of each report, by which files of other tools name them.
@@ -56,7 +56,7 @@ def evaluate_reports(
     if metrics is None:
         metrics = [metric for metric in metrics_of("reports") if not metric.flag]
     baseline = most_frequent_report(train_reports or references)
-    inputs = ReportInputs(0, references, hypotheses, label, baseline, names, settings)
+    inputs = ReportInputs(0, references, hypotheses, label, baseline, train_reports, names, settings)
     result, items = score_metrics(metrics, inputs, AVAILABLE)
     remarks = [
         f"{unread} of {len(references)} answers for {name.upper()} do not say its numbers, and are left out."
@@ -65,6 +65,12 @@ def evaluate_reports(
     ]
     if len(references) == 1 and "cider" in result:
         remarks.append("CIDEr of a single report is 0: no word tells it from the other reports.")
+    typical = result.get("typical", {}).get("bleu_4", 0.0)
+    if result.get("bleu_4", 1.0) < typical:
+        remarks.append(
+            f"One training report for every film has a higher BLEU-4, {typical:.3f}: figures of words do not "
+            "tell here whether a film was read; those of findings do."
+        )
     return result | ({"remarks": remarks} if remarks else {}), items
 
 
@@ -114,7 +120,8 @@ def _count(section: Mapping[str, Any]) -> str:
 SECTION = Section(
     name="reports",
     title="Reports of held-out real films",
-    legend="Floor: the most frequent report for every film. Real: the real reports.",
+    legend="Floor: one training report for every film: the most frequent one, for words the one that shares "
+    "most of them with all. Real: the real reports.",
     keys={
         "contradictions": "kind (`any`, `addition`, `assertion`, `side`, `severity`) -> share of generated "
         "reports that contradict themselves so; `contradictions_real`: of the real ones",
@@ -123,6 +130,8 @@ SECTION = Section(
         "clinical": "`clinical.POLICY.{micro,macro,example}_{precision,recall,f1}_{14,5}`; POLICY: "
         "`negative`, `positive`, `ignore`",
         "baseline": "`baseline.X`: a figure of the most frequent report for every film",
+        "typical": "`typical.X`: a figure of words of the training report with the highest BLEU-4 against "
+        "all of them, for every film",
         "share_most_frequent": "share of the most frequent report; `_real`",
         "mean_num_words": "words of a report; `_real`",
         "share_temporal_real": "share of real reports with a word of change",

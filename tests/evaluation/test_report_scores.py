@@ -180,11 +180,29 @@ def test_reports_section_and_its_baseline():
     assert result["micro_f1_14"] == result["macro_f1_14"] == 1.0
     # "Edema again." for all: 2 hits of 3 said and 4 true.
     assert result["baseline"]["micro_f1_14"] == pytest.approx(2 * 2 / 7)
-    assert result["baseline"]["bleu_1"] < result["bleu_1"]
+    assert result["typical"]["bleu_1"] < result["bleu_1"]
+    assert "remarks" not in result
     assert result["num_distinct_reports"] == 3
     assert result["clinical"]["negative"]["micro_f1_14"] == result["micro_f1_14"]
     assert items["truth"].shape == (3, 14)
     assert items["score_rouge_l"].mean() == pytest.approx(result["rouge_l"])
+
+
+def test_one_report_for_every_film_may_have_more_words_right():
+    """The floor of words is the training report that shares most with all, here the second one; who reads the
+    films and writes in words of their own is told that BLEU does not show it."""
+    normal = "The heart is normal in size and the lungs are clear."
+    references = [normal, f"{normal} There is edema."]
+    train = ["Words of its own.", normal, "Words of its own.", f"{normal} There is a fracture.", normal[:30]]
+    hypotheses = ["No disease of heart or lungs.", "Fluid in both lungs: edema."]
+    result, _ = evaluate_reports(references, hypotheses, _label, train)
+    floor = score_text(references, [normal] * 2)
+    assert result["typical"] == pytest.approx({key: floor[key] for key in result["typical"]})
+    assert set(result["typical"]) == {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"}
+    assert result["typical"]["bleu_4"] > 0.5 > result["bleu_4"]
+    assert [f"BLEU-4, {result['typical']['bleu_4']:.3f}" in text for text in result["remarks"]] == [True]
+    alone, _ = evaluate_reports(references, references, _label)
+    assert alone["typical"] == pytest.approx(score_text(references, [references[1]] * 2))  # of the references
 
 
 def _folder(root, text_only: bool = False):

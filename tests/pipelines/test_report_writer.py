@@ -16,6 +16,7 @@ import train_bart
 import train_classifier
 import train_prior_model
 import train_report_gpt
+from data_module.consensus import ConsensusBleu
 from data_module.demo.film import render_film
 from data_module.demo.source import write_demo
 from data_module.demo.study import get_study
@@ -23,15 +24,19 @@ from data_module.findings import FINDINGS
 from data_module.labeler.attributes import NUM_ATTRIBUTES
 from data_module.labeler.consistency import find_contradictions
 from data_module.pairs import PairsFolder
+from evaluation.reports.overlap import score_text
 from language_module.codec import ReportCodec
+from language_module.config import DecodingConfig
 from language_module.image_encoder import ImageEncoder
-from pipelines.drafts import choose_drafts
+from pipelines.config import WriterConfig
+from pipelines.drafts import choose_by_consensus, choose_drafts
 from prior_model.prior import ReportPrior
 
 TRAIN = ["--num-steps", "2", "--batch-size", "4", "--warmup-steps", "0", "--num-validation-batches", "1"]
 BART = ["--vocab-size", "400", "--d-model", "32", "--encoder-layers", "1", "--decoder-layers", "1"]
 BART += ["--num-heads", "2", "--ffn-dim", "32", "--num-embeddings", "2", "--max-tokens", "32"]
-MODELS = ("prior", "tuned", "report_gpt", "retrieval", "most-frequent")
+BASELINES = ("retrieval", "most-frequent", "most-typical")
+MODELS = ("prior", "tuned", "report_gpt", *BASELINES)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,7 @@ def root(tmp_path_factory):
 
 
 def flags(root, model, *more):
-    name = model if model in ("retrieval", "most-frequent") else f"{root}/{model}"
+    name = model if model in BASELINES else f"{root}/{model}"
     values = ["--model", name, "--data", f"{root}/data", "--batch-size", "4", *more]
     return [*values, "--classifier", f"{root}/classifier"] if model == "retrieval" else values
 
@@ -133,6 +138,36 @@ def test_floors(root, tmp_path):
     assert pd.read_csv(tmp_path / "own.csv")["report"].tolist() == train["report"].tolist()
 
 
+def test_neighbors_agree_on_a_report(root, tmp_path):
+    """All training films as neighbors have the most typical report; which overlaps more than the frequent."""
+    train = PairsFolder.open(root / "data").split("train").table["report"].tolist()
+    written, out = {}, ["--out", f"{tmp_path}/x.csv"]
+    for name, model, more in (
+        ("typical", "most-typical", []),
+        ("frequent", "most-frequent", []),
+        ("all", "retrieval", ["--num-neighbors", str(len(train))]),
+        ("some", "retrieval", ["--num-neighbors", "7"]),
+        ("few", "retrieval", ["--num-neighbors", "7", "--max-films", "3", "--batch-size", "2"]),
+    ):
+        generate_reports.main(flags(root, model, *more, *out, "--overwrite"))
+        written[name] = pd.read_csv(tmp_path / "x.csv")["report"].tolist()
+    assert written["all"] == written["typical"]
+    assert len(set(written["typical"])) == 1
+    assert set(written["some"]) <= set(train)
+    assert len(set(written["some"])) > 1
+    assert written["some"][:3] == written["few"]
+    typical, frequent = (
+        score_text(train, [written[name][0]] * len(train)) for name in ("typical", "frequent")
+    )
+    assert typical["bleu_4"] > frequent["bleu_4"]
+    with pytest.raises(ValueError, match=f"--num-neighbors 1000: there are {len(train)} training films"):
+        generate_reports.main(flags(root, "retrieval", "--num-neighbors", "1000", *out, "--overwrite"))
+    with pytest.raises(ValueError, match="--num-neighbors 0: must be at least 1"):
+        WriterConfig(model="retrieval", num_neighbors=0)
+    with pytest.raises(ValueError, match="--num-neighbors 5 is for --model retrieval"):
+        WriterConfig(num_neighbors=5)
+
+
 def test_what_is_tuned_lies_in_the_run(root):
     """Encoder and decoder have moved, the codec's encoder has not, and the prior speaks to its own codec."""
     before = ReportCodec.from_pretrained(root / "bart" / "model")
@@ -197,7 +232,7 @@ def test_drafts_are_assembled(root, tmp_path):
     assert not find_contradictions(every.tolist()).any()
 
 
-@pytest.mark.parametrize("model", ["report_gpt", "retrieval", "most-frequent"])
+@pytest.mark.parametrize("model", BASELINES)
 @pytest.mark.parametrize("decoding", [["--assemble"], ["--method", "sample", "--num-candidates", "3"]])
 def test_drafts_are_refused_where_there_are_none(root, tmp_path, model, decoding):
     with pytest.raises(ValueError, match="writes one report for a film: leave out --assemble"):
@@ -205,6 +240,54 @@ def test_drafts_are_refused_where_there_are_none(root, tmp_path, model, decoding
     reconstruct = ["--reconstruct", "--language", f"{root}/bart", "--out", f"{tmp_path}/x.csv"]
     with pytest.raises(ValueError, match="--reconstruct writes one report"):
         generate_reports.main([*flags(root, "prior", *decoding), *reconstruct])
+
+
+def test_what_sees_no_findings_chooses_by_consensus(root, tmp_path):
+    """A GPT has nothing else to choose by, and is told so; what it keeps depends on its film alone."""
+    draws = ["--method", "sample", "--num-candidates", "3"]
+    out = ["--out", f"{tmp_path}/x.csv"]
+    with pytest.raises(ValueError, match=r"--num-candidates needs a prior .*or --choose-by consensus"):
+        generate_reports.main(flags(root, "report_gpt", *draws, *out))
+    with pytest.raises(ValueError, match=r"--assemble needs a prior that predicts findings.*14\)$"):
+        generate_reports.main(flags(root, "report_gpt", "--assemble", *out))
+    tables = []
+    for more in ([], ["--max-films", "3", "--batch-size", "2"]):
+        values = [*draws, "--choose-by", "consensus", *out, "--overwrite", *more]
+        generate_reports.main(flags(root, "report_gpt", *values))
+        tables.append(pd.read_csv(tmp_path / "x.csv", keep_default_na=False)["report"].tolist())
+    assert len(tables[1]) == 3
+    assert tables[0][:3] == tables[1]
+    with pytest.raises(ValueError, match="--choose-by consensus: must be findings with --assemble"):
+        DecodingConfig(method="sample", num_candidates=3, choose_by="consensus", assemble=True)
+
+
+@pytest.mark.parametrize("model", ["prior", "report_gpt"])
+def test_the_draft_that_the_others_agree_with_is_chosen(root, tmp_path, model):
+    """Of the same draws, each written by itself."""
+    draws = ["--method", "sample", "--temperature", "0.5", "--out", f"{tmp_path}/x.csv", "--overwrite"]
+    generate_reports.main(flags(root, model, *draws, "--num-candidates", "4", "--choose-by", "consensus"))
+    chosen = pd.read_csv(tmp_path / "x.csv", keep_default_na=False)["report"].tolist()
+    generate_reports.main(flags(root, model, *draws))
+    first = pd.read_csv(tmp_path / "x.csv", keep_default_na=False)["report"].tolist()
+    assert len(chosen) == len(first)
+    assert chosen != first  # another draft than the first one for some film
+
+
+def test_drafts_vote_and_the_greedy_one_does_not():
+    """Two of three drawn drafts say the same; the last, greedy one is chosen only if they agree with it.
+    Findings count as much as words: what is told in other words has a vote for its finding."""
+    clear, wet = "The lungs are clear. The heart is normal.", "There is a large left pleural effusion."
+    mixed = "The lungs are clear. The heart is large."
+    drafts = [[clear, wet], [wet, wet], [clear, mixed], [wet, clear]]
+    assert choose_by_consensus(drafts) == [clear, wet]
+    assert choose_by_consensus([[clear], [wet], [wet], [clear]]) == [wet]  # a tie if it voted
+    texts = [
+        "The lungs are clear and there is no effusion.",
+        "The heart is enlarged.",
+        "There is cardiomegaly.",
+    ]
+    assert ConsensusBleu(texts, texts).score(np.full((3, 1), 1 / 3)).argmax() == 0
+    assert choose_by_consensus([[text] for text in [*texts, texts[0]]]) == [texts[1]]
 
 
 @pytest.mark.parametrize("model", ["prior", "tuned", "report_gpt", "retrieval"])
