@@ -28,7 +28,10 @@ from runtime.estimates import show_duration
 INPUTS = ("data", "real", "synthetic", "autoencoder", "clip", "classifier", "vision", "language", "prior")
 INPUTS += ("encoder", "init-from", "images", "split-file", "root", "table", "model", "features", "perceptual")
 # What stands in the place of a run or a file.
-WORDS = {"model": ("most-frequent", "most-typical", "retrieval"), "features": ("latents", "classifier", "films")}
+WORDS = {
+    "model": ("most-frequent", "most-typical", "retrieval"),
+    "features": ("latents", "classifier", "films"),
+}
 PAPER_ROWS = 80_000  # train rows that epochs are counted in where --data is not there yet: the paper's own
 
 

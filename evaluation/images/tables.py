@@ -7,6 +7,7 @@ from data_module.findings import FINDINGS
 from evaluation.images.guidance import HEADER, make_rows
 from evaluation.images.per_finding import MIN_FOR_KID
 from evaluation.output.cells import Table, format_value
+from runtime.wording import shorten
 
 GUIDANCE_NOTE = "FID falls with n: compare scales of the same n."
 NUM_NAMED = 5  # unreadable films named; results.json names all
@@ -34,9 +35,8 @@ def _name_unreadable(key: str, reasons: Mapping[str, str]) -> list[str]:
     if not reasons:
         return []
     # A reason begins with the film's whole path.
-    shown = [f"{name} ({why.rpartition(': ')[2]})" for name, why in list(reasons.items())[:NUM_NAMED]]
-    more = f" and {len(reasons) - NUM_NAMED} more" if len(reasons) > NUM_NAMED else ""
-    return [f"{len(reasons)} {key} films cannot be read and are left out: {', '.join(shown)}{more}."]
+    shown = [f"{name} ({why.rpartition(': ')[2]})" for name, why in reasons.items()]
+    return [f"{len(reasons)} {key} films cannot be read and are left out: {shorten(shown, NUM_NAMED)}."]
 
 
 def _join_skipped(skipped: Mapping[str, str]) -> str:

@@ -13,9 +13,10 @@ from runtime.markdown import markdown_table
 
 NOTE = """
 F1 over the 14 findings, positive-only, by the rule labeler on the generated and on the real report; in
-brackets its 95% interval, {num_bootstraps} bootstraps over patients. "distinct": distinct reports per 1,000
-films; "normal": share of reports without a disease (real reports: {normal:.2f}). Side and severity: right
-where both reports call the finding present and the real one says it (wording of the demo source).
+brackets its 95% interval, {num_bootstraps} bootstraps over patients; a ratio leaves draws out in which the
+system compared with finds nothing. "distinct": distinct reports per 1,000 films; "normal": share of reports
+without a disease (real reports: {normal:.2f}). Side and severity: right where both reports call the finding
+present and the real one says it (wording of the demo source).
 """
 
 
