@@ -50,17 +50,22 @@ class NucleusSampler(LogitsProcessor):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.Tensor:
         probabilities = (scores / self.temperature).softmax(-1)
+        draws = self.draws[self.step].unsqueeze(1)
         # The likeliest tokens nearly always hold the set; the whole vocabulary is sorted where they do not.
         sorted_, tokens = probabilities.topk(min(LIKELIEST, scores.shape[-1]))
-        if (sorted_.sum(-1) < self.top_p).any():
-            sorted_, tokens = probabilities.sort(descending=True)
+        drawn = self._draw(sorted_, tokens, draws)
+        if len(rest := (sorted_.sum(-1) < self.top_p).nonzero()[:, 0]):
+            drawn[rest] = self._draw(*probabilities[rest].sort(descending=True), draws[rest])
+        self.step += 1
+        return torch.full_like(scores, -torch.inf).scatter(-1, drawn, 0.0)
+
+    def _draw(self, sorted_: torch.Tensor, tokens: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        """A token (B, 1) of the nucleus of tokens (B, n), likeliest first, by one number each."""
         before = sorted_.cumsum(-1) - sorted_
         kept = sorted_ * (before < self.top_p)
-        target = self.draws[self.step].unsqueeze(1) * kept.sum(-1, keepdim=True)
-        place = (kept.cumsum(-1) <= target).sum(-1, keepdim=True)
+        place = (kept.cumsum(-1) <= draws * kept.sum(-1, keepdim=True)).sum(-1, keepdim=True)
         place = place.minimum((kept > 0).sum(-1, keepdim=True) - 1)  # rounding may lead past the last
-        self.step += 1
-        return torch.full_like(scores, -torch.inf).scatter(-1, tokens.gather(-1, place), 0.0)
+        return tokens.gather(-1, place)
 
 
 def sampling_processors(

@@ -12,7 +12,7 @@ from language_module.build import build_codec, load_bart, truncated_share
 from language_module.codec import ReportCodec
 from language_module.config import BartSize, CodecConfig, DecodingConfig, Denoising
 from language_module.data import ReportSource
-from language_module.decoding import NucleusSampler, generate_options, sampling_processors
+from language_module.decoding import LIKELIEST, NucleusSampler, generate_options, sampling_processors
 from language_module.denoising import mask_tokens
 from language_module.pooling import StatePooler
 from language_module.tokenizer import normalize_report, train_tokenizer
@@ -267,6 +267,23 @@ def test_few_likely_tokens_or_many():
     counts = torch.bincount(drawn.argmax(-1), minlength=200)
     assert (counts > 0).sum() == 180
     assert counts.max() < 60  # 22 are expected of each
+
+
+def test_a_token_does_not_depend_on_how_sure_its_neighbors_are():
+    """Rows of a batch whose nucleus the likeliest tokens hold, and rows where they do not, as each alone."""
+    scores = torch.randn(40, 300, generator=torch.Generator().manual_seed(0))
+    scores[::2] *= 8.0
+    decoding = DecodingConfig("sample", top_p=0.95)
+    held = scores.softmax(-1).topk(LIKELIEST).values.sum(-1) > 0.95
+    assert held[::2].all()
+    assert not held[1::2].any()
+
+    def draw(rows):
+        generators = [torch.Generator().manual_seed(row) for row in rows]
+        return NucleusSampler(decoding, generators, 1)(torch.zeros(len(rows), 1), scores[rows]).argmax(-1)
+
+    together = draw(list(range(40)))
+    assert torch.equal(together, torch.cat([draw([row]) for row in range(40)]))
 
 
 def test_sampling_needs_a_generator_an_item(codec):
