@@ -36,7 +36,7 @@ class ConsensusBleu:
         self._reference_lengths = np.array([len(words) for words in real], np.float64)
         self._grams = [_mark_grams(made, real, order) for order in range(1, MAX_ORDER + 1)]
 
-    def score(self, weights: np.ndarray | sparse.spmatrix) -> np.ndarray:
+    def score(self, weights: np.ndarray | sparse.csc_array) -> np.ndarray:
         """As of a corpus in which a candidate is the answer to every reference, as often as it is right.
 
         Args:
@@ -45,15 +45,15 @@ class ConsensusBleu:
         Returns:
             (C, F), 0 to 1; 0 for a text without a word.
         """
-        weights = sparse.csc_array(weights)
-        total = np.zeros((len(self._lengths), weights.shape[1]))
+        shares = sparse.csc_array(weights)
+        logs = []
         for order, (made, real) in enumerate(self._grams):
-            shared = (made @ (real.T @ weights)).toarray()
+            shared = (made @ (real.T @ shares)).toarray()
             number = np.maximum(self._lengths - order, 1.0)[:, None]
-            total += np.log(np.maximum(shared, LEAST_SHARED) / number)
-        wanted = (weights.T @ self._reference_lengths)[None]
+            logs.append(np.log(np.maximum(shared, LEAST_SHARED) / number))
+        wanted = (shares.T @ self._reference_lengths)[None]
         shortness = np.minimum(1.0 - wanted / np.maximum(self._lengths, 1.0)[:, None], 0.0)
-        bleu = np.exp(total / MAX_ORDER + shortness)
+        bleu = np.exp(np.mean(logs, axis=0) + shortness)
         return np.where(self._lengths[:, None] > 0, bleu, 0.0)
 
 
@@ -75,8 +75,8 @@ def find_typical(texts: Sequence[str]) -> str:
 
 def spread(texts: Sequence[str]) -> list[str]:
     """At most MAX_TEXTS of the texts, evenly spread, in their order."""
-    places = np.linspace(0, len(texts) - 1, min(len(texts), MAX_TEXTS)).astype(int)
-    return [texts[place] for place in places.tolist()]
+    places: list[int] = np.linspace(0, len(texts) - 1, min(len(texts), MAX_TEXTS)).astype(int).tolist()
+    return [texts[place] for place in places]
 
 
 def _mark_grams(

@@ -145,9 +145,10 @@ class ReportGPT(nn.Module):
         self,
         features: torch.Tensor,
         decoding: DecodingConfig | None = None,
-        generators: Sequence[torch.Generator] | None = None,
+        generators: Sequence[torch.Generator | None] | None = None,
     ) -> list[str]:
-        """Feature maps of `encoder` (B, C, h, w) -> B reports; sampling takes one generator an item."""
+        """Feature maps of `encoder` (B, C, h, w) -> B reports; sampling takes one generator an item, None for
+        the likeliest words."""
         decoding = decoding or DecodingConfig()
         prefix = self.mapping(features)
         output = self.decoder.generate(  # pyright: ignore[reportCallIssue]  # of any causal language model
