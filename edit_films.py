@@ -72,13 +72,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def edit(config: Config) -> None:
     from data_module.sources.output import begin_folder
-    from pipelines.edit_plan import plan_edits
+    from pipelines.edit_plan import open_edits
     from pipelines.film_editor import FilmEditor, write_edits
     from runtime.contents import hash_contents, model_hash
     from runtime.provenance import provenance_record
 
+    plan_at = open_edits(config.edit)
     editor = FilmEditor(config.models, config.editing, config.seed)
-    plan = plan_edits(config.edit, editor.image_size)
+    plan = plan_at(editor.image_size)
     if config.edit.film:
         editor.warn_of_unknown(plan[0].film, f"--film {config.edit.film}")
     prompts = editor.vision.prompts

@@ -1,6 +1,7 @@
 """What is to be edited: one film of the command line, or the counterfactuals of a pairs folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,28 @@ from pipelines.film_editor import PlannedEdit, label_row
 TAKEN = ("patient_id", "study_id", "view", "sex", "age", "edit", "edited_finding", *FINDINGS)
 
 
-def plan_edits(config: EditConfig, image_size: int) -> list[PlannedEdit]:
-    """The edits that the flags ask for, films and masks at `image_size` pixels a side.
+def open_edits(config: EditConfig) -> Callable[[int], list[PlannedEdit]]:
+    """What the flags ask for, read and checked before a model is opened.
+
+    Returns:
+        The side of the model's films in pixels -> the edits; it reads the films of --pairs.
 
     Raises:
-        ValueError: names the flag that is wrong.
+        ValueError: names the flag that is wrong, now or, for a film of --pairs, then.
     """
     if config.film is None:
-        return _plan_pairs(config, image_size)
+        return partial(_plan_pairs, config, _open_pairs(config))
     for flag, text in (("--from", config.before), ("--to", config.after)):
         check_self_denials(text, flag)
     film = read_one_film(config.film, "--film")
     mask = _read_mask(config, film.shape)
     row = label_row(label_reports([config.after])[0])
-    return [
-        PlannedEdit(
-            fit_crop(film, image_size), config.before, config.after, _fit_mask(mask, image_size), row=row
-        )
-    ]
+
+    def plan(size: int) -> list[PlannedEdit]:
+        fitted = fit_crop(film, size), config.before, config.after, _fit_mask(mask, size)
+        return [PlannedEdit(*fitted, row=row)]
+
+    return plan
 
 
 def _read_mask(config: EditConfig, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -77,7 +82,7 @@ def _fit_mask(mask: np.ndarray | None, size: int) -> np.ndarray | None:
     return fitted
 
 
-def _plan_pairs(config: EditConfig, image_size: int) -> list[PlannedEdit]:
+def _open_pairs(config: EditConfig) -> PairsFolder:
     assert config.pairs is not None
     pairs = PairsFolder.open(config.pairs)
     columns = ["edited_from", f"original_{config.texts}", "original_report"]
@@ -87,6 +92,10 @@ def _plan_pairs(config: EditConfig, image_size: int) -> list[PlannedEdit]:
             f"--pairs {config.pairs}: column(s) {', '.join(missing)} missing; python -m data_module "
             "counterfactuals writes such folders"
         )
+    return pairs
+
+
+def _plan_pairs(config: EditConfig, pairs: PairsFolder, image_size: int) -> list[PlannedEdit]:
     rows = pairs.table.head(config.num_pairs or len(pairs)).to_dict("records")
     return [_plan_row(config, pairs.root, row, image_size) for row in rows]
 

@@ -13,7 +13,7 @@ from data_module.labeler.consistency import find_self_denials
 from data_module.pairs import PairsFolder
 from pipelines import film_editor
 from pipelines.config import EditConfig, SamplerConfig
-from pipelines.edit_plan import plan_edits
+from pipelines.edit_plan import open_edits
 from pipelines.film_editor import FilmEditor, PlannedEdit
 from vision_module.editing_config import EditingConfig
 
@@ -102,9 +102,9 @@ def test_box_and_mask_mean_the_same_pixels(exact, tmp_path):
         EditConfig(film=path, after="Edema.", mask=tmp_path / "mask.png"),
     )
     for way in ways:
-        (edit,) = plan_edits(way, 64)
+        (edit,) = open_edits(way)(64)
         assert (edit.mask == (mask > 0)).all()
-        (small,) = plan_edits(way, 32)
+        (small,) = open_edits(way)(32)
         assert small.mask is not None
         assert (small.mask == (mask[::2, ::2] > 0)).all()
 
@@ -138,6 +138,7 @@ def test_what_cannot_be_edited_is_refused_by_the_name_of_its_flag(run, chain, ex
     for match, flags in (
         ("--film .*text.png", ("--film", tmp_path / "text.png", *to)),
         ("--film .*none.png", ("--film", tmp_path / "none.png", *to)),
+        ("--film .*text.png", ("--film", tmp_path / "text.png", *to, "--vision", tmp_path / "no-model")),
         (
             "--mask .*32 x 64 pixels, the film 64 x 64",
             ("--film", path, *to, "--mask", tmp_path / "small.png"),
