@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
+from data_module.decoding import read_one_film
 from page.config import UPLOADS
 from page.pieces import message
 
@@ -90,9 +91,10 @@ class Work(Generic[Shown, Result]):
 
 
 def given_film(upload: str | None, what: str) -> Path:
-    """Path of an uploaded film; ValueError where there is none."""
+    """Path of an uploaded film; ValueError where there is none, or what was dropped is no film, or blank."""
     if not upload:
         raise ValueError(f"drop {what} first")
+    read_one_film(Path(upload), what)
     return Path(upload)
 
 

@@ -6,12 +6,14 @@ from datetime import datetime
 import numpy as np
 import pytest
 from datasets import load_dataset
+from PIL import Image
 
 import sample_pairs
 from data_module.findings import FINDINGS
 from data_module.images import load_pixels
 from data_module.pairs import PairsFolder
 from page import pieces
+from page.events import given_film
 from page.folders import ANY, Filter, Folders
 from page.models import Judged, Wish
 
@@ -197,3 +199,18 @@ def test_votes_are_lines_that_any_table_reads(tmp_path):
     assert table["real_folder"][0] == names[0]
     datetime.fromisoformat(table["time"][0])
     assert tell_score(Study("r", None, 50, 100)).startswith("50 of 100 right: 50% (95% interval 40% to 60%)")
+
+
+def test_what_was_dropped_must_be_a_film(tmp_path):
+    """Before any model is asked: nothing dropped, no film, a blank one."""
+    (tmp_path / "note.png").write_text("no film")
+    Image.new("L", (64, 64), 7).save(tmp_path / "blank.png")
+    Image.radial_gradient("L").save(tmp_path / "film.png")
+    for upload, message in (
+        (None, "drop a reference film first"),
+        (f"{tmp_path}/note.png", "a reference film .*note.png: not an image"),
+        (f"{tmp_path}/blank.png", "a reference film .*blank.png: blank, every pixel is 7"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            given_film(upload, "a reference film")
+    assert given_film(f"{tmp_path}/film.png", "a reference film") == tmp_path / "film.png"
