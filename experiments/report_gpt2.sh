@@ -73,6 +73,6 @@ write paper "$OUT/prior_paper"
 write ours-latents "$LATENTS"
 write ours-films "$FILMS"
 write ours-drafts "$FILMS" --method sample --temperature 0.7 --num-candidates 12
-write ours-consensus "$FILMS" --method sample --temperature 0.7 --top-p 1 --num-candidates 32 --choose-by consensus
+write ours-consensus "$FILMS" --method sample --num-candidates 32 --choose-by consensus
 
 $PYTHON compare_reports.py --real "$DATA" --split test --reports "${TABLES[@]}" --against gpt-2 --out "$OUT/reports/table.md" $DRY
