@@ -5,6 +5,7 @@ import pytest
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from scipy import sparse
 
+from data_module import consensus
 from data_module.consensus import ConsensusBleu, find_typical
 
 REFERENCES = [
@@ -62,3 +63,13 @@ def test_the_typical_text_need_not_be_the_frequent_one():
     assert find_typical(texts) == texts[2]  # the first of three equals
     with pytest.raises(ValueError, match="no texts"):
         find_typical([])
+
+
+def test_of_many_texts_some_are_looked_at(monkeypatch):
+    monkeypatch.setattr(consensus, "MAX_TEXTS", 3)
+    assert consensus.spread(list("abcdefghi")) == ["a", "e", "i"]
+    assert consensus.spread(["a", "b"]) == ["a", "b"]
+    assert (
+        find_typical(["one text", "a b", "a b", "a b", "one text", "a b", "a b", "a b", "one text"])
+        == "one text"
+    )
