@@ -48,13 +48,19 @@ def test_every_stage_is_counted(tmp_path, script, lanes):
     assert {int(total) for _, total in stages} == {count}
 
 
-# In the place of Python: notes what it is called with, and does what a file of that name beside it says.
+# In the place of Python: notes what it is called with, and does what a file of that name beside it says. One
+# that fails does so once the one that its file names waits.
 STAND_IN = """#!/usr/bin/env bash
 cd "$(dirname "$0")"
 echo "$1 $OMP_NUM_THREADS" >>called
-if [ -e "$1.fails" ]; then echo "error: no $1"; exit 2; fi
+if [ -e "$1.fails" ]; then
+  for _ in {1..600}; do [ -e "$(cat "$1.fails").waiting" ] && break; sleep 0.1; done
+  echo "error: no $1"
+  exit 2
+fi
 if [ -e "$1.waits" ]; then
   trap 'echo "$1" >>ended; exit 143' TERM
+  touch "$1.waiting"
   sleep 60 >/dev/null 2>&1 & # which holds no pipe of ours open
   wait $!
 fi
@@ -76,7 +82,7 @@ def ignore_interrupts():
 
 @pytest.mark.parametrize("background", [False, True])
 def test_a_failing_lane_ends_the_other(tmp_path, stand_in, background):
-    (tmp_path / "train_bart.py.fails").touch()
+    (tmp_path / "train_bart.py.fails").write_text("train_diffusion_clipUViT.py")
     (tmp_path / "train_diffusion_clipUViT.py.waits").touch()
     settings = {"PYTHON": str(stand_in), "OUT": str(tmp_path), "LANES": "2", "OMP_NUM_THREADS": "3"}
     done = run("cxr_irgen.sh", ignore_interrupts if background else None, **settings)
@@ -109,7 +115,8 @@ def test_the_time_that_is_told_knows_of_bfloat16(tmp_path, flags, minutes):
 
 
 def test_ctrl_c_reaches_both_lanes(tmp_path, stand_in):
-    for name in ("train_autoencoder.py", "train_clip.py"):
+    names = ["train_autoencoder.py", "train_clip.py"]
+    for name in names:
         (tmp_path / f"{name}.waits").touch()
     environment = {**os.environ, "PYTHON": str(stand_in), "OUT": str(tmp_path), "LANES": "2"}
     process = subprocess.Popen(
@@ -119,14 +126,12 @@ def test_ctrl_c_reaches_both_lanes(tmp_path, stand_in):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until = time.monotonic() + 60
-    called = tmp_path / "called"
-    while not called.exists() or called.read_text().count("train_") < 2:
+    while not all((tmp_path / f"{name}.waiting").exists() for name in names):
         assert time.monotonic() < until
         time.sleep(0.05)
-    time.sleep(1)  # both have set their traps
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert sorted((tmp_path / "ended").read_text().split()) == ["train_autoencoder.py", "train_clip.py"]
+    assert sorted((tmp_path / "ended").read_text().split()) == names
 
 
 def test_a_failing_stage_ends_the_experiment():
