@@ -92,7 +92,7 @@ class DecodingConfig:
     """Reports drawn for a film, for method sample: one is kept, the greedy one being a candidate too."""
     choose_by: Literal["findings", "consensus"] = "findings"
     """findings: the candidate that agrees best with the findings that the prior sees. consensus: the one with
-    which the others agree most in findings and words (minimum Bayes risk), whatever model writes."""
+    which the others, 3 or more, agree most in findings and words (minimum Bayes risk), whatever writes."""
     assemble: bool = False
     """Put each report together from the sentences of its candidates (one may do), with a prior that predicts
     findings: it asserts what the prior sees, and its sections tell the same sides and grades."""
@@ -113,6 +113,11 @@ class DecodingConfig:
                 "1 without --method sample",
             ),
             ("choose_by", self.choose_by == "consensus" and self.assemble, "findings with --assemble"),
+            (
+                "choose_by",
+                self.choose_by == "consensus" and self.num_candidates < 3,
+                "findings with fewer than 3 --num-candidates, which cannot agree",
+            ),
             ("temperature", self.temperature <= 0, "above 0"),
             ("top_p", not 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("no_repeat_ngram_size", self.no_repeat_ngram_size < 0, "0 or more"),

@@ -259,6 +259,8 @@ def test_what_sees_no_findings_chooses_by_consensus(root, tmp_path):
     assert tables[0][:3] == tables[1]
     with pytest.raises(ValueError, match="--choose-by consensus: must be findings with --assemble"):
         DecodingConfig(method="sample", num_candidates=3, choose_by="consensus", assemble=True)
+    with pytest.raises(ValueError, match="--choose-by consensus: must be findings with fewer than 3"):
+        DecodingConfig(method="sample", num_candidates=2, choose_by="consensus")
 
 
 @pytest.mark.parametrize("model", ["prior", "report_gpt"])
