@@ -92,7 +92,8 @@ class DecodingConfig:
     """Reports drawn for a film, for method sample: one is kept, the greedy one being a candidate too."""
     choose_by: Literal["findings", "consensus"] = "findings"
     """findings: the candidate that agrees best with the findings that the prior sees. consensus: the one with
-    which the others, 3 or more, agree most in findings and words (minimum Bayes risk), whatever writes."""
+    which the others, 3 or more, agree most in findings and words (minimum Bayes risk), whatever model writes;
+    what a prior sees counts a little."""
     assemble: bool = False
     """Put each report together from the sentences of its candidates (one may do), with a prior that predicts
     findings: it asserts what the prior sees, and its sections tell the same sides and grades."""

@@ -15,6 +15,7 @@ from language_module.config import DecodingConfig
 from pipelines.assembly import assemble_report
 
 CONTRADICTION_COST = 4.0  # log-odds that each kind of contradiction within a draft takes off its score
+FINDINGS_WEIGHT = 0.1  # of the log-odds beside an agreement of 0 to 2; .05 to .5 choose alike
 
 # What B reports are written from (B, ...), settings, and a generator an item where they are drawn.
 Decode = Callable[[torch.Tensor, DecodingConfig, Sequence[torch.Generator | None] | None], list[str]]
@@ -31,22 +32,22 @@ def decode_drafts(
 
     Args:
         decode: writes reports from `inputs` (B, ...): a codec's from embeddings, a GPT's from feature maps.
-        logits: what the prior sees, see `choose_drafts`; None for a model that predicts no findings.
+        logits: what the prior sees, see `score_findings`; None for a model that predicts no findings.
 
     Raises:
         ValueError: several drafts, and nothing to choose by.
     """
     if decoding.num_candidates == 1 and not decoding.assemble:
         return decode(inputs, decoding, generators)
+    logits = None if logits is None else logits.float().cpu()
     if decoding.choose_by == "consensus":
-        return choose_by_consensus(_decode_together(decode, inputs, decoding, generators))
+        return choose_by_consensus(_decode_together(decode, inputs, decoding, generators), logits)
     if logits is None:
         flag, other = (
             ("--assemble", "") if decoding.assemble else ("--num-candidates", ", or --choose-by consensus")
         )
         raise ValueError(f"{flag} needs a prior that predicts findings (--num-findings 14){other}")
     drafts = _decode_together(decode, inputs, decoding, generators)
-    logits = logits.float().cpu()
     if not decoding.assemble:
         return choose_drafts(drafts, logits)
     return [assemble_report(*item) for item in zip(zip(*drafts, strict=True), logits.tolist(), strict=True)]
@@ -69,42 +70,59 @@ def _decode_together(
 
 
 def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list[str]:
-    """Of C drafts of each of B films the one that says what the prior sees.
+    """Of C drafts of each of B films the one that says what the prior sees, see `score_findings`."""
+    return _keep_best(drafts, score_findings(drafts, logits))
 
-    Its score is the sum of the log-odds (B, 14), or with sides and grades (B, 14 + NUM_ATTRIBUTES), of what
-    the draft asserts, and of the contrary of what it denies. What it leaves open counts nothing, and neither
-    do side and grade of a finding that is not seen: they are only known given the finding. Each way in which
-    the draft contradicts itself costs CONTRADICTION_COST.
+
+def choose_by_consensus(drafts: Sequence[Sequence[str]], logits: torch.Tensor | None = None) -> list[str]:
+    """Of C drafts of each of B films the one that the others agree with most, see `score_consensus`; what the
+    prior sees, where it is known, and contradictions count too."""
+    return _keep_best(drafts, score_consensus(drafts) + FINDINGS_WEIGHT * score_findings(drafts, logits))
+
+
+def score_findings(drafts: Sequence[Sequence[str]], logits: torch.Tensor | None) -> np.ndarray:
+    """How well C drafts of each of B films say what the prior sees: (C, B), in log-odds.
+
+    The sum of the log-odds (B, 14), or with sides and grades (B, 14 + NUM_ATTRIBUTES), of what the draft
+    asserts, and of the contrary of what it denies. What it leaves open counts nothing, and neither do side
+    and grade of a finding that is not seen: they are only known given the finding. Each way in which the
+    draft contradicts itself costs CONTRADICTION_COST, also where nothing is known (None).
     """
+    costs = np.stack([CONTRADICTION_COST * find_contradictions(reports).sum(axis=1) for reports in drafts])
+    if logits is None:
+        return -costs
     num_findings = len(FINDINGS)
     seen = logits[:, :num_findings].repeat_interleave(NUM_ATTRIBUTES // num_findings, dim=1) > 0
     seen = torch.cat([torch.ones(len(logits), num_findings), seen], dim=1)[:, : logits.shape[1]]
+    known = (seen * logits).numpy()
     scores = []
     for reports in drafts:
         present = (label_reports(list(reports)) == POSITIVE).astype(np.float32)
         told = attribute_labels(reports)  # 1, 0, or -1: left open
         signs = np.concatenate([present, np.where(told < 0, 0.0, 2.0 * told - 1.0)], axis=1)
-        signs = torch.from_numpy(signs[:, : logits.shape[1]].astype(np.float32))
-        contradictions = torch.from_numpy(find_contradictions(reports).sum(axis=1))
-        scores.append((signs * seen * logits).sum(dim=1) - CONTRADICTION_COST * contradictions)
-    best = torch.stack(scores).argmax(dim=0).tolist()
-    return [str(drafts[choice][item]) for item, choice in enumerate(best)]
+        scores.append((signs[:, : logits.shape[1]] * known).sum(axis=1))
+    return np.stack(scores) - costs
 
 
-def choose_by_consensus(drafts: Sequence[Sequence[str]]) -> list[str]:
-    """Of C drafts of each of B films the one that the drawn ones agree with most: by mean F1 of what they
-    call present, plus BLEU-4 (minimum Bayes risk).
+def score_consensus(drafts: Sequence[Sequence[str]]) -> np.ndarray:
+    """How much the drawn ones of C drafts of each of B films agree with each: (C, B), 0 to 2.
 
-    The last draft, which is greedy, is no sample of what the model would write: a candidate, without a vote.
+    The mean F1 of what they call present, plus BLEU-4 (minimum Bayes risk). The last draft, which is greedy,
+    is no sample of what the model would write: a candidate, without a vote.
     """
     voters = drafts[:-1] or drafts
     present = np.stack([label_reports(list(reports)) == POSITIVE for reports in drafts]).astype(np.float64)
     both = np.einsum("cbf,vbf->cbv", present, present[: len(voters)])
     either = present.sum(axis=2)[:, :, None] + present[: len(voters)].sum(axis=2).T
-    f1 = np.where(either > 0, 2.0 * both / np.maximum(either, 1.0), 1.0).mean(axis=2)  # (C, B)
+    f1 = np.where(either > 0, 2.0 * both / np.maximum(either, 1.0), 1.0).mean(axis=2)
     shares = np.full((len(voters), 1), 1.0 / len(voters))
-    chosen = []
-    for item, reports in enumerate(zip(*drafts, strict=True)):
-        bleu = ConsensusBleu(reports, reports[: len(voters)]).score(shares)[:, 0]
-        chosen.append(reports[int((f1[:, item] + bleu).argmax())])
-    return chosen
+    bleu = [
+        ConsensusBleu(reports, reports[: len(voters)]).score(shares)[:, 0]
+        for reports in zip(*drafts, strict=True)
+    ]
+    return f1 + np.stack(bleu, axis=1)
+
+
+def _keep_best(drafts: Sequence[Sequence[str]], scores: np.ndarray) -> list[str]:
+    """Of each film's drafts that with the highest score (C, B); the first of equals."""
+    return [str(drafts[choice][item]) for item, choice in enumerate(scores.argmax(axis=0).tolist())]

@@ -292,6 +292,22 @@ def test_drafts_vote_and_the_greedy_one_does_not():
     assert choose_by_consensus([[text] for text in [*texts, texts[0]]]) == [texts[1]]
 
 
+def test_what_the_prior_sees_breaks_a_tie_of_votes():
+    """Two sides have as many votes; so has a draft that contradicts itself, with or without a prior."""
+    left, right = ("There is a small left pneumothorax.", "There is a small right pneumothorax.")
+    logits = torch.zeros(1, 14 + NUM_ATTRIBUTES)
+    place = FINDINGS.index("Pneumothorax")
+    logits[0, place], logits[0, 14 + 5 * place], logits[0, 14 + 5 * place + 1] = 3.0, -0.5, 0.5
+    tie = [[left], [right], [left], [right], [left]]
+    assert choose_by_consensus(tie) == [left]
+    assert choose_by_consensus(tie, logits) == [right]
+    assert choose_by_consensus([*[[left]] * 9, [right], [left]], logits) == [left]  # votes decide elsewhere
+    torn = "FINDINGS: There is a left pneumothorax. IMPRESSION: No pneumothorax."
+    whole = "FINDINGS: There is a left pneumothorax. IMPRESSION: Left pneumothorax."
+    assert find_contradictions([torn]).any()
+    assert choose_by_consensus([[torn], [whole], [torn], [whole], [torn]]) == [whole]
+
+
 @pytest.mark.parametrize("model", ["prior", "tuned", "report_gpt", "retrieval"])
 def test_a_photo_is_warned_of_and_films_are_not(root, tmp_path, model, capsys):
     """A photograph of a flower, which comes with scikit-learn, against the demo's own films."""
