@@ -32,7 +32,7 @@ def decode_drafts(
 
     Args:
         decode: writes reports from `inputs` (B, ...): a codec's from embeddings, a GPT's from feature maps.
-        logits: what the prior sees, see `score_findings`; None for a model that predicts no findings.
+        logits: what the prior sees, see `score_by_prior`; None for a model that predicts no findings.
 
     Raises:
         ValueError: several drafts, and nothing to choose by.
@@ -70,17 +70,17 @@ def _decode_together(
 
 
 def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list[str]:
-    """Of C drafts of each of B films the one that says what the prior sees, see `score_findings`."""
-    return _keep_best(drafts, score_findings(drafts, logits))
+    """Of C drafts of each of B films the one that says what the prior sees, see `score_by_prior`."""
+    return _keep_best(drafts, score_by_prior(drafts, logits))
 
 
 def choose_by_consensus(drafts: Sequence[Sequence[str]], logits: torch.Tensor | None = None) -> list[str]:
     """Of C drafts of each of B films the one that the others agree with most, see `score_consensus`; what the
     prior sees, where it is known, and contradictions count too."""
-    return _keep_best(drafts, score_consensus(drafts) + FINDINGS_WEIGHT * score_findings(drafts, logits))
+    return _keep_best(drafts, score_consensus(drafts) + FINDINGS_WEIGHT * score_by_prior(drafts, logits))
 
 
-def score_findings(drafts: Sequence[Sequence[str]], logits: torch.Tensor | None) -> np.ndarray:
+def score_by_prior(drafts: Sequence[Sequence[str]], logits: torch.Tensor | None) -> np.ndarray:
     """How well C drafts of each of B films say what the prior sees: (C, B), in log-odds.
 
     The sum of the log-odds (B, 14), or with sides and grades (B, 14 + NUM_ATTRIBUTES), of what the draft
