@@ -43,10 +43,10 @@ def decode_drafts(
     if decoding.choose_by == "consensus":
         return choose_by_consensus(_decode_together(decode, inputs, decoding, generators), logits)
     if logits is None:
-        flag, other = (
-            ("--assemble", "") if decoding.assemble else ("--num-candidates", ", or --choose-by consensus")
-        )
-        raise ValueError(f"{flag} needs a prior that predicts findings (--num-findings 14){other}")
+        needed = "needs a prior that predicts findings (--num-findings 14)"
+        if decoding.assemble:
+            raise ValueError(f"--assemble {needed}")
+        raise ValueError(f"--num-candidates {needed}, or --choose-by consensus")
     drafts = _decode_together(decode, inputs, decoding, generators)
     if not decoding.assemble:
         return choose_drafts(drafts, logits)
@@ -71,22 +71,32 @@ def _decode_together(
 
 def choose_drafts(drafts: Sequence[Sequence[str]], logits: torch.Tensor) -> list[str]:
     """Of C drafts of each of B films the one that says what the prior sees, see `score_by_prior`."""
-    return _keep_best(drafts, score_by_prior(drafts, logits))
+    return _keep_best(drafts, score_by_prior(drafts, _read_present(drafts), logits))
 
 
 def choose_by_consensus(drafts: Sequence[Sequence[str]], logits: torch.Tensor | None = None) -> list[str]:
     """Of C drafts of each of B films the one that the others agree with most, see `score_consensus`; what the
     prior sees, where it is known, and contradictions count too."""
-    return _keep_best(drafts, score_consensus(drafts) + FINDINGS_WEIGHT * score_by_prior(drafts, logits))
+    present = _read_present(drafts)
+    seen = score_by_prior(drafts, present, logits)
+    return _keep_best(drafts, score_consensus(drafts, present) + FINDINGS_WEIGHT * seen)
 
 
-def score_by_prior(drafts: Sequence[Sequence[str]], logits: torch.Tensor | None) -> np.ndarray:
+def _read_present(drafts: Sequence[Sequence[str]]) -> np.ndarray:
+    """(C, B, 14) of 0 and 1: the findings that each draft calls present."""
+    return np.stack([label_reports(list(reports)) == POSITIVE for reports in drafts]).astype(np.float32)
+
+
+def score_by_prior(
+    drafts: Sequence[Sequence[str]], present: np.ndarray, logits: torch.Tensor | None
+) -> np.ndarray:
     """How well C drafts of each of B films say what the prior sees: (C, B), in log-odds.
 
-    The sum of the log-odds (B, 14), or with sides and grades (B, 14 + NUM_ATTRIBUTES), of what the draft
-    asserts, and of the contrary of what it denies. What it leaves open counts nothing, and neither do side
-    and grade of a finding that is not seen: they are only known given the finding. Each way in which the
-    draft contradicts itself costs CONTRADICTION_COST, also where nothing is known (None).
+    The sum of the log-odds `logits` (B, 14), or with sides and grades (B, 14 + NUM_ATTRIBUTES), of what the
+    draft asserts (`present`, (C, B, 14), and what it tells of them), and of the contrary of what it denies.
+    What it leaves open counts nothing, and neither do side and grade of a finding that is not seen: they are
+    only known given the finding. Each way in which the draft contradicts itself costs CONTRADICTION_COST,
+    also where nothing is known (None).
     """
     costs = np.stack([CONTRADICTION_COST * find_contradictions(reports).sum(axis=1) for reports in drafts])
     if logits is None:
@@ -96,22 +106,21 @@ def score_by_prior(drafts: Sequence[Sequence[str]], logits: torch.Tensor | None)
     seen = torch.cat([torch.ones(len(logits), num_findings), seen], dim=1)[:, : logits.shape[1]]
     known = (seen * logits).numpy()
     scores = []
-    for reports in drafts:
-        present = (label_reports(list(reports)) == POSITIVE).astype(np.float32)
+    for reports, asserted in zip(drafts, present, strict=True):
         told = attribute_labels(reports)  # 1, 0, or -1: left open
-        signs = np.concatenate([present, np.where(told < 0, 0.0, 2.0 * told - 1.0)], axis=1)
+        signs = np.concatenate([asserted, np.where(told < 0, 0.0, 2.0 * told - 1.0)], axis=1)
         scores.append((signs[:, : logits.shape[1]] * known).sum(axis=1))
     return np.stack(scores) - costs
 
 
-def score_consensus(drafts: Sequence[Sequence[str]]) -> np.ndarray:
+def score_consensus(drafts: Sequence[Sequence[str]], present: np.ndarray) -> np.ndarray:
     """How much the drawn ones of C drafts of each of B films agree with each: (C, B), 0 to 2.
 
-    The mean F1 of what they call present, plus BLEU-4 (minimum Bayes risk). The last draft, which is greedy,
-    is no sample of what the model would write: a candidate, without a vote.
+    The mean F1 of what they call `present` (C, B, 14), plus BLEU-4 (minimum Bayes risk). The last draft,
+    which is greedy, is no sample of what the model would write: a candidate, without a vote.
     """
     voters = drafts[:-1] or drafts
-    present = np.stack([label_reports(list(reports)) == POSITIVE for reports in drafts]).astype(np.float64)
+    present = present.astype(np.float64)
     both = np.einsum("cbf,vbf->cbv", present, present[: len(voters)])
     either = present.sum(axis=2)[:, :, None] + present[: len(voters)].sum(axis=2).T
     f1 = np.where(either > 0, 2.0 * both / np.maximum(either, 1.0), 1.0).mean(axis=2)

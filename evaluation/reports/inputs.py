@@ -48,8 +48,8 @@ class ReportInputs(MetricInputs):
     @property
     def typical(self) -> str:
         """The training text that shares most words and phrases with all of them."""
-        texts = [section_text(text) for text in self.train_reports] or self.references
-        return self.once("typical", lambda: find_typical(texts))
+        reports = self.train_reports or self.real_reports
+        return self.once("typical", lambda: section_text(find_typical(reports)))
 
     @property
     def truth(self) -> np.ndarray:
